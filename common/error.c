@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Errors: see error.h. Nothing here allocates, so that exhausted memory can be reported too. */
+#include "common/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int mf_raise(struct mf_error *error, int code, const char *format, ...)
+{
+    if (error == NULL)
+        return -1;
+    va_list args;
+    va_start(args, format);
+    error->code = code;
+    vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    return -1;
+}
+
+int mf_raise_errno(struct mf_error *error, const char *format, ...)
+{
+    int saved = errno;
+    if (error == NULL)
+        return -1;
+    va_list args;
+    va_start(args, format);
+    error->code = saved == ENOMEM ? MF_ENOMEM : MF_ESYSTEM;
+    int n = vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof error->text)
+        snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", strerror(saved));
+    errno = saved;
+    return -1;
+}
+
+int mf_error_prefix(struct mf_error *error, const char *format, ...)
+{
+    if (error == NULL)
+        return -1;
+    char old[sizeof error->text];
+    memcpy(old, error->text, sizeof old);
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof error->text)
+        snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", old);
+    return -1;
+}
+
+int mf_error_exit_code(int code)
+{
+    if (code == MF_OK)
+        return 0;
+    return code == MF_EUSAGE ? 2 : 3;
+}

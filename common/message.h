@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What master and worker say to each other, as structs. docs/protocol.md describes the bytes.
+ *
+ * A worker only ever requests (nng REQ), the master only ever replies (nng REP):
+ *
+ *     hello  -> welcome | refused        once per session, lane 0
+ *     poll   -> work | refused           lanes 0 and 1; carries finished results, gets subtasks and
+ * control chunk  -> received | refused       lane 2; a piece of a log, a large result or an output
+ * file bye    -> received                 the last word of a worker, lane 0
+ *
+ * A lane is a strict alternation of request and reply with its own rising sequence number. A
+ * request that comes again with the same (worker, lane, sequence) is the same request: the master
+ * answers it with the very reply it gave before. That is what makes nng's resending harmless.
+ *
+ * Ownership: decoded structs borrow all bytes and strings from the message they were decoded from
+ * and their arrays from the decoder (struct mf_decoder), until its next use. Encoders append one
+ * whole frame to a buffer.
+ */
+#ifndef MAYFLY_COMMON_MESSAGE_H
+#define MAYFLY_COMMON_MESSAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "common/error.h"
+
+#define MF_PROTOCOL 1
+#define MF_TOKEN_SIZE 32
+#define MF_LANES 3
+
+/* Caps, checked before anything is allocated. */
+#define MF_FRAME_MAX (4u << 20)    /* bytes of a frame on the wire; nng's RECVMAXSZ on both sides */
+#define MF_INFLATED_MAX (8u << 20) /* bytes of a frame's body when inflated */
+#define MF_DEPTH_MAX 8             /* nesting of a body */
+#define MF_BATCH_MAX 4096          /* subtasks or results in one message */
+#define MF_STRING_MAX (1u << 20)   /* one string or path */
+#define MF_CHUNK_MAX (512u << 10)  /* data of one chunk */
+#define MF_INLINE_MAX (64u << 10)  /* a result of at most this size travels and is stored inline */
+
+/* Numbers are never reused; retired ones stay listed. */
+enum mf_message_type {
+    MF_HELLO = 1,
+    MF_POLL = 2,
+    MF_CHUNK = 3,
+    MF_BYE = 4,
+    MF_WELCOME = 65,
+    MF_WORK = 66,
+    MF_RECEIVED = 67,
+    MF_REFUSED = 68
+};
+
+/* Why an attempt ended as it did. Numbers are on the wire and never reused; names are in run.db. */
+#define MF_CAUSES(X)                                                                               \
+    X(MF_CAUSE_NONE, 0, "none")       /* exit code 0: the result counts */                         \
+    X(MF_CAUSE_EXIT, 1, "exit")       /* another exit code */                                      \
+    X(MF_CAUSE_SIGNAL, 2, "signal")   /* killed by a signal */                                     \
+    X(MF_CAUSE_TIMEOUT, 3, "timeout") /* ended by us at its time limit */                          \
+    X(MF_CAUSE_NOT_STARTED,                                                                        \
+      4,                                                                                           \
+      "not started") /* command not found, not executable, no memory ... */                        \
+    X(MF_CAUSE_OUTPUT_TOO_LARGE, 5, "output too large")                                            \
+    X(MF_CAUSE_OUTPUT_MISSING, 6, "output missing") /* an outputs: glob matched nothing */         \
+    X(MF_CAUSE_INPUT_MISSING, 7, "input missing")   /* vanished between plan and use; final */     \
+    X(MF_CAUSE_INPUT_CHANGED,                                                                      \
+      8,                                                                                           \
+      "input changed") /* size, mtime or inode differ from the plan; final */                      \
+    X(MF_CAUSE_WORKER_ERROR,                                                                       \
+      9,                                                                                           \
+      "worker error")                      /* disk full on the worker, folder not writable ... */  \
+    X(MF_CAUSE_CANCELLED, 10, "cancelled") /* ended by us on the master's order; never recorded */ \
+    X(MF_CAUSE_LOST, 11, "lost")           /* the worker went away; made by the master only */     \
+    X(MF_CAUSE_POISON, 12, "poison")       /* its workers died too often; made by the master only */
+
+#define MF_CAUSE_ENUM(name, number, text) name = number,
+enum mf_cause { MF_CAUSES(MF_CAUSE_ENUM) };
+
+const char *mf_cause_name(int cause);     /* "unknown" for a number that has no name */
+int mf_cause_from_name(const char *name); /* -1 for a name that is none */
+
+/* The start of every request. */
+struct mf_request {
+    uint32_t worker; /* id within the run, from 1, never reused */
+    unsigned char
+        token[MF_TOKEN_SIZE]; /* in every request, since nng may resend it on a new pipe */
+    uint32_t lane;
+    uint64_t sequence; /* rising by one per lane and session, from 1 */
+    uint32_t epoch;    /* of the welcome; 0 in a hello */
+    uint64_t session;  /* random, made by the worker when it starts */
+};
+
+struct mf_hello {
+    struct mf_request request;
+    uint32_t protocol;
+    const char *version; /* of the software, for the refusal's sentence and the worker table */
+    const char *run_id;
+    uint32_t slots;
+    uint32_t pid;
+    const char *host;   /* uname -n */
+    const char *system; /* uname -srm */
+    uint32_t cpus;
+    uint64_t memory_bytes;
+    int64_t wall_us; /* the worker's clock, for its offset */
+};
+
+enum mf_executor { MF_EXECUTOR_COMMAND = 1, MF_EXECUTOR_SHELL = 2, MF_EXECUTOR_NOOP = 3 };
+enum mf_stdin { MF_STDIN_NONE = 0, MF_STDIN_ITEM = 1, MF_STDIN_PIECE = 2, MF_STDIN_INPUT = 3 };
+
+/* What all subtasks of a run share; sent once, in the welcome. */
+struct mf_task {
+    uint32_t executor; /* enum mf_executor */
+    uint32_t argc;
+    const char **argv; /* templates; for MF_EXECUTOR_SHELL one element, the shell line */
+    uint32_t env_count;
+    const char **env;      /* "NAME=value", templates in the values */
+    const char *cwd;       /* relative to the attempt's folder, NULL = that folder */
+    uint32_t stdin_mode;   /* enum mf_stdin */
+    uint32_t output_count; /* outputs: globs, relative to the attempt's folder */
+    const char **outputs;
+    uint32_t file_count; /* files: of the job's own; paths relative to the job's folder */
+    const char **files;
+    const char *job_folder; /* absolute on the master; where files: and relative inputs are (shared
+                               places) */
+    const char *prepared_folder; /* $MAYFLY_PREPARED, NULL = none */
+    uint64_t timeout_us;         /* 0 = none */
+    uint64_t kill_after_us;      /* from TERM to KILL */
+    uint64_t output_max;         /* bytes of a result; more fails the attempt */
+    uint64_t log_max;            /* bytes kept of a log stream; more is cut and marked */
+};
+
+struct mf_welcome {
+    uint32_t epoch;
+    uint64_t lease_us;
+    uint64_t orphan_us;
+    struct mf_task task;
+};
+
+/* One subtask as it is offered. Absent fields are zero. */
+struct mf_subtask {
+    uint64_t id;
+    uint32_t attempt;
+    uint32_t epoch;
+    bool has_number; /* the item is `number`, written in decimal */
+    int64_t number;
+    struct mf_bytes item; /* the item otherwise: a value, a line, a path */
+    struct mf_bytes
+        path;        /* of the input, relative to the job's folder or absolute; empty = no input */
+    uint64_t offset; /* the piece within the input */
+    uint64_t length;
+    uint64_t header_length; /* bytes at the input's start that go before the piece (a CSV header) */
+    uint64_t input_size;    /* the input as planned: it must still be so */
+    int64_t input_mtime_ns;
+    uint64_t input_inode; /* 0 = not checked */
+    struct mf_bytes
+        fields; /* the item's named fields: a msgpack map of strings, as bytes; empty = none */
+};
+
+/* The end of one attempt. */
+struct mf_result {
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch;
+    uint32_t cause; /* enum mf_cause */
+    int32_t exit_code;
+    int32_t signal;
+    uint64_t age_us; /* how long ago it ended, when the poll was sent: the master stamps */
+    uint64_t wall_us;
+    uint64_t user_us;
+    uint64_t system_us;
+    uint64_t peak_kib;
+    uint64_t result_bytes; /* of standard output; more than inline_result holds: it came as a file,
+                              by chunks */
+    struct mf_bytes inline_result;
+    uint32_t checksum;     /* crc32 of an inline result; files carry a sha256 with their chunks */
+    uint32_t output_count; /* outputs: files sent by chunks before this result */
+    uint64_t output_bytes;
+    struct mf_bytes detail; /* a sentence, when there is more to say than the cause */
+};
+
+struct mf_fence {
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch;
+};
+
+struct mf_poll {
+    struct mf_request request;
+    uint32_t free_places; /* slots with nothing to do */
+    uint32_t running_count;
+    const struct mf_fence *running; /* in a slot now; at most one or two a slot */
+    uint32_t returned_count;
+    const struct mf_fence *returned; /* taken back as asked, never started */
+    uint32_t result_count;
+    const struct mf_result *results;
+};
+
+/* The answer to a poll. That it came acknowledges all results of that poll: they are committed. */
+struct mf_work {
+    uint32_t subtask_count;
+    const struct mf_subtask *subtasks;
+    uint32_t take_back_count;
+    const struct mf_fence *take_back; /* give back what is not started */
+    uint32_t cancel_count;
+    const struct mf_fence *cancel; /* end these at once */
+    bool drain;                    /* nothing new will come */
+    bool dismiss;                  /* send what is left, say bye, clean up and end */
+    /* Reserved by number for renewal, secrets and master-dials; see docs/protocol.md. */
+};
+
+enum mf_chunk_kind {
+    MF_CHUNK_RESULT = 1, /* standard output of a done attempt that is too large to be inline */
+    MF_CHUNK_OUTPUT = 2, /* an outputs: file; path is relative to the attempt's folder */
+    MF_CHUNK_STDOUT =
+        3, /* captured streams: attempts that are not done, and standard error of all */
+    MF_CHUNK_STDERR = 4,
+    MF_CHUNK_WORKER_LOG = 5 /* the worker's own log; subtask 0 */
+};
+
+struct mf_chunk {
+    struct mf_request request;
+    uint32_t kind; /* enum mf_chunk_kind */
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch;
+    struct mf_bytes path;
+    uint32_t mode;   /* permission bits of an output */
+    uint64_t offset; /* of data in the file or stream */
+    struct mf_bytes data;
+    bool last;              /* the file or stream ends with this chunk */
+    uint64_t cut_bytes;     /* with last: bytes of the stream that were dropped at log_max */
+    struct mf_bytes sha256; /* with last, for results and outputs: 32 bytes over the whole file */
+};
+
+struct mf_bye {
+    struct mf_request request;
+    const char *reason;
+};
+
+enum mf_refusal {
+    MF_REFUSAL_PROTOCOL = 1, /* another protocol version */
+    MF_REFUSAL_TOKEN = 2,    /* unknown worker or wrong token, or another worker's pipe */
+    MF_REFUSAL_RUN = 3,      /* another run, or a run that has ended */
+    MF_REFUSAL_MALFORMED = 4,
+    MF_REFUSAL_SESSION =
+        5, /* this worker id is in use by another session, or an epoch that is over */
+    MF_REFUSAL_EXPIRED = 6
+};
+
+struct mf_refused {
+    uint32_t code;    /* enum mf_refusal */
+    const char *text; /* a sentence for a reader */
+};
+
+/* A decoded message; which member counts follows from type. */
+struct mf_message {
+    enum mf_message_type type;
+    union {
+        struct mf_hello hello;
+        struct mf_poll poll;
+        struct mf_chunk chunk;
+        struct mf_bye bye;
+        struct mf_welcome welcome;
+        struct mf_work work;
+        struct mf_refused refused;
+    };
+};
+
+/* Encoders: append one whole frame to `out`. -1 with MF_ENOMEM, or MF_EPROTOCOL when a cap is
+ * exceeded. */
+int mf_encode_hello(const struct mf_hello *hello, struct mf_buffer *out, struct mf_error *error);
+int mf_encode_poll(const struct mf_poll *poll, struct mf_buffer *out, struct mf_error *error);
+int mf_encode_chunk(const struct mf_chunk *chunk, struct mf_buffer *out, struct mf_error *error);
+int mf_encode_bye(const struct mf_bye *bye, struct mf_buffer *out, struct mf_error *error);
+int mf_encode_welcome(const struct mf_welcome *welcome,
+                      struct mf_buffer *out,
+                      struct mf_error *error);
+int mf_encode_work(const struct mf_work *work, struct mf_buffer *out, struct mf_error *error);
+int mf_encode_received(struct mf_buffer *out, struct mf_error *error);
+int mf_encode_refused(const struct mf_refused *refused,
+                      struct mf_buffer *out,
+                      struct mf_error *error);
+
+/* Scratch memory of a decoder: reused from message to message, so that a batch costs no allocation
+ * of its own. */
+struct mf_decoder;
+struct mf_decoder *mf_decoder_create(void);
+void mf_decoder_destroy(struct mf_decoder *decoder);
+
+/*
+ * Decodes one frame. *message borrows from `frame` and from the decoder until the decoder's next
+ * use (a compressed frame is inflated into the decoder's memory). -1 with MF_EPROTOCOL and a
+ * sentence that says what is wrong with the message; MF_ENOMEM. Never reads outside the frame,
+ * never allocates for a declared count before that count was checked against the bytes that remain.
+ * Unknown keys are skipped, unknown message types are an error.
+ */
+int mf_decode(struct mf_decoder *decoder,
+              struct mf_bytes frame,
+              struct mf_message *message,
+              struct mf_error *error);
+
+/*
+ * The decoder's memory, detached: what the last decoded message borrows besides its frame now lives
+ * until mf_decoder_destroy of the returned decoder, and `decoder` starts with fresh memory. For
+ * results that wait for their commit. NULL when memory is exhausted (the decoder keeps its memory
+ * then).
+ */
+struct mf_decoder *mf_decoder_detach(struct mf_decoder *decoder);
+
+#endif

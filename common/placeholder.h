@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Placeholders in the templates of a job: one substitution for job files (checked when they are
+ * read) and workers (which fill them in). The rules are those of docs/job-file.md: {} {path}
+ * {value} {offset} {length} {id} {attempt} {field:NAME}, {NAME} for a field where no built-in has
+ * that name; never after `$`; {{name}} is literal {name}; any other brace stays as it is.
+ */
+#ifndef MAYFLY_COMMON_PLACEHOLDER_H
+#define MAYFLY_COMMON_PLACEHOLDER_H
+
+#include "common/buffer.h"
+#include "common/error.h"
+#include "common/message.h"
+
+enum mf_quoting {
+    MF_QUOTE_NONE, /* an argument of a command, a value of env: bytes as they are */
+    MF_QUOTE_SHELL /* in a shell line: bare when made of letters, digits and _@%+=:,./- only, else
+                      in single quotes */
+};
+
+/* Appends the expanded template. -1 with MF_EINPUT when a {field:NAME} is not among the subtask's
+ * fields. */
+int mf_placeholder_expand(const char *text,
+                          const struct mf_subtask *subtask,
+                          enum mf_quoting quoting,
+                          struct mf_buffer *out,
+                          struct mf_error *error);
+
+/*
+ * Checks a template when the job is read: unfinished or unknown {field:...}; in a shell line, a
+ * placeholder inside quotes, backticks or a here-document is MF_EUSAGE (the value could become
+ * code), with the column named.
+ */
+int mf_placeholder_check(const char *text, enum mf_quoting quoting, struct mf_error *error);
+
+/* Whether the template holds any placeholder: if not, it need not be expanded per subtask. */
+bool mf_placeholder_is_constant(const char *text);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The run's own certificate authority: born with the run, removed with it. Makes the authority, the
+ * master's certificate (subject = run id) and one certificate, key and token a worker (EC P-256;
+ * all valid for decades, since workers' clocks can be wrong: what ends them is the run, and the
+ * master's own clock). Not thread-safe.
+ */
+#ifndef MAYFLY_MASTER_SCATTER_AUTHORITY_H
+#define MAYFLY_MASTER_SCATTER_AUTHORITY_H
+
+#include "common/error.h"
+#include "common/message.h"
+
+/* PEM texts, NUL-terminated, on the heap; the token is raw bytes. credential_fini wipes before it
+ * frees. */
+struct credential {
+    char *authority_pem;
+    char *certificate_pem;
+    char *key_pem;
+    unsigned char token[MF_TOKEN_SIZE];
+};
+
+struct authority;
+
+/* Makes a new authority and the master's certificate, and writes both with their keys (0600) into
+ * `folder` (0700, made here) so that a later epoch can go on with them. */
+struct authority *authority_create(const char *folder, const char *run_id, struct mf_error *error);
+/* The authority that authority_create left in `folder`. */
+struct authority *authority_open(const char *folder, const char *run_id, struct mf_error *error);
+void authority_destroy(struct authority *authority);
+
+/* The master's own credential; borrowed until authority_destroy. */
+const struct credential *authority_master(const struct authority *authority);
+
+/* A new certificate, key and token for worker `id`; the key is checked to match its certificate. */
+int authority_issue(struct authority *authority,
+                    uint32_t worker,
+                    struct credential *credential,
+                    struct mf_error *error);
+
+void credential_fini(struct credential *credential);
+
+/* Removes the authority's files (overwritten first). Missing ones are fine. */
+int authority_remove(const char *folder, struct mf_error *error);
+
+#endif

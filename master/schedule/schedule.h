@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scheduler: a pure state machine that owns the states of subtasks, workers and the run.
+ *
+ * No clock, no input or output, no thread, no randomness: events with a time stamp go in, actions
+ * come out. Every event is validated against the state tables (states.h): a pair of state and event
+ * without an edge is an error of the caller and is returned as one, never ignored. Stale and
+ * doubled messages of workers are not errors: their fence decides, and they come out as
+ * SCHEDULE_FENCED.
+ *
+ *     shell:  schedule_apply(s, &event)  ->  while (schedule_next(s, &action)) act
+ *
+ * The shell promises: times never run backwards; actions are carried out in their order; what
+ * SCHEDULE_RECORD names is reported by EVENT_RECORDED once it is committed; EVENT_TICK comes at or
+ * after schedule_deadline().
+ *
+ * Memory: a subtask costs memory only while it is pending, waiting, offered or running. Finished
+ * ones are forgotten (their count stays): an attempt that is not in the table is void. The plan is
+ * pulled (SCHEDULE_PLAN) in small steps.
+ *
+ * Not thread-safe; one thread owns it.
+ */
+#ifndef MAYFLY_MASTER_SCHEDULE_SCHEDULE_H
+#define MAYFLY_MASTER_SCHEDULE_SCHEDULE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/message.h"
+
+struct schedule;
+
+/* Policy of a run; copied by schedule_create. Times in microseconds. */
+struct schedule_config {
+    uint64_t seed; /* of the backoff's jitter */
+    uint32_t epoch;
+    uint32_t retries_max;  /* re-tries after the first attempt */
+    uint64_t backoff_us;   /* before the first re-try */
+    double backoff_factor; /* times the last one */
+    uint64_t backoff_cap_us;
+    bool jitter_full; /* wait a random share of the backoff (full jitter), else all of it */
+    uint32_t final_code_count;
+    int32_t final_codes[32]; /* exit codes that are not re-tried */
+    uint64_t tolerate_count; /* failures (failed + dead) that are allowed */
+    double tolerate_share;   /* or this share of the total (0..1); the larger of the two counts */
+    bool stop_on_failure;    /* on_failure: stop */
+    uint32_t poison_losses;  /* a subtask whose workers are lost this often while it runs is dead
+                                (default 3) */
+    uint64_t lease_us;       /* 30 s */
+    uint64_t grace_us;   /* 500 ms: a disconnected worker's running subtasks may be issued elsewhere
+                            after it */
+    uint64_t join_us;    /* launching and joining together may take this long (60 s) */
+    uint64_t dismiss_us; /* draining after dismissal may take this long (30 s), then the worker is
+                            lost */
+    uint32_t batch_max;  /* subtasks offered to a worker that are not finished, at most (4096) */
+    uint64_t horizon_us; /* offer about this much work ahead (200 ms) */
+    uint32_t plan_ahead; /* ask for the plan when fewer are pending (8192) */
+    uint32_t
+        relaunch_max; /* lost workers replaced in all (default 3 x workers) while work is left */
+};
+
+enum schedule_event_kind {
+    EVENT_PLANNED, /* subtask, attempt = last number used so far (0), failures so far: one more is
+                      known */
+    EVENT_PLAN_ENDED,           /* the split has no more */
+    EVENT_PLAN_FAILED,          /* the split broke: the run stops (failed) */
+    EVENT_WORKER_ADD,           /* worker, slots: a worker to launch */
+    EVENT_WORKER_LAUNCHED,      /* worker: it was started; it is to join now */
+    EVENT_WORKER_LAUNCH_FAILED, /* worker: it could not be started */
+    EVENT_WORKER_JOINED, /* worker, slots: hello accepted (a repeated hello of the same session is
+                            one too) */
+    EVENT_WORKER_POLL,   /* worker, free_places: alive, and can be spoken to */
+    EVENT_WORKER_DISCONNECTED, /* worker: its connection is gone; it may come back */
+    EVENT_WORKER_DIED,         /* worker: known to be dead (pidfd) */
+    EVENT_WORKER_GONE,         /* worker: dismissed and verified, or given up */
+    EVENT_STARTED,             /* worker, subtask, attempt, epoch: it runs now */
+    EVENT_ENDED,               /* worker, subtask, attempt, epoch, cause, exit_code, duration_us */
+    EVENT_RETURNED,            /* worker, subtask, attempt, epoch: taken back, not started */
+    EVENT_RECORDED,            /* count: so many of the records asked for are committed */
+    EVENT_GATHERED,            /* ok: the result is durable (or failed) */
+    EVENT_DRAIN,  /* Ctrl-C once: what runs finishes, nothing new starts; the run stays resumable */
+    EVENT_CANCEL, /* end everything now */
+    EVENT_STOP,   /* the shell can't go on (disk): as drain, but nothing is waited for */
+    EVENT_PAUSE,  /* on = true or false: offer nothing while paused */
+    EVENT_TICK    /* time has passed */
+};
+
+struct schedule_event {
+    enum schedule_event_kind kind;
+    int64_t now_us; /* monotonic */
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch;
+    uint32_t worker;
+    uint32_t slots;
+    uint32_t free_places;
+    uint32_t failures;
+    uint32_t cause; /* enum mf_cause */
+    int32_t exit_code;
+    uint64_t duration_us;
+    uint64_t count;
+    bool ok;
+};
+
+enum schedule_action_kind {
+    SCHEDULE_PLAN,   /* count: pull up to so many subtasks from the split, one EVENT_PLANNED each */
+    SCHEDULE_LAUNCH, /* worker: start it. A replacement has an id of its own, `replaces` names the
+                        lost one */
+    SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it */
+    SCHEDULE_FLUSH,  /* worker: that was all for now; send if a poll of it is held */
+    SCHEDULE_TAKE_BACK, /* worker, subtask, attempt, epoch: ask it to give back what it has not
+                           started */
+    SCHEDULE_CANCEL,    /* worker, subtask, attempt, epoch: ask it to end a running attempt */
+    SCHEDULE_RECORD,    /* subtask, attempt, epoch, worker, record, cause: write this row, then
+                           EVENT_RECORDED */
+    SCHEDULE_FENCED,    /* subtask, attempt, epoch, worker: void; count it and drop its result */
+    SCHEDULE_LOST, /* worker: given up; name it, with what it ran (one SCHEDULE_LOST_SUBTASK each
+                      follows) */
+    SCHEDULE_LOST_SUBTASK, /* worker, subtask, attempt */
+    SCHEDULE_DISMISS,      /* worker: tell it to end; then verify; then EVENT_WORKER_GONE */
+    SCHEDULE_RUN_STATE,    /* state: the run is in this state now (planning, running, gathering,
+                              dismissing) */
+    SCHEDULE_GATHER,       /* partial = failures within the tolerance; then EVENT_GATHERED */
+    SCHEDULE_FINISH        /* state = final state, or interrupted; everything is over */
+};
+
+/* What a recorded attempt is (column state of table attempt). */
+enum schedule_record {
+    RECORD_RETRIED = 0, /* failed, and the subtask gets another attempt */
+    RECORD_DONE = 1,
+    RECORD_FAILED = 2, /* final exit code, input missing or changed */
+    RECORD_DEAD = 3    /* attempts used up, or poison */
+};
+
+#define SCHEDULE_RUN_STATES(X)                                                                     \
+    X(RUN_PLANNING, "planning")                                                                    \
+    X(RUN_RUNNING, "running")                                                                      \
+    X(RUN_GATHERING, "gathering")                                                                  \
+    X(RUN_DISMISSING, "dismissing")                                                                \
+    X(RUN_SUCCEEDED, "succeeded")                                                                  \
+    X(RUN_PARTIAL, "partial")                                                                      \
+    X(RUN_FAILED, "failed")                                                                        \
+    X(RUN_CANCELLED, "cancelled")                                                                  \
+    X(RUN_INTERRUPTED,                                                                             \
+      "interrupted") /* never stored: what SCHEDULE_FINISH says after a drain or stop */
+
+#define SCHEDULE_RUN_ENUM(name, text) name,
+enum run_state { SCHEDULE_RUN_STATES(SCHEDULE_RUN_ENUM) };
+
+const char *run_state_name(enum run_state state);
+
+struct schedule_action {
+    enum schedule_action_kind kind;
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch;
+    uint32_t worker;
+    uint32_t replaces;
+    uint32_t cause;
+    enum schedule_record record;
+    enum run_state state;
+    uint64_t count;
+    bool partial;
+};
+
+/* Counts, for status and summary; all of them O(1). */
+struct schedule_counts {
+    enum run_state state;
+    bool paused;
+    bool plan_ended;
+    uint64_t planned; /* the total once plan_ended */
+    uint64_t pending, waiting, offered, running;
+    uint64_t done, failed, dead, cancelled;
+    uint64_t attempts; /* issued */
+    uint64_t retried, fenced, taken_back, recorded;
+    uint32_t workers_launched, workers_alive, workers_lost, workers_gone;
+};
+
+/* NULL and MF_ENOMEM when memory is exhausted. */
+struct schedule *schedule_create(const struct schedule_config *config, struct mf_error *error);
+void schedule_destroy(struct schedule *schedule);
+
+/* Defaults for every field of *config. */
+void schedule_config_default(struct schedule_config *config);
+
+/*
+ * Applies one event. 0, or -1: MF_EPROTOCOL for a pair of state and event that has no edge (nothing
+ * has changed), or MF_ENOMEM (nothing has changed).
+ */
+int schedule_apply(struct schedule *schedule,
+                   const struct schedule_event *event,
+                   struct mf_error *error);
+
+/* The next action, in order; false when there is none. Nothing is lost if the caller stops in
+ * between. */
+bool schedule_next(struct schedule *schedule, struct schedule_action *action);
+
+/* When EVENT_TICK is wanted at the latest: monotonic microseconds, INT64_MAX = never. */
+int64_t schedule_deadline(const struct schedule *schedule);
+
+void schedule_counts(const struct schedule *schedule, struct schedule_counts *counts);
+
+/* For tests and --explain: the name of a subtask's or worker's state; "finished" or "unknown" if
+ * not in the table. */
+const char *schedule_subtask_state(const struct schedule *schedule, uint64_t subtask);
+const char *schedule_worker_state(const struct schedule *schedule, uint32_t worker);
+
+/* Bytes that the scheduler holds now (its own allocations), for the memory benchmark. */
+uint64_t schedule_memory(const struct schedule *schedule);
+
+#endif

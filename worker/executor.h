@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The executor: runs attempts in slots. Each slot is a small process of its own (the same binary,
+ * `mayfly-worker slot`, free of nng), which spawns one attempt at a time, is its sub-reaper,
+ * captures its streams, enforces its limits, and ends its whole tree. One executor per worker, on
+ * the loop's thread.
+ *
+ * Attempts wait in one queue and are handed to free slots in order; when attempts are short, one is
+ * handed over ahead so that a slot never waits for the worker, and it is recalled if the slot is
+ * then kept busy.
+ */
+#ifndef MAYFLY_WORKER_EXECUTOR_H
+#define MAYFLY_WORKER_EXECUTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/loop.h"
+#include "common/message.h"
+
+struct executor;
+
+/* A file that an ended attempt leaves behind: a large result, an output, a captured stream. */
+struct executed_file {
+    enum mf_chunk_kind kind;
+    char *path;      /* to open; on the heap */
+    char *name;      /* of an output, relative to the attempt's folder; bytes; NULL otherwise */
+    uint64_t offset; /* where it starts in that file (streams are packed into segments) */
+    uint64_t length;
+    uint64_t cut_bytes;
+    uint32_t mode;
+};
+
+/* An ended attempt. result.inline_result and detail are owned by this struct. */
+struct executed {
+    struct mf_result result;     /* age_us is 0: see ended_us */
+    int64_t ended_us;            /* monotonic */
+    struct executed_file *files; /* to send before the result is */
+    uint32_t file_count;
+    void *memory; /* what the result borrows from */
+};
+
+struct executor_callbacks {
+    void (*started)(void *arg, const struct mf_fence *fence);
+    /* Takes executed (heap): give it back by executor_release when its files were sent and the
+     * result acknowledged. */
+    void (*ended)(void *arg, struct executed *executed);
+    void (*returned)(void *arg, const struct mf_fence *fence); /* taken back before it started */
+    void (*failed)(
+        void *arg,
+        const struct mf_error *error); /* the executor can't go on: the worker must end */
+    void *arg;
+};
+
+/*
+ * folder: the worker's own (0700), where attempts/ and streams/ are made. task is copied. binary:
+ * this executable
+ * (/proc/self/exe as a rule). Starts `slots` slot processes.
+ */
+struct executor *executor_create(struct mf_loop *loop,
+                                 const struct mf_task *task,
+                                 const char *run_id,
+                                 uint32_t worker,
+                                 const char *folder,
+                                 const char *binary,
+                                 uint32_t slots,
+                                 const struct executor_callbacks *callbacks,
+                                 struct mf_error *error);
+
+/* Queues an attempt; copies what it needs. -1 only with MF_ENOMEM. */
+int executor_submit(struct executor *executor,
+                    const struct mf_subtask *subtask,
+                    struct mf_error *error);
+/* Takes back what is not started: `returned` follows, or nothing if it already runs or is not
+ * known. */
+void executor_take_back(struct executor *executor, const struct mf_fence *fence);
+/* Ends it at once, TERM then KILL: `ended` with MF_CAUSE_CANCELLED follows; queued ones come as
+ * `returned`. */
+void executor_cancel(struct executor *executor, const struct mf_fence *fence);
+void executor_release(struct executor *executor, struct executed *executed);
+
+/* What is in slots now; returns how many were written to `fences` (at most `size`). */
+uint32_t executor_running(const struct executor *executor, struct mf_fence *fences, uint32_t size);
+uint32_t executor_free_places(const struct executor *executor);
+uint32_t executor_queued(const struct executor *executor); /* submitted, not ended */
+
+int64_t executor_tick(struct executor *executor, int64_t now_us); /* its next deadline */
+
+/* Ends all slots and their trees (KILL after kill_after), and removes attempts/ and streams/. */
+void executor_destroy(struct executor *executor);
+
+/* main() of `mayfly-worker slot`: control socket on descriptor 3. Returns the exit code. */
+int slot_main(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mayfly-worker sweep RUN`: verifies that nothing of a run is left on this host, and cleans what
+ * is. Processes are found by MAYFLY_RUN=<run id> in their environment and by their executable and
+ * arguments; files by the run's folder in every place where a worker may have made one (place.h).
+ * Prints one line of JSON:
+ * {"version":1,"run":"...","verified":true,"processes_ended":0,"files_removed":0,"left":[]}.
+ */
+#ifndef MAYFLY_WORKER_SWEEP_H
+#define MAYFLY_WORKER_SWEEP_H
+
+#include "common/error.h"
+
+/* The exit code of the subcommand: 0 verified, 1 something is left. */
+int sweep_main(int argc, char **argv);
+
+#endif
