@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Scatter: who is who on the wire, and what each worker is to be told next.
+ *
+ * Every request is checked here before anything of it reaches the scheduler: token, worker,
+ * session, epoch, lane and sequence. A request that comes again gets the very reply it got before,
+ * or takes the place of the one that is held. What a worker is to be told (subtasks, take back,
+ * cancel, drain, dismiss) waits in its outbox until a poll of it can be answered; a poll with
+ * results is answered only after their commit (scatter_committed).
+ *
+ * Threads: the loop thread only.
+ */
+#ifndef MAYFLY_MASTER_SCATTER_SCATTER_H
+#define MAYFLY_MASTER_SCATTER_SCATTER_H
+
+#include <nng/nng.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/message.h"
+#include "master/scatter/endpoint.h"
+
+/* Names the poll that waits for a commit. */
+struct scatter_ticket {
+    uint32_t worker;
+    uint32_t lane;
+    uint64_t session, sequence;
+};
+
+struct scatter_callbacks {
+    /* A worker is here (again). */
+    void (*joined)(void *arg, const struct mf_hello *hello, const char *address);
+    /* A poll. What it borrows lives as long as `message` and `decoder`; the callback may take both
+     * (set the pointers to NULL). True: its results wait for their commit,
+     * scatter_committed(ticket) follows. */
+    bool (*polled)(void *arg,
+                   const struct mf_poll *poll,
+                   const struct scatter_ticket *ticket,
+                   nng_msg **message,
+                   struct mf_decoder *decoder);
+    /* A chunk. -1: it could not be kept; the worker is not answered. */
+    int (*chunk)(void *arg, uint32_t worker, const struct mf_chunk *chunk, struct mf_error *error);
+    void (*bye)(void *arg, uint32_t worker, const char *reason);
+    void (*disconnected)(void *arg, uint32_t worker);
+    /* The subtask as it is offered (without attempt and epoch). -1: not known any more (skipped).
+     */
+    int (*payload)(void *arg, uint64_t subtask, struct mf_subtask *out);
+    void *arg;
+};
+
+struct scatter;
+
+/* Borrows endpoint and the strings of `welcome` during the call; copies the rest. */
+struct scatter *scatter_create(struct endpoint *endpoint,
+                               const char *run_id,
+                               const struct mf_welcome *welcome,
+                               const struct scatter_callbacks *callbacks,
+                               struct mf_error *error);
+void scatter_destroy(struct scatter *scatter);
+
+/* From now on worker `id` may join with this token. */
+int scatter_expect(struct scatter *scatter,
+                   uint32_t worker,
+                   const unsigned char token[MF_TOKEN_SIZE],
+                   struct mf_error *error);
+/* Worker `id` is over: its requests are refused from now on, its outbox is dropped. */
+void scatter_forget(struct scatter *scatter, uint32_t worker);
+
+/* Into the outbox. -1 with MF_ENOMEM. */
+int scatter_offer(struct scatter *scatter,
+                  uint32_t worker,
+                  uint64_t subtask,
+                  uint32_t attempt,
+                  struct mf_error *error);
+int scatter_take_back(struct scatter *scatter,
+                      uint32_t worker,
+                      const struct mf_fence *fence,
+                      struct mf_error *error);
+int scatter_cancel(struct scatter *scatter,
+                   uint32_t worker,
+                   const struct mf_fence *fence,
+                   struct mf_error *error);
+void scatter_dismiss(struct scatter *scatter, uint32_t worker);
+
+/* Sends the outbox if a poll of the worker is held. */
+void scatter_flush(struct scatter *scatter, uint32_t worker);
+/* The results of that poll are durable: answer it, with what is in the outbox. */
+void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket);
+
+/* Handles all that has come in (call when endpoint_fd is readable). */
+void scatter_receive(struct scatter *scatter);
+/* Answers polls that were held too long, closes refused connections, counts TLS refusals. The next
+ * deadline. */
+int64_t scatter_tick(struct scatter *scatter, int64_t now_us);
+
+struct scatter_counts {
+    uint64_t bytes_in, bytes_out, requests, repeated, refused, refused_in_tls;
+};
+void scatter_counts(const struct scatter *scatter, struct scatter_counts *counts);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker's end of the wire: see link.h.
+ *
+ * nng 1.5.2's TLS dialer can stay idle for ever when its connection was closed very early. So the
+ * link counts open pipes and makes a new dialer, with the next address, when there was none for
+ * PATIENCE_US.
+ */
+#include "worker/link.h"
+
+#include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/tls/tls.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/message.h"
+
+#define PATIENCE_US 3000000
+#define CHECK_DOWN_US 200000
+#define CHECK_UP_US 1000000
+
+struct link_lane {
+    struct mf_mail mail; /* first */
+    struct link *link;
+    nng_ctx ctx;
+    nng_aio *aio;
+    bool is_open;
+    bool busy;      /* loop thread */
+    bool receiving; /* the send is through; written and read by the callback only */
+    nng_msg *reply; /* NULL with an error */
+};
+
+struct link {
+    const struct launch_input *input;
+    nng_socket socket;
+    bool is_open;
+    nng_tls_config *tls;
+    nng_dialer dialer;
+    bool has_dialer;
+    uint32_t next_address;
+    atomic_int pipes;
+    bool was_up;
+    int64_t down_since_us;
+    struct mf_mailbox mailbox;
+    struct mf_mail *taken; /* chain of replies not yet handed out */
+    struct link_lane lanes[MF_LANES];
+};
+
+static void lane_ready(void *arg)
+{
+    struct link_lane *lane = arg;
+    int rc = nng_aio_result(lane->aio);
+    if (rc == 0 && !lane->receiving) {
+        lane->receiving = true;
+        nng_ctx_recv(lane->ctx, lane->aio);
+        return;
+    }
+    if (rc != 0 && !lane->receiving)
+        nng_msg_free(nng_aio_get_msg(lane->aio));
+    lane->reply = rc == 0 ? nng_aio_get_msg(lane->aio) : NULL;
+    if (rc != NNG_ECLOSED)
+        mf_mailbox_post(&lane->link->mailbox, &lane->mail);
+}
+
+static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    (void)pipe;
+    struct link *link = arg;
+    atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+}
+
+static int make_tls(struct link *link)
+{
+    const struct launch_input *input = link->input;
+    int rc = nng_tls_config_alloc(&link->tls, NNG_TLS_MODE_CLIENT);
+    if (rc == 0)
+        rc = nng_tls_config_ca_chain(link->tls, input->authority_pem, NULL);
+    if (rc == 0)
+        rc = nng_tls_config_own_cert(link->tls, input->certificate_pem, input->key_pem, NULL);
+    if (rc == 0)
+        rc = nng_tls_config_server_name(link->tls, input->run_id);
+    if (rc == 0)
+        rc = nng_tls_config_auth_mode(link->tls, NNG_TLS_AUTH_MODE_REQUIRED);
+    return rc;
+}
+
+static int open_socket(struct link *link, struct mf_error *error)
+{
+    int rc = nng_req0_open(&link->socket);
+    if (rc == 0) {
+        link->is_open = true;
+        /* No timed resend (it would double held polls); infinite would lose the request with its
+         * pipe. */
+        rc = nng_socket_set_ms(link->socket, NNG_OPT_REQ_RESENDTIME, 2147483647);
+    }
+    if (rc == 0)
+        rc = nng_socket_set_size(link->socket, NNG_OPT_RECVMAXSZ, MF_FRAME_MAX);
+    if (rc == 0)
+        rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_ADD_POST, pipe_changed, link);
+    if (rc == 0)
+        rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_REM_POST, pipe_changed, link);
+    if (rc == 0)
+        rc = make_tls(link);
+    if (rc != 0)
+        return mf_raise(
+            error, MF_ESYSTEM, "cannot set up the connection to the master: %s", nng_strerror(rc));
+    return 0;
+}
+
+static int open_lane(struct link *link, struct link_lane *lane, struct mf_error *error)
+{
+    lane->link = link;
+    int rc = nng_ctx_open(&lane->ctx, link->socket);
+    if (rc == 0 && (rc = nng_aio_alloc(&lane->aio, lane_ready, lane)) != 0)
+        nng_ctx_close(lane->ctx);
+    if (rc != 0)
+        return mf_raise(
+            error, MF_ESYSTEM, "cannot open a lane to the master: %s", nng_strerror(rc));
+    lane->is_open = true;
+    return 0;
+}
+
+static void dial(struct link *link)
+{
+    const char *address = link->input->addresses[link->next_address % link->input->address_count];
+    link->next_address++;
+    int rc = nng_dialer_create(&link->dialer, link->socket, address);
+    if (rc != 0) {
+        mf_log(MF_WARNING, "cannot dial %s: %s", address, nng_strerror(rc));
+        return;
+    }
+    link->has_dialer = true;
+    rc = nng_dialer_set_ptr(link->dialer, NNG_OPT_TLS_CONFIG, link->tls);
+    if (rc == 0)
+        rc = nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMINT, 50);
+    if (rc == 0)
+        rc = nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMAXT, 500);
+    if (rc == 0)
+        rc = nng_dialer_start(link->dialer, NNG_FLAG_NONBLOCK);
+    if (rc != 0)
+        mf_log(MF_WARNING, "cannot dial %s: %s", address, nng_strerror(rc));
+}
+
+struct link *link_create(const struct launch_input *input, struct mf_error *error)
+{
+    struct link *link = mf_calloc(1, sizeof *link);
+    if (link == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: the connection to the master");
+        return NULL;
+    }
+    link->input = input;
+    link->down_since_us = mf_monotonic_us();
+    if (mf_mailbox_init(&link->mailbox, error) < 0)
+        goto fail;
+    if (open_socket(link, error) < 0)
+        goto fail;
+    for (unsigned i = 0; i < MF_LANES; i++)
+        if (open_lane(link, &link->lanes[i], error) < 0)
+            goto fail;
+    dial(link);
+    return link;
+fail:
+    link_destroy(link);
+    return NULL;
+}
+
+void link_destroy(struct link *link)
+{
+    if (link == NULL)
+        return;
+    if (link->is_open)
+        nng_close(link->socket);
+    for (unsigned i = 0; i < MF_LANES; i++)
+        if (link->lanes[i].is_open) {
+            nng_aio_stop(link->lanes[i].aio);
+            nng_aio_free(link->lanes[i].aio);
+            nng_msg_free(link->lanes[i].reply);
+        }
+    if (link->tls != NULL)
+        nng_tls_config_free(link->tls);
+    mf_mailbox_fini(&link->mailbox);
+    mf_free(link);
+}
+
+int link_fd(const struct link *link)
+{
+    return link->mailbox.fd;
+}
+
+int link_take(struct link *link, nng_msg **message)
+{
+    if (link->taken == NULL)
+        link->taken = mf_mailbox_take(&link->mailbox);
+    if (link->taken == NULL)
+        return -1;
+    struct link_lane *lane = (struct link_lane *)link->taken;
+    link->taken = lane->mail.next;
+    lane->busy = false;
+    *message = lane->reply;
+    lane->reply = NULL;
+    return (int)(lane - link->lanes);
+}
+
+bool link_is_free(const struct link *link, unsigned lane)
+{
+    return !link->lanes[lane].busy;
+}
+
+int link_send(struct link *link,
+              unsigned lane_number,
+              struct mf_bytes frame,
+              struct mf_error *error)
+{
+    struct link_lane *lane = &link->lanes[lane_number];
+    nng_msg *message;
+    if (nng_msg_alloc(&message, 0) != 0)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a message to the master");
+    if (nng_msg_append(message, frame.data, frame.length) != 0) {
+        nng_msg_free(message);
+        return mf_raise(
+            error, MF_ENOMEM, "out of memory: a message of %zu bytes to the master", frame.length);
+    }
+    lane->busy = true;
+    lane->receiving = false;
+    nng_aio_set_msg(lane->aio, message);
+    nng_ctx_send(lane->ctx, lane->aio);
+    return 0;
+}
+
+bool link_is_up(const struct link *link)
+{
+    return atomic_load(&link->pipes) > 0;
+}
+
+int64_t link_tick(struct link *link, int64_t now_us)
+{
+    bool up = link_is_up(link);
+    if (up != link->was_up) {
+        mf_log(MF_INFO, up ? "connected to the master" : "the connection to the master is lost");
+        link->was_up = up;
+        link->down_since_us = now_us;
+    }
+    if (up)
+        return now_us + CHECK_UP_US;
+    if (now_us - link->down_since_us >= PATIENCE_US) {
+        if (link->has_dialer)
+            nng_dialer_close(link->dialer);
+        link->has_dialer = false;
+        link->down_since_us = now_us;
+        dial(link);
+    }
+    return now_us + CHECK_DOWN_US;
+}
