@@ -36,4 +36,8 @@ int mf_placeholder_check(const char *text, enum mf_quoting quoting, struct mf_er
 /* Whether the template holds any placeholder: if not, it need not be expanded per subtask. */
 bool mf_placeholder_is_constant(const char *text);
 
+/* Whether the template holds the built-in of that name ("" for {}), or, for "field", any
+ * {field:NAME}. */
+bool mf_placeholder_has(const char *text, const char *name);
+
 #endif
