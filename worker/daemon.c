@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Detaching: see daemon.h. */
+#include "worker/daemon.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int redirect(int log_fd, struct mf_error *error)
+{
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd < 0)
+        return mf_raise_errno(error, "cannot open /dev/null");
+    if (dup2(null_fd, 0) < 0 || dup2(log_fd, 1) < 0 || dup2(log_fd, 2) < 0)
+        return mf_raise_errno(error, "cannot redirect the worker's streams to its log");
+    close_range(3, ~0u, 0);
+    return 0;
+}
+
+int daemon_detach(const char *folder,
+                  const char *log_path,
+                  uint32_t worker,
+                  unsigned port,
+                  struct mf_error *error)
+{
+    umask(077);
+    int log_fd = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log_fd < 0)
+        return mf_raise_errno(error, "cannot make the worker's log %s", log_path);
+    if (chdir(folder) < 0)
+        return mf_raise_errno(error, "cannot enter the worker's folder %s", folder);
+    pid_t pid = fork();
+    if (pid < 0)
+        return mf_raise_errno(error, "cannot fork the worker");
+    if (pid > 0)
+        _exit(0);
+    setsid();
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    printf("mayfly 1 started %u %d %u\n", worker, (int)getpid(), port);
+    fflush(stdout);
+    return redirect(log_fd, error);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Becoming a process of its own, as nohup does: docs/architecture.md, "Detached". */
+#ifndef MAYFLY_WORKER_DAEMON_H
+#define MAYFLY_WORKER_DAEMON_H
+
+#include <stdint.h>
+
+#include "common/error.h"
+
+/*
+ * Forks; the parent exits with 0. The child has a session of its own, ignores SIGHUP, stands in
+ * `folder`, has written the ready line ("mayfly 1 started <worker> <pid> <port>") to standard
+ * output, and only then sends its streams to `log_path` and closes every other descriptor (a kept
+ * one would hold an SSH channel open). To be called before the first thread is made.
+ */
+int daemon_detach(const char *folder,
+                  const char *log_path,
+                  uint32_t worker,
+                  unsigned port,
+                  struct mf_error *error);
+
+#endif

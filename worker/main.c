@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly-worker: the process that does a master's work on a host, and leaves nothing behind.
+ *
+ *     mayfly-worker start RUN    reads its launch input (with credentials) from standard input,
+ * detaches, joins mayfly-worker sweep RUN    verifies that nothing of a run is left on this host,
+ * and cleans mayfly-worker slot         internal: the process that runs one attempt at a time
+ *     mayfly-worker version
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/log.h"
+#include "worker/daemon.h"
+#include "worker/executor.h"
+#include "worker/launch_input.h"
+#include "worker/place.h"
+#include "worker/session.h"
+#include "worker/sweep.h"
+
+/* Puts MAYFLY_RUN into the environment that /proc shows, where a sweep looks for it. Returns only
+ * on failure, or when it is there already. */
+static void mark_environment(const char *run_id, char **argv)
+{
+    const char *marked = getenv("MAYFLY_RUN");
+    if (marked != NULL && strcmp(marked, run_id) == 0)
+        return;
+    setenv("MAYFLY_RUN", run_id, 1);
+    execv("/proc/self/exe", argv);
+}
+
+/* The worker's folder and, when they are empty, the folders above it that workers make. */
+static void remove_folder(const char *folder)
+{
+    struct mf_error error;
+    uint32_t removed = 0;
+    if (chdir("/") < 0 || place_remove(folder, &removed, &error) < 0) {
+        mf_log(MF_WARNING, "the worker's folder %s cannot be removed: %s", folder, error.text);
+        return;
+    }
+    char *path = mf_strdup(folder);
+    for (int level = 0; path != NULL && level < 3; level++) {
+        char *slash = strrchr(path, '/');
+        if (slash == NULL || slash == path)
+            break;
+        *slash = '\0';
+        if (rmdir(path) < 0)
+            break;
+    }
+    mf_free(path);
+}
+
+static int run_worker(const struct launch_input *input, const char *folder, struct mf_error *error)
+{
+    char *log_path = mf_format("%s/worker.log", folder);
+    char binary[4096];
+    ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
+    if (log_path == NULL || length < 0) {
+        mf_free(log_path);
+        return mf_raise_errno(error, "cannot find this program's own file");
+    }
+    binary[length] = '\0';
+    int rc = daemon_detach(folder, log_path, input->worker, 0, error);
+    if (rc == 0) {
+        mf_log_to(2, MF_INFO);
+        mf_log(MF_INFO,
+               "worker %u of run %s started, process %d",
+               input->worker,
+               input->run_id,
+               (int)getpid());
+        rc = session_run(input, folder, log_path, binary, error);
+    }
+    mf_free(log_path);
+    return rc;
+}
+
+static int start_main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: mayfly-worker start RUN\n");
+        return 2;
+    }
+    mark_environment(argv[2], argv);
+    struct launch_input input;
+    struct mf_error error;
+    if (launch_input_read(0, &input, &error) < 0) {
+        fprintf(stderr, "mayfly-worker: %s\n", error.text);
+        return 3;
+    }
+    int rc = -1;
+    char *folder = NULL;
+    if (strcmp(input.run_id, argv[2]) != 0)
+        mf_raise(&error,
+                 MF_EPROTOCOL,
+                 "the launch input is for run %s, not for run %s",
+                 input.run_id,
+                 argv[2]);
+    else if ((folder = place_make(input.run_id, input.worker, &error)) != NULL)
+        rc = run_worker(&input, folder, &error);
+    if (rc < 0) {
+        fprintf(stderr, "mayfly-worker: %s\n", error.text);
+        mf_log(MF_ERROR, "%s", error.text);
+    }
+    launch_input_fini(&input);
+    if (folder != NULL)
+        remove_folder(folder);
+    mf_free(folder);
+    return rc < 0 ? 3 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *command = argc > 1 ? argv[1] : "";
+    if (strcmp(command, "slot") == 0)
+        return slot_main();
+    if (strcmp(command, "start") == 0)
+        return start_main(argc, argv);
+    if (strcmp(command, "sweep") == 0)
+        return sweep_main(argc, argv);
+    if (strcmp(command, "version") == 0) {
+        printf("mayfly-worker %s\n", MAYFLY_VERSION);
+        return 0;
+    }
+    fprintf(stderr,
+            "mayfly-worker is started by mayfly; by hand: mayfly-worker sweep RUN | version\n");
+    return 2;
+}

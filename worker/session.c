@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker's life: see session.h.
+ *
+ *     joining --welcome--> working --dismiss--> leaving --all sent--> bye --received--> over
+ *        any --refused, orphaned, executor failed--> over, with an error
+ *
+ * Lane 0 always has a poll at the master, so that it can speak at once. Lane 1 brings results while
+ * lane 0 is held; what comes in the meantime is collected, so that a message carries many. Lane 2
+ * carries files.
+ */
+#include "worker/session.h"
+
+#include <nng/nng.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "worker/executor.h"
+#include "worker/link.h"
+#include "worker/ready.h"
+#include "worker/upload.h"
+
+#define FLUSH_US 20000     /* a finished result waits no longer than this for others */
+#define STARTED_US 100000  /* the master hears of a long-running subtask after this */
+#define LOG_US 2000000     /* the worker's log goes home this often */
+#define LEAVE_US 10000000  /* after a dismissal: the master has this long to take the rest */
+#define POLL_RESULTS 2048u /* results in one poll */
+#define POLL_BYTES (1u << 20)
+
+enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, OVER };
+
+struct session {
+    const struct launch_input *input;
+    const char *folder, *binary;
+    enum phase phase;
+    int outcome; /* 0 or -1, when OVER */
+    struct mf_error *error;
+    struct mf_loop *loop;
+    struct link *link;
+    struct executor *executor;
+    struct upload *upload;
+    struct mf_decoder *decoder;
+    struct mf_buffer frame;
+    uint64_t id;
+    uint32_t epoch;
+    uint64_t orphan_us;
+    bool is_noop;
+    bool started_due; /* something runs that no poll has told yet */
+    int64_t started_us;
+    uint64_t sequences[MF_LANES];
+    struct ready_list ready;
+    struct ready_list sent[2];
+    struct mf_fence *returned;
+    uint32_t returned_count, returned_capacity;
+    struct mf_fence *running; /* scratch */
+    uint32_t running_capacity;
+    int64_t heard_us, log_us, leaving_us;
+    int signal_fd;
+};
+
+static void end_session(struct session *session, int outcome)
+{
+    session->phase = OVER;
+    session->outcome = outcome;
+}
+
+static void fail_session(struct session *session, const struct mf_error *why)
+{
+    if (session->phase == OVER)
+        return;
+    if (session->error != NULL && why != session->error)
+        *session->error = *why;
+    end_session(session, -1);
+}
+
+static void on_started(void *arg, const struct mf_fence *fence)
+{
+    (void)fence;
+    struct session *session = arg;
+    if (session->started_due)
+        return;
+    session->started_due = true;
+    session->started_us = mf_monotonic_us();
+}
+
+static void make_ready(struct session *session, struct executed *executed)
+{
+    struct mf_error error;
+    if (ready_add(&session->ready, &executed->result, executed->ended_us, executed, &error) < 0)
+        fail_session(session, &error);
+}
+
+static void on_ended(void *arg, struct executed *executed)
+{
+    struct session *session = arg;
+    struct mf_error error;
+    if (executed->file_count == 0)
+        make_ready(session, executed);
+    else if (upload_add(session->upload, executed, &error) < 0)
+        fail_session(session, &error);
+}
+
+static void on_returned(void *arg, const struct mf_fence *fence)
+{
+    struct session *session = arg;
+    if (session->returned_count == session->returned_capacity) {
+        uint32_t capacity = session->returned_capacity < 64 ? 64 : session->returned_capacity * 2;
+        struct mf_fence *returned = mf_realloc(session->returned, capacity * sizeof *returned);
+        if (returned == NULL) {
+            struct mf_error error;
+            mf_raise(&error, MF_ENOMEM, "out of memory: subtasks that go back to the master");
+            fail_session(session, &error);
+            return;
+        }
+        session->returned = returned;
+        session->returned_capacity = capacity;
+    }
+    session->returned[session->returned_count++] = *fence;
+}
+
+static void on_failed(void *arg, const struct mf_error *error)
+{
+    fail_session(arg, error);
+}
+
+static struct mf_request next_request(struct session *session, unsigned lane)
+{
+    struct mf_request request = {.worker = session->input->worker,
+                                 .lane = lane,
+                                 .sequence = ++session->sequences[lane],
+                                 .epoch = session->epoch,
+                                 .session = session->id};
+    memcpy(request.token, session->input->token, MF_TOKEN_SIZE);
+    return request;
+}
+
+static void send_frame(struct session *session, unsigned lane)
+{
+    struct mf_error error;
+    if (link_send(session->link, lane, mf_buffer_view(&session->frame), &error) < 0)
+        fail_session(session, &error);
+}
+
+static void say_hello(struct session *session)
+{
+    struct utsname name;
+    uname(&name);
+    char system[256];
+    snprintf(system, sizeof system, "%.80s %.80s %.80s", name.sysname, name.release, name.machine);
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE),
+         cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    struct mf_hello hello = {.request = next_request(session, 0),
+                             .protocol = MF_PROTOCOL,
+                             .version = MAYFLY_VERSION,
+                             .run_id = session->input->run_id,
+                             .slots = session->input->slots,
+                             .pid = (uint32_t)getpid(),
+                             .host = name.nodename,
+                             .system = system,
+                             .cpus = cpus > 0 ? (uint32_t)cpus : 1,
+                             .memory_bytes =
+                                 pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0,
+                             .wall_us = mf_wall_us()};
+    struct mf_error error;
+    mf_buffer_clear(&session->frame);
+    if (mf_encode_hello(&hello, &session->frame, &error) < 0)
+        fail_session(session, &error);
+    else
+        send_frame(session, 0);
+}
+
+static uint32_t collect_running(struct session *session)
+{
+    return session->executor == NULL
+               ? 0
+               : executor_running(session->executor, session->running, session->running_capacity);
+}
+
+static void stamp_ages(struct ready_list *list, int64_t now_us)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
+}
+
+static void send_poll(struct session *session, unsigned lane)
+{
+    struct mf_error error;
+    struct ready_list *sent = &session->sent[lane];
+    if (ready_move(&session->ready, sent, POLL_RESULTS, POLL_BYTES, &error) < 0) {
+        fail_session(session, &error);
+        return;
+    }
+    if (!session->is_noop)
+        stamp_ages(sent, mf_monotonic_us());
+    uint32_t returned =
+        session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
+    struct mf_poll poll = {.request = next_request(session, lane),
+                           .free_places = session->executor == NULL
+                                              ? session->input->slots
+                                              : executor_free_places(session->executor),
+                           .running_count = collect_running(session),
+                           .running = session->running,
+                           .returned_count = returned,
+                           .returned = session->returned,
+                           .result_count = sent->count,
+                           .results = sent->results};
+    session->started_due = false;
+    mf_buffer_clear(&session->frame);
+    if (mf_encode_poll(&poll, &session->frame, &error) < 0) {
+        fail_session(session, &error);
+        return;
+    }
+    session->returned_count -= returned;
+    memmove(session->returned,
+            session->returned + returned,
+            session->returned_count * sizeof *session->returned);
+    send_frame(session, lane);
+}
+
+/* When the second lane is to carry what lies ready: MF_NEVER = nothing to carry. */
+static int64_t flush_due(const struct session *session)
+{
+    if (session->returned_count > 0)
+        return 0;
+    int64_t due = session->started_due ? session->started_us + STARTED_US : MF_NEVER;
+    if (session->ready.count == 0)
+        return due;
+    uint32_t queued = session->executor == NULL ? 0 : executor_queued(session->executor);
+    if (session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 3) / 4)
+        return 0;
+    int64_t flush = session->ready.ended_us[0] + FLUSH_US;
+    return flush < due ? flush : due;
+}
+
+static void send_bye(struct session *session)
+{
+    unsigned lane = link_is_free(session->link, 0) ? 0 : 1;
+    if (!link_is_free(session->link, lane))
+        return;
+    struct mf_bye bye = {.request = next_request(session, lane), .reason = "dismissed"};
+    struct mf_error error;
+    mf_buffer_clear(&session->frame);
+    if (mf_encode_bye(&bye, &session->frame, &error) < 0) {
+        fail_session(session, &error);
+        return;
+    }
+    session->phase = SAYING_BYE;
+    send_frame(session, lane);
+}
+
+static void take_uploaded(struct session *session)
+{
+    struct executed *executed;
+    while ((executed = upload_next_done(session->upload)) != NULL)
+        make_ready(session, executed);
+}
+
+static void send_upload(struct session *session)
+{
+    if (!link_is_free(session->link, 2))
+        return;
+    struct mf_request request = next_request(session, 2);
+    struct mf_error error;
+    int rc = upload_next(session->upload, &request, &session->frame, &error);
+    take_uploaded(session);
+    if (rc > 0) {
+        send_frame(session, 2);
+        return;
+    }
+    session->sequences[2]--;
+    if (rc < 0)
+        fail_session(session, &error);
+}
+
+static bool has_nothing_left(const struct session *session)
+{
+    return (session->executor == NULL || executor_queued(session->executor) == 0) &&
+           upload_is_idle(session->upload);
+}
+
+/* Sends whatever is due on every lane that is free. */
+static void pump(struct session *session, int64_t now_us)
+{
+    if (session->phase == WORKING || session->phase == LEAVING)
+        send_upload(session);
+    if (session->phase == WORKING && link_is_free(session->link, 0))
+        send_poll(session, 0);
+    if (session->phase == WORKING && link_is_free(session->link, 1) && flush_due(session) <= now_us)
+        send_poll(session, 1);
+    if (session->phase == LEAVING && upload_is_idle(session->upload) &&
+        link_is_free(session->link, 2))
+        send_bye(session);
+}
+
+static void start_executor(struct session *session, const struct mf_task *task)
+{
+    struct executor_callbacks callbacks = {.started = on_started,
+                                           .ended = on_ended,
+                                           .returned = on_returned,
+                                           .failed = on_failed,
+                                           .arg = session};
+    struct mf_error error;
+    session->executor = executor_create(session->loop,
+                                        task,
+                                        session->input->run_id,
+                                        session->input->worker,
+                                        session->folder,
+                                        session->binary,
+                                        session->input->slots,
+                                        &callbacks,
+                                        &error);
+    if (session->executor == NULL)
+        fail_session(session, &error);
+}
+
+static void handle_welcome(struct session *session, const struct mf_welcome *welcome)
+{
+    session->epoch = welcome->epoch;
+    session->orphan_us = welcome->orphan_us;
+    session->phase = WORKING;
+#ifdef MAYFLY_BENCH
+    session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
+#endif
+    if (!session->is_noop)
+        start_executor(session, &welcome->task);
+    mf_log(
+        MF_INFO, "joined the run in epoch %u with %u slots", welcome->epoch, session->input->slots);
+}
+
+static void acknowledge(struct session *session, unsigned lane)
+{
+    struct ready_list *sent = &session->sent[lane];
+    for (uint32_t i = 0; i < sent->count; i++)
+        if (sent->owners[i] != NULL)
+            executor_release(session->executor, sent->owners[i]);
+    sent->count = 0;
+}
+
+static void take_subtasks(struct session *session, const struct mf_work *work)
+{
+    struct mf_error error;
+    int64_t now_us = session->is_noop ? mf_monotonic_us() : 0;
+    for (uint32_t i = 0; i < work->subtask_count; i++) {
+        const struct mf_subtask *subtask = &work->subtasks[i];
+        int rc;
+        if (session->is_noop) {
+            struct mf_result result = {
+                .subtask = subtask->id, .attempt = subtask->attempt, .epoch = subtask->epoch};
+            rc = ready_add(&session->ready, &result, now_us, NULL, &error);
+        } else {
+            rc = executor_submit(session->executor, subtask, &error);
+        }
+        if (rc < 0) {
+            fail_session(session, &error);
+            return;
+        }
+    }
+}
+
+static void leave(struct session *session)
+{
+    mf_log(MF_INFO, "dismissed");
+    session->phase = LEAVING;
+    session->leaving_us = mf_monotonic_us();
+    session->started_due = false;
+    if (session->executor != NULL)
+        executor_cancel_all(session->executor);
+    upload_log_due(session->upload);
+}
+
+static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
+{
+    acknowledge(session, lane);
+    if (session->phase != WORKING)
+        return;
+    take_subtasks(session, work);
+    for (uint32_t i = 0; i < work->take_back_count && session->executor != NULL; i++)
+        executor_take_back(session->executor, &work->take_back[i]);
+    for (uint32_t i = 0; i < work->cancel_count && session->executor != NULL; i++)
+        executor_cancel(session->executor, &work->cancel[i]);
+    if (work->dismiss && session->phase == WORKING)
+        leave(session);
+}
+
+static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
+{
+    struct mf_message message;
+    struct mf_error error;
+    struct mf_bytes frame = mf_bytes_of(nng_msg_body(reply), nng_msg_len(reply));
+    session->heard_us = mf_monotonic_us();
+    if (mf_decode(session->decoder, frame, &message, &error) < 0) {
+        mf_error_prefix(&error, "the master's answer is malformed");
+        fail_session(session, &error);
+    } else if (message.type == MF_REFUSED) {
+        mf_raise(&error, MF_EPROTOCOL, "the master refused: %s", message.refused.text);
+        fail_session(session, &error);
+    } else if (message.type == MF_WELCOME && session->phase == JOINING) {
+        handle_welcome(session, &message.welcome);
+    } else if (message.type == MF_WORK && lane < 2) {
+        handle_work(session, lane, &message.work);
+    } else if (message.type == MF_RECEIVED && lane == 2) {
+        upload_received(session->upload);
+        take_uploaded(session);
+    } else if (message.type == MF_RECEIVED && session->phase == SAYING_BYE) {
+        end_session(session, 0);
+    } else {
+        mf_raise(&error,
+                 MF_EPROTOCOL,
+                 "the master answered lane %u with a message of type %d",
+                 lane,
+                 message.type);
+        fail_session(session, &error);
+    }
+}
+
+static void on_link(void *arg, uint32_t events)
+{
+    (void)events;
+    struct session *session = arg;
+    nng_msg *reply;
+    int lane;
+    while ((lane = link_take(session->link, &reply)) >= 0 && session->phase != OVER) {
+        if (reply == NULL) {
+            struct mf_error error;
+            mf_raise(&error, MF_ESYSTEM, "a request on lane %d failed inside nng", lane);
+            fail_session(session, &error);
+            return;
+        }
+        handle_reply(session, (unsigned)lane, reply);
+        nng_msg_free(reply);
+    }
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+    (void)events;
+    struct session *session = arg;
+    struct signalfd_siginfo info;
+    if (read(session->signal_fd, &info, sizeof info) != sizeof info)
+        return;
+    struct mf_error error;
+    mf_raise(&error, MF_ESETUP, "ended by signal %u from process %u", info.ssi_signo, info.ssi_pid);
+    fail_session(session, &error);
+}
+
+static int watch_signals(struct session *session, struct mf_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (session->signal_fd < 0)
+        return mf_raise_errno(error, "cannot watch signals");
+    return mf_loop_add(session->loop, session->signal_fd, EPOLLIN, on_signal, session, error);
+}
+
+static int64_t earliest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t check_orphan(struct session *session, int64_t now_us)
+{
+    int64_t limit = session->heard_us + (int64_t)session->orphan_us;
+    if (now_us >= limit) {
+        struct mf_error error;
+        mf_raise(&error,
+                 MF_ESETUP,
+                 "nothing was heard of the master for %llu s: ending as an orphan",
+                 (unsigned long long)(session->orphan_us / 1000000));
+        fail_session(session, &error);
+    }
+    if (session->phase != LEAVING && session->phase != SAYING_BYE)
+        return limit;
+    int64_t leave_limit = session->leaving_us + LEAVE_US;
+    if (now_us >= leave_limit)
+        end_session(session, 0);
+    return earliest(limit, leave_limit);
+}
+
+static int64_t tick(struct session *session)
+{
+    int64_t now_us = mf_monotonic_us();
+    int64_t next = link_tick(session->link, now_us);
+    if (session->executor != NULL)
+        next = earliest(next, executor_tick(session->executor, now_us));
+    next = earliest(next, check_orphan(session, now_us));
+    if (session->phase == WORKING && now_us >= session->log_us) {
+        upload_log_due(session->upload);
+        session->log_us = now_us + LOG_US;
+    }
+    pump(session, now_us);
+    if (session->phase == WORKING)
+        next = earliest(next, session->log_us);
+    if (session->phase == WORKING && link_is_free(session->link, 1))
+        next = earliest(next, flush_due(session));
+    return next;
+}
+
+static int open_session(struct session *session, const char *log_path, struct mf_error *error)
+{
+    if (getrandom(&session->id, sizeof session->id, 0) != sizeof session->id)
+        return mf_raise_errno(error, "cannot make a session id");
+    session->running_capacity = 2 * session->input->slots + 2;
+    session->running = mf_calloc(session->running_capacity, sizeof *session->running);
+    session->decoder = mf_decoder_create();
+    if (session->running == NULL || session->decoder == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the worker's session");
+    if ((session->loop = mf_loop_create(error)) == NULL || watch_signals(session, error) < 0 ||
+        (session->upload = upload_create(log_path, error)) == NULL ||
+        (session->link = link_create(session->input, error)) == NULL)
+        return -1;
+    return mf_loop_add(session->loop, link_fd(session->link), EPOLLIN, on_link, session, error);
+}
+
+static void release_all(struct session *session)
+{
+    for (unsigned lane = 0; lane < 2; lane++) {
+        acknowledge(session, lane);
+        ready_fini(&session->sent[lane]);
+    }
+    for (uint32_t i = 0; i < session->ready.count; i++)
+        if (session->ready.owners[i] != NULL)
+            executor_release(session->executor, session->ready.owners[i]);
+    ready_fini(&session->ready);
+}
+
+int session_run(const struct launch_input *input,
+                const char *folder,
+                const char *log_path,
+                const char *binary,
+                struct mf_error *error)
+{
+    struct session session = {.input = input,
+                              .folder = folder,
+                              .binary = binary,
+                              .error = error,
+                              .orphan_us = input->orphan_us,
+                              .heard_us = mf_monotonic_us(),
+                              .signal_fd = -1,
+                              .outcome = -1};
+    if (open_session(&session, log_path, error) == 0) {
+        say_hello(&session);
+        while (session.phase != OVER) {
+            int64_t next = tick(&session);
+            struct mf_error why;
+            if (session.phase != OVER && mf_loop_step(session.loop, next, &why) < 0)
+                fail_session(&session, &why);
+        }
+    }
+    release_all(&session);
+    upload_destroy(session.upload);
+    executor_destroy(session.executor);
+    link_destroy(session.link);
+    mf_loop_destroy(session.loop);
+    mf_decoder_destroy(session.decoder);
+    mf_buffer_fini(&session.frame);
+    if (session.signal_fd >= 0)
+        close(session.signal_fd);
+    mf_free(session.returned);
+    mf_free(session.running);
+    return session.outcome;
+}
