@@ -100,10 +100,9 @@ static int start_main(int argc, char **argv)
                  argv[2]);
     else if ((folder = place_make(input.run_id, input.worker, &error)) != NULL)
         rc = run_worker(&input, folder, &error);
-    if (rc < 0) {
+    if (rc < 0) /* before it is detached the launcher reads this, afterwards it stands in the
+                   worker's log */
         fprintf(stderr, "mayfly-worker: %s\n", error.text);
-        mf_log(MF_ERROR, "%s", error.text);
-    }
     launch_input_fini(&input);
     if (folder != NULL)
         remove_folder(folder);

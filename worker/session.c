@@ -297,8 +297,7 @@ static void pump(struct session *session, int64_t now_us)
         send_poll(session, 0);
     if (session->phase == WORKING && link_is_free(session->link, 1) && flush_due(session) <= now_us)
         send_poll(session, 1);
-    if (session->phase == LEAVING && upload_is_idle(session->upload) &&
-        link_is_free(session->link, 2))
+    if (session->phase == LEAVING && has_nothing_left(session) && link_is_free(session->link, 2))
         send_bye(session);
 }
 
