@@ -1,0 +1,200 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Sets Mayfly up on Debian 12: packages, build, demonstration, tests. Each command can be repeated; what is
+# done already is left alone. Needs root or sudo for packages only.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack-dev libsqlite3-dev libyaml-dev
+    libmbedtls-dev libjansson-dev zlib1g-dev)
+demo_packages=(bsdextrautils)
+test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk)
+lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev)
+bench_packages=(gearman-job-server gearman-tools libgearman-dev)
+
+usage() {
+    cat <<'END'
+usage: ./setup.sh COMMAND
+
+  deps [GROUP...]   install Debian packages that are missing; groups: build (default), demo, test, lint, bench
+  build             build release binaries: build/release/mayfly and build/release/mayfly-worker
+  demo              deps, build, then run jobs/etl-packages on this machine and show its result
+  test [ARG...]     deps, build, then run all tests; further arguments go to ctest (for example -R gather)
+  help              this text
+END
+}
+
+say() {
+    printf '==> %s\n' "$*"
+}
+
+fail() {
+    printf 'setup.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+# Runs quietly; shows what the command said only when it fails.
+quietly() {
+    local log status=0
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    [ "$status" -eq 0 ] || cat "$log" >&2
+    rm -f "$log"
+    return "$status"
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        env DEBIAN_FRONTEND=noninteractive "$@"
+    elif command -v sudo >/dev/null; then
+        sudo env DEBIAN_FRONTEND=noninteractive "$@"
+    else
+        fail "packages are installed as root: run this as root, or install sudo"
+    fi
+}
+
+check_debian() {
+    local id='' version=''
+    if [ -r /etc/os-release ]; then
+        id=$(sed -n 's/^ID=//p' /etc/os-release | tr -d '"')
+        version=$(sed -n 's/^VERSION_ID=//p' /etc/os-release | tr -d '"')
+    fi
+    [ "$id $version" = "debian 12" ] ||
+        fail "this is ${id:-an unknown system} ${version:-}; Mayfly is built and tested on Debian 12 (bookworm)"
+}
+
+have_package() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Those of the named packages that are not installed, on one line.
+missing_of() {
+    local package missing=()
+    for package in "$@"; do
+        have_package "$package" || missing+=("$package")
+    done
+    echo "${missing[*]}"
+}
+
+have_lists() {
+    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null
+}
+
+update_lists() {
+    say "deps: fetching package lists (apt-get update)"
+    quietly as_root apt-get update -q || fail "apt-get update failed: see above; is the network up?"
+    have_lists || fail "apt-get update brought no package lists: check /etc/apt/sources.list and sources.list.d"
+}
+
+apt_install() {
+    quietly as_root apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+}
+
+install_groups() {
+    local group wanted=() missing
+    for group in "$@"; do
+        case $group in
+        build) wanted+=("${build_packages[@]}") ;;
+        demo) wanted+=("${demo_packages[@]}") ;;
+        test) wanted+=("${test_packages[@]}") ;;
+        lint) wanted+=("${lint_packages[@]}") ;;
+        bench) wanted+=("${bench_packages[@]}") ;;
+        *) fail "unknown group '$group'; groups are build, demo, test, lint, bench" ;;
+        esac
+    done
+    read -r -a missing <<<"$(missing_of "${wanted[@]}")"
+    have_lists || update_lists # the jobs on real data read the lists, too
+    if [ ${#missing[@]} -eq 0 ]; then
+        say "deps: nothing is missing ($*)"
+        return
+    fi
+    say "deps: installing ${missing[*]}"
+    if ! apt_install "${missing[@]}"; then
+        update_lists # old lists name files that are gone
+        apt_install "${missing[@]}" || fail "apt-get install failed: see above"
+    fi
+}
+
+command_deps() {
+    check_debian
+    [ $# -gt 0 ] || set -- build
+    install_groups "$@"
+}
+
+# With the tests where their library is installed.
+build() {
+    local tests=OFF
+    ! have_package libcmocka-dev || tests=ON
+    say "build: cmake --preset release"
+    quietly cmake --preset release -DMAYFLY_TESTS="$tests" || fail "cmake failed: see above"
+    say "build: compiling into build/release"
+    quietly cmake --build --preset release || fail "the build failed: see above"
+}
+
+command_build() {
+    local missing
+    missing=$(missing_of "${build_packages[@]}")
+    [ -z "$missing" ] || fail "missing packages: $missing; run './setup.sh deps' first"
+    build
+    say "build: $(build/release/mayfly version | head -n 1)"
+}
+
+show_table() {
+    if command -v column >/dev/null; then
+        column -t -s , "$1"
+    else
+        tr , '\t' <"$1"
+    fi
+}
+
+command_demo() {
+    local result summary folder status=0
+    command_deps build demo
+    build
+    mkdir -p build/demo
+    result=$PWD/build/demo/result.csv
+    summary=$PWD/build/demo/summary.json
+    say "demo: mayfly run jobs/etl-packages/job.yaml (this machine's package index, a slot per core)"
+    build/release/mayfly run jobs/etl-packages/job.yaml --json -o "$result" >"$summary" || status=$?
+    [ "$status" -eq 0 ] || fail "the run ended with exit code $status; its summary is $summary"
+    folder=$(run_folder "$summary")
+    say "demo: the result"
+    { head -n 16 "$result"; sed -n '/^needed,/p' "$result" | head -n 10; } >build/demo/shown.csv
+    show_table build/demo/shown.csv
+    say "demo: shown were 15 sections and 10 of the most-needed packages; all $(($(wc -l <"$result") - 1)) rows are in"
+    cat <<END
+    result       $result
+    run folder   $folder
+                 result, summary.json, run.db (each attempt; any SQL tool reads it), logs/, master.log
+    look at it   build/release/mayfly status last
+                 build/release/mayfly results last
+                 build/release/mayfly sql last "select state, count(*) from subtask group by state"
+                 build/release/mayfly logs last
+END
+}
+
+# The folder that holds the run's `log` (an absolute path in the summary).
+run_folder() {
+    dirname "$(sed -n 's/.*"log": *"\([^"]*\)".*/\1/p' "$1" | head -n 1)"
+}
+
+command_test() {
+    command_deps build test
+    build
+    say "test: ctest --preset release $*"
+    ctest --preset release "$@"
+}
+
+command=${1:-help}
+[ $# -eq 0 ] || shift
+case $command in
+deps) command_deps "$@" ;;
+build) command_build ;;
+demo) command_demo ;;
+test) command_test "$@" ;;
+help | -h | --help) usage ;;
+*)
+    usage >&2
+    fail "unknown command '$command'"
+    ;;
+esac
