@@ -38,6 +38,11 @@
 #define MF_STRING_MAX (1u << 20)   /* one string or path */
 #define MF_CHUNK_MAX (512u << 10)  /* data of one chunk */
 #define MF_INLINE_MAX (64u << 10)  /* a result of at most this size travels and is stored inline */
+#define MF_DETAIL_MAX 4096         /* a sentence: the detail of a result, a reason, a refusal */
+#define MF_SUBTASK_MAX ((UINT64_C(1) << 47) - 1) /* run.db's key is subtask * 65536 + attempt */
+#define MF_ATTEMPT_MAX 65535
+/* A batch whose weights (mf_subtask_weight, mf_result_weight) sum up to this fits into a frame. */
+#define MF_BATCH_WEIGHT (MF_FRAME_MAX - (128u << 10))
 
 /* Numbers are never reused; retired ones stay listed. */
 enum mf_message_type {
@@ -280,6 +285,10 @@ int mf_encode_received(struct mf_buffer *out, struct mf_error *error);
 int mf_encode_refused(const struct mf_refused *refused,
                       struct mf_buffer *out,
                       struct mf_error *error);
+
+/* An upper bound of the bytes that one item takes in a message: see MF_BATCH_WEIGHT. */
+size_t mf_subtask_weight(const struct mf_subtask *subtask);
+size_t mf_result_weight(const struct mf_result *result);
 
 /* Scratch memory of a decoder: reused from message to message, so that a batch costs no allocation
  * of its own. */
