@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The local launcher: workers as detached processes of this machine. They are started, join, work
+ * and end exactly as those that come over SSH; only that their death is known at once, by a pidfd.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "master/launch/child.h"
+#include "master/launch/launcher.h"
+
+#define KILL_AFTER_US 10000000
+
+struct worker_process {
+    struct worker_process *next;
+    struct launcher *launcher;
+    struct child *child; /* the start that is under way */
+    uint32_t worker;
+    uint32_t pid;
+    int pidfd;          /* -1 before it runs and after it has ended */
+    int64_t kill_at_us; /* 0 = not asked to stop */
+};
+
+struct launcher {
+    struct mf_loop *loop;
+    struct launcher_callbacks callbacks;
+    char *run_id, *binary;
+    char host[256];
+    char **envp;
+    struct worker_process *workers;
+    struct child *sweep;
+    unsigned under_way;
+};
+
+static char **make_environment(const char *run_id)
+{
+    static const char *const names[] = {"PATH",
+                                        "HOME",
+                                        "XDG_CACHE_HOME",
+                                        "TMPDIR",
+                                        "ASAN_OPTIONS",
+                                        "TSAN_OPTIONS",
+                                        "LSAN_OPTIONS",
+                                        "UBSAN_OPTIONS"};
+    char **envp = mf_calloc(sizeof names / sizeof *names + 2, sizeof *envp);
+    if (envp == NULL)
+        return NULL;
+    unsigned n = 0;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]) != NULL &&
+            (envp[n] = mf_format("%s=%s", names[i], getenv(names[i]))) != NULL)
+            n++;
+    envp[n] = mf_format("MAYFLY_RUN=%s", run_id);
+    return envp;
+}
+
+static void local_destroy(struct launcher *launcher);
+
+static struct launcher *local_create(struct mf_loop *loop,
+                                     const char *run_id,
+                                     const char *worker_binary,
+                                     const struct launcher_callbacks *callbacks,
+                                     struct mf_error *error)
+{
+    struct launcher *launcher = mf_calloc(1, sizeof *launcher);
+    if (launcher == NULL)
+        goto fail;
+    launcher->loop = loop;
+    launcher->callbacks = *callbacks;
+    launcher->run_id = mf_strdup(run_id);
+    launcher->binary = mf_strdup(worker_binary);
+    launcher->envp = make_environment(run_id);
+    if (launcher->run_id == NULL || launcher->binary == NULL || launcher->envp == NULL)
+        goto fail;
+    if (gethostname(launcher->host, sizeof launcher->host - 1) < 0)
+        snprintf(launcher->host, sizeof launcher->host, "localhost");
+    if (access(worker_binary, X_OK) < 0) {
+        mf_raise_errno(error,
+                       "the worker's program %s cannot be executed (install it beside mayfly)",
+                       worker_binary);
+        local_destroy(launcher);
+        return NULL;
+    }
+    return launcher;
+fail:
+    mf_raise(error, MF_ENOMEM, "out of memory: the local launcher");
+    local_destroy(launcher);
+    return NULL;
+}
+
+static void on_death(void *arg, uint32_t events)
+{
+    (void)events;
+    struct worker_process *process = arg;
+    mf_loop_remove(process->launcher->loop, process->pidfd);
+    close(process->pidfd);
+    process->pidfd = -1;
+    process->kill_at_us = 0;
+    process->launcher->callbacks.died(process->launcher->callbacks.arg, process->worker);
+}
+
+static void first_line(char *text)
+{
+    text[strcspn(text, "\n")] = '\0';
+}
+
+/* "mayfly 1 started <worker> <pid> <port>", the last line of a start's output (a login banner may
+ * stand before it). */
+static bool parse_ready(const char *output, uint32_t worker, uint32_t *pid)
+{
+    for (const char *line = output; line != NULL; line = strchr(line, '\n')) {
+        unsigned id, process, port;
+        line += *line == '\n';
+        if (sscanf(line, "mayfly 1 started %u %u %u", &id, &process, &port) == 3 && id == worker) {
+            *pid = process;
+            return true;
+        }
+        if (*line == '\0')
+            break;
+    }
+    return false;
+}
+
+static int watch_process(struct worker_process *process, struct mf_error *error)
+{
+    process->pidfd = pidfd_open((pid_t)process->pid, 0);
+    if (process->pidfd < 0)
+        return mf_raise_errno(error, "worker %u ended right after its start", process->worker);
+    return mf_loop_add(process->launcher->loop, process->pidfd, EPOLLIN, on_death, process, error);
+}
+
+static void on_started(void *arg, const struct child_result *result)
+{
+    struct worker_process *process = arg;
+    struct launcher *launcher = process->launcher;
+    process->child = NULL;
+    launcher->under_way--;
+    struct launch_report report = {.worker = process->worker, .place = launcher->host};
+    if (result->code == 0 && parse_ready(result->output, process->worker, &process->pid)) {
+        report.pid = process->pid;
+        report.ok = watch_process(process, &report.error) == 0;
+    } else {
+        char problem[512];
+        snprintf(problem, sizeof problem, "%s", result->problem);
+        first_line(problem);
+        mf_raise(&report.error,
+                 MF_ESETUP,
+                 "worker %u did not start (exit code %d): %s",
+                 process->worker,
+                 result->code,
+                 problem[0] == '\0' ? "it said nothing" : problem);
+    }
+    launcher->callbacks.launched(launcher->callbacks.arg, &report);
+}
+
+static int
+local_start(struct launcher *launcher, const struct launch_order *order, struct mf_error *error)
+{
+    struct worker_process *process = mf_calloc(1, sizeof *process);
+    if (process == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: worker %u", order->worker);
+    process->launcher = launcher;
+    process->worker = order->worker;
+    process->pidfd = -1;
+    const char *argv[] = {launcher->binary, "start", launcher->run_id, NULL};
+    process->child = child_start(launcher->loop,
+                                 argv,
+                                 launcher->envp,
+                                 mf_bytes_text(order->input),
+                                 on_started,
+                                 process,
+                                 error);
+    if (process->child == NULL) {
+        mf_free(process);
+        return -1;
+    }
+    process->next = launcher->workers;
+    launcher->workers = process;
+    launcher->under_way++;
+    return 0;
+}
+
+static void local_stop(struct launcher *launcher, uint32_t worker)
+{
+    for (struct worker_process *p = launcher->workers; p != NULL; p = p->next)
+        if (p->worker == worker && p->pidfd >= 0 && p->kill_at_us == 0) {
+            pidfd_send_signal(p->pidfd, SIGTERM, NULL, 0);
+            p->kill_at_us = mf_monotonic_us() + KILL_AFTER_US;
+        }
+}
+
+static const char *
+describe_left(json_t *root, const struct child_result *result, char *text, size_t size)
+{
+    json_t *left = json_object_get(root, "left");
+    if (root == NULL) {
+        snprintf(
+            text, size, "the sweep failed (exit code %d): %.200s", result->code, result->problem);
+        return text;
+    }
+    size_t n = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < json_array_size(left) && n + 1 < size; i++) {
+        const char *item = json_string_value(json_array_get(left, i));
+        n += (size_t)snprintf(
+            text + n, size - n, "%s%s", i == 0 ? "" : ", ", item == NULL ? "?" : item);
+    }
+    return text;
+}
+
+static void on_swept(void *arg, const struct child_result *result)
+{
+    struct launcher *launcher = arg;
+    launcher->sweep = NULL;
+    launcher->under_way--;
+    json_t *root = json_loads(result->output, 0, NULL);
+    char left[1024];
+    struct sweep_report report = {
+        .place = launcher->host,
+        .verified = json_is_true(json_object_get(root, "verified")),
+        .processes_ended = (uint32_t)json_integer_value(json_object_get(root, "processes_ended")),
+        .files_removed = (uint32_t)json_integer_value(json_object_get(root, "files_removed"))};
+    report.verified_by = root == NULL ? "none" : "sweep";
+    if (!report.verified)
+        report.left = describe_left(root, result, left, sizeof left);
+    launcher->callbacks.swept(launcher->callbacks.arg, &report);
+    json_decref(root);
+}
+
+static int local_sweep(struct launcher *launcher, struct mf_error *error)
+{
+    if (launcher->workers == NULL || launcher->sweep != NULL)
+        return 0;
+    const char *argv[] = {launcher->binary, "sweep", launcher->run_id, NULL};
+    /* The sweep itself must not look like a part of the run. */
+    char **envp = launcher->envp;
+    unsigned last = 0;
+    while (envp[last + 1] != NULL)
+        last++;
+    char *mark = envp[last];
+    envp[last] = NULL;
+    launcher->sweep =
+        child_start(launcher->loop, argv, envp, mf_bytes_text(""), on_swept, launcher, error);
+    envp[last] = mark;
+    if (launcher->sweep == NULL)
+        return -1;
+    launcher->under_way++;
+    return 0;
+}
+
+static bool local_is_idle(const struct launcher *launcher)
+{
+    return launcher->under_way == 0;
+}
+
+static int64_t local_tick(struct launcher *launcher, int64_t now_us)
+{
+    int64_t next = MF_NEVER;
+    for (struct worker_process *p = launcher->workers; p != NULL; p = p->next) {
+        if (p->pidfd < 0 || p->kill_at_us == 0)
+            continue;
+        if (p->kill_at_us <= now_us) {
+            pidfd_send_signal(p->pidfd, SIGKILL, NULL, 0);
+            p->kill_at_us = now_us + KILL_AFTER_US;
+        }
+        if (p->kill_at_us < next)
+            next = p->kill_at_us;
+    }
+    return next;
+}
+
+static void local_destroy(struct launcher *launcher)
+{
+    if (launcher == NULL)
+        return;
+    while (launcher->workers != NULL) {
+        struct worker_process *process = launcher->workers;
+        launcher->workers = process->next;
+        child_abandon(process->child);
+        if (process->pidfd >= 0) {
+            mf_loop_remove(launcher->loop, process->pidfd);
+            close(process->pidfd);
+        }
+        mf_free(process);
+    }
+    child_abandon(launcher->sweep);
+    for (unsigned i = 0; launcher->envp != NULL && launcher->envp[i] != NULL; i++)
+        mf_free(launcher->envp[i]);
+    mf_free(launcher->envp);
+    mf_free(launcher->run_id);
+    mf_free(launcher->binary);
+    mf_free(launcher);
+}
+
+const struct launcher_class launcher_local = {.name = "local",
+                                              .create = local_create,
+                                              .start = local_start,
+                                              .stop = local_stop,
+                                              .sweep = local_sweep,
+                                              .is_idle = local_is_idle,
+                                              .tick = local_tick,
+                                              .destroy = local_destroy};
