@@ -45,6 +45,7 @@ struct record_row {
 /* Work for the writer. The poster owns it again when `committed` is called with it. */
 struct record_batch {
     struct mf_mail mail; /* first: for the queue, and for the poster's mailbox afterwards */
+    uint32_t kind;       /* the recorder's own; set by record_submit */
     struct record_row *rows;
     uint32_t row_count;
     uint32_t fenced;       /* out: rows that the transaction refused */
@@ -56,12 +57,12 @@ struct record_batch {
 
 /* The row of table run; only what is set is written. */
 struct record_run {
-    const char *state; /* NULL = unchanged */
-    const char *reason;
+    const char *state;  /* NULL = unchanged */
+    const char *reason; /* NULL = unchanged, "" = none */
     bool has_total;
     uint64_t total;
     bool has_high_water;
-    uint64_t high_water; /* subtasks up to this one may have been offered */
+    uint64_t high_water; /* subtasks up to this one may have been offered; never falls */
     bool has_counts;
     uint64_t done, failed, dead, cancelled, retried, fenced, attempts;
     int64_t ended_us;    /* 0 = unchanged */
@@ -80,8 +81,12 @@ struct record_config {
     const char *path; /* of run.db */
     const char *run_id;
     const char *job_name;
-    const char *job_text; /* NUL-terminated */
+    const char *job_text;   /* NUL-terminated */
+    const char *job_path;   /* of the job file, as given; may be NULL */
+    const char *job_folder; /* absolute; may be NULL */
     bool durability_full;
+    int network_fs; /* 0 = find out, 1 = treat the disk as a network file system, -1 = as a local
+                       one */
     void (*committed)(struct record_batch *batch, void *arg); /* on the writer's thread */
     void *arg;
 };
