@@ -7,6 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef mf_raise
+#undef mf_raise_errno
+#undef mf_error_prefix
+
+/* Puts ": " and `text` at `at`, the length of what stands there; what does not fit is cut. */
+static void append(struct mf_error *error, int at, const char *text)
+{
+    if (at < 0 || (size_t)at + 3 > sizeof error->text)
+        return;
+    size_t room = sizeof error->text - (size_t)at - 3;
+    size_t length = strnlen(text, room);
+    memcpy(error->text + at, ": ", 2);
+    memcpy(error->text + at + 2, text, length);
+    error->text[(size_t)at + 2 + length] = 0;
+}
+
 int mf_raise(struct mf_error *error, int code, const char *format, ...)
 {
     if (error == NULL)
@@ -29,8 +45,7 @@ int mf_raise_errno(struct mf_error *error, const char *format, ...)
     error->code = saved == ENOMEM ? MF_ENOMEM : MF_ESYSTEM;
     int n = vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof error->text)
-        snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", strerror(saved));
+    append(error, n, strerror(saved));
     errno = saved;
     return -1;
 }
@@ -45,8 +60,7 @@ int mf_error_prefix(struct mf_error *error, const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof error->text)
-        snprintf(error->text + n, sizeof error->text - (size_t)n, ": %s", old);
+    append(error, n, old);
     return -1;
 }
 

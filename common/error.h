@@ -36,6 +36,26 @@ int mf_raise_errno(struct mf_error *error, const char *format, ...)
 int mf_error_prefix(struct mf_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/*
+ * The same, with a -1 that compilers and analysers can see: without it they follow paths on which a
+ * failure was raised and not returned.
+ */
+#define mf_raise(...)                                                                              \
+    __extension__({                                                                                \
+        mf_raise(__VA_ARGS__);                                                                     \
+        -1;                                                                                        \
+    })
+#define mf_raise_errno(...)                                                                        \
+    __extension__({                                                                                \
+        mf_raise_errno(__VA_ARGS__);                                                               \
+        -1;                                                                                        \
+    })
+#define mf_error_prefix(...)                                                                       \
+    __extension__({                                                                                \
+        mf_error_prefix(__VA_ARGS__);                                                              \
+        -1;                                                                                        \
+    })
+
 /* The exit code of the command line for an enum mf_code (design: 2 usage, 3 could not be carried
  * out). */
 int mf_error_exit_code(int code);
