@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Run folders: see run_folder.h. The folder's exclusive mkdir is what makes a run id unique. */
+#include "master/run_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+
+char *run_path(const char *folder, const char *name)
+{
+    return mf_format("%s/%s", folder, name);
+}
+
+char *state_folder(struct mf_error *error)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char *path;
+    if (state != NULL && state[0] == '/') {
+        path = mf_format("%s/mayfly", state);
+    } else if (home != NULL && home[0] == '/') {
+        path = mf_format("%s/.local/state/mayfly", home);
+    } else {
+        mf_raise(error,
+                 MF_ESETUP,
+                 "there is no place for runs: neither XDG_STATE_HOME nor HOME is an absolute path; "
+                 "set one of them");
+        return NULL;
+    }
+    if (path == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    return path;
+}
+
+static int make_parents(char *path, struct mf_error *error)
+{
+    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash != NULL)
+            *slash = '\0';
+        int rc = mkdir(path, 0700);
+        if (rc < 0 && errno != EEXIST) {
+            mf_raise_errno(error,
+                           "cannot make the folder %s for runs (set XDG_STATE_HOME to a place that "
+                           "is writable)",
+                           path);
+            if (error != NULL)
+                error->code = MF_ESETUP;
+            return -1;
+        }
+        if (slash == NULL)
+            return 0;
+        *slash = '/';
+    }
+}
+
+static char *runs_folder(struct mf_error *error)
+{
+    char *state = state_folder(error);
+    if (state == NULL)
+        return NULL;
+    char *runs = run_path(state, "runs");
+    if (runs == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    mf_free(state);
+    return runs;
+}
+
+static void make_id(const char *job_name, char *run_id)
+{
+    uint16_t random = 0;
+    time_t now = time(NULL);
+    struct tm tm;
+    char stamp[20];
+    gmtime_r(&now, &tm);
+    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = (uint16_t)getpid();
+    snprintf(run_id, RUN_ID_SIZE, "%s-%.60s-%04x", stamp, job_name, random);
+}
+
+char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error)
+{
+    char *runs = runs_folder(error);
+    if (runs == NULL)
+        return NULL;
+    char *folder = NULL;
+    if (make_parents(runs, error) < 0)
+        goto out;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        make_id(job_name, run_id);
+        folder = run_path(runs, run_id);
+        if (folder == NULL) {
+            mf_raise(error, MF_ENOMEM, "out of memory: a path");
+            goto out;
+        }
+        if (mkdir(folder, 0700) == 0)
+            goto out;
+        int saved = errno;
+        mf_free(folder);
+        folder = NULL;
+        errno = saved;
+        if (errno != EEXIST)
+            break;
+    }
+    mf_raise_errno(error, "cannot make a run folder in %s", runs);
+    if (error != NULL)
+        error->code = MF_ESETUP;
+out:
+    mf_free(runs);
+    return folder;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int add_id(char ***ids, size_t *count, const char *name)
+{
+    char **more = mf_realloc(*ids, (*count + 1) * sizeof *more);
+    if (more == NULL)
+        return -1;
+    *ids = more;
+    more[*count] = mf_strdup(name);
+    if (more[*count] == NULL)
+        return -1;
+    (*count)++;
+    return 0;
+}
+
+char **run_folder_list(size_t *count, struct mf_error *error)
+{
+    *count = 0;
+    char *runs = runs_folder(error);
+    if (runs == NULL)
+        return NULL;
+    char **ids = mf_calloc(1, sizeof *ids);
+    DIR *dir = opendir(runs);
+    struct dirent *entry;
+    while (ids != NULL && dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.')
+            continue;
+        if (add_id(&ids, count, entry->d_name) < 0) {
+            run_folder_list_free(ids, *count);
+            ids = NULL;
+        }
+    }
+    if (dir != NULL)
+        closedir(dir);
+    mf_free(runs);
+    if (ids == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: the list of runs");
+        return NULL;
+    }
+    qsort(ids, *count, sizeof *ids, compare_ids);
+    return ids;
+}
+
+void run_folder_list_free(char **ids, size_t count)
+{
+    for (size_t i = 0; ids != NULL && i < count; i++)
+        mf_free(ids[i]);
+    mf_free(ids);
+}
+
+/* The index of the run that `name` means, or -1. */
+static int pick(char *const *ids, size_t count, const char *name, struct mf_error *error)
+{
+    if (count == 0)
+        return mf_raise(error, MF_EUSAGE, "there are no runs yet");
+    if (strcmp(name, "last") == 0)
+        return (int)count - 1;
+    int found = -1;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(ids[i], name) == 0)
+            return (int)i;
+        if (strncmp(ids[i], name, strlen(name)) != 0)
+            continue;
+        if (found >= 0)
+            return mf_raise(
+                error, MF_EUSAGE, "\"%s\" means several runs: %s and %s", name, ids[found], ids[i]);
+        found = (int)i;
+    }
+    if (found < 0 || name[0] == '\0')
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "there is no run \"%s\" (mayfly ls shows all, the newest is %s)",
+                        name,
+                        ids[count - 1]);
+    return found;
+}
+
+char *run_folder_find(const char *name, char run_id[RUN_ID_SIZE], struct mf_error *error)
+{
+    size_t count;
+    char **ids = run_folder_list(&count, error);
+    if (ids == NULL)
+        return NULL;
+    char *folder = NULL, *runs = NULL;
+    int i = pick(ids, count, name, error);
+    if (i >= 0 && (runs = runs_folder(error)) != NULL) {
+        snprintf(run_id, RUN_ID_SIZE, "%s", ids[i]);
+        folder = run_path(runs, ids[i]);
+        if (folder == NULL)
+            mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    }
+    mf_free(runs);
+    run_folder_list_free(ids, count);
+    return folder;
+}
+
+int run_folder_lock(const char *folder, struct mf_error *error)
+{
+    char *path = run_path(folder, "master.lock");
+    int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        mf_raise_errno(error, "cannot open %s", path == NULL ? "master.lock" : path);
+    } else if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        mf_raise(error, MF_ESETUP, "another master works on this run (%s is locked)", path);
+        close(fd);
+        fd = -1;
+    }
+    mf_free(path);
+    return fd;
+}
+
+bool run_folder_is_live(const char *folder)
+{
+    char *path = run_path(folder, "master.lock");
+    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    mf_free(path);
+    if (fd < 0)
+        return false;
+    bool live = flock(fd, LOCK_SH | LOCK_NB) < 0;
+    close(fd);
+    return live;
+}
+
+int write_file(const char *path, const void *data, size_t length, bool sync, struct mf_error *error)
+{
+    char *temporary = mf_format("%s.new", path);
+    if (temporary == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = fd < 0 ? mf_raise_errno(error, "cannot write %s", temporary) : 0;
+    for (size_t n = 0; rc == 0 && n < length;) {
+        ssize_t written = write(fd, (const char *)data + n, length - n);
+        if (written < 0 && errno != EINTR)
+            rc = mf_raise_errno(error, "cannot write %s", temporary);
+        else if (written > 0)
+            n += (size_t)written;
+    }
+    if (rc == 0 && sync && fsync(fd) < 0)
+        rc = mf_raise_errno(error, "cannot write %s to the disk", temporary);
+    if (fd >= 0 && close(fd) < 0 && rc == 0)
+        rc = mf_raise_errno(error, "cannot write %s", temporary);
+    if (rc == 0 && rename(temporary, path) < 0)
+        rc = mf_raise_errno(error, "cannot rename %s to %s", temporary, path);
+    if (rc < 0)
+        unlink(temporary);
+    mf_free(temporary);
+    return rc;
+}
