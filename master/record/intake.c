@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Intake: see intake.h. A worker sends one file at a time, in order, so the state of a file that is
+ * being received is one entry a worker. A chunk that comes again (its answer was lost in a crash of
+ * ours) never does so here: scatter answers repeated requests itself.
+ */
+#include "master/record/intake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/checksum.h"
+#include "master/record/tree.h"
+
+struct receiving {
+    int fd; /* -1 = none */
+    uint64_t offset;
+    struct mf_sha256 sha256;
+    char *path;
+};
+
+struct intake {
+    char *folder; /* of the run */
+    struct log_writer *logs;
+    bool sync;
+    struct receiving *workers; /* by id */
+    uint32_t worker_count;
+};
+
+struct intake *
+intake_create(const char *run_folder, struct log_writer *logs, bool sync, struct mf_error *error)
+{
+    struct intake *intake = mf_calloc(1, sizeof *intake);
+    if (intake == NULL || (intake->folder = mf_strdup(run_folder)) == NULL) {
+        mf_free(intake);
+        mf_raise(error, MF_ENOMEM, "out of memory: the intake of files");
+        return NULL;
+    }
+    intake->logs = logs;
+    intake->sync = sync;
+    return intake;
+}
+
+static void stop_receiving(struct receiving *receiving)
+{
+    if (receiving->fd >= 0)
+        close(receiving->fd);
+    receiving->fd = -1;
+    mf_free(receiving->path);
+    receiving->path = NULL;
+}
+
+void intake_destroy(struct intake *intake)
+{
+    if (intake == NULL)
+        return;
+    for (uint32_t i = 0; i < intake->worker_count; i++)
+        stop_receiving(&intake->workers[i]);
+    char *incoming = mf_format("%s/incoming", intake->folder);
+    if (incoming != NULL)
+        tree_remove(incoming, NULL);
+    mf_free(incoming);
+    mf_free(intake->workers);
+    mf_free(intake->folder);
+    mf_free(intake);
+}
+
+static struct receiving *
+receiving_of(struct intake *intake, uint32_t worker, struct mf_error *error)
+{
+    if (worker >= intake->worker_count) {
+        uint32_t count = worker + 16;
+        struct receiving *workers = mf_realloc(intake->workers, count * sizeof *workers);
+        if (workers == NULL) {
+            mf_raise(error, MF_ENOMEM, "out of memory: files of worker %u", worker);
+            return NULL;
+        }
+        for (uint32_t i = intake->worker_count; i < count; i++)
+            workers[i] = (struct receiving){.fd = -1};
+        intake->workers = workers;
+        intake->worker_count = count;
+    }
+    return &intake->workers[worker];
+}
+
+/* A relative path that stays below its folder: no empty, "." or ".." part, no NUL. */
+static bool is_safe_path(struct mf_bytes path)
+{
+    if (path.length == 0 || path.length >= 4096 || memchr(path.data, '\0', path.length) != NULL)
+        return false;
+    const char *text = (const char *)path.data;
+    for (size_t start = 0; start <= path.length;) {
+        const char *slash = memchr(text + start, '/', path.length - start);
+        size_t length = slash == NULL ? path.length - start : (size_t)(slash - text) - start;
+        if (length == 0 || (length == 1 && text[start] == '.') ||
+            (length == 2 && text[start] == '.' && text[start + 1] == '.'))
+            return false;
+        start += length + 1;
+    }
+    return true;
+}
+
+static char *
+attempt_folder(const struct intake *intake, uint32_t worker, const struct mf_fence *fence)
+{
+    return mf_format("%s/incoming/%llu-%u-%u-%u",
+                     intake->folder,
+                     (unsigned long long)fence->subtask,
+                     fence->attempt,
+                     fence->epoch,
+                     worker);
+}
+
+static int open_file(struct intake *intake,
+                     uint32_t worker,
+                     const struct mf_chunk *chunk,
+                     struct receiving *receiving,
+                     struct mf_error *error)
+{
+    struct mf_fence fence = {
+        .subtask = chunk->subtask, .attempt = chunk->attempt, .epoch = chunk->epoch};
+    char *folder = attempt_folder(intake, worker, &fence);
+    stop_receiving(receiving);
+    if (folder != NULL && chunk->kind == MF_CHUNK_RESULT)
+        receiving->path = mf_format("%s/result", folder);
+    else if (folder != NULL)
+        receiving->path = mf_format(
+            "%s/files/%.*s", folder, (int)chunk->path.length, (const char *)chunk->path.data);
+    mf_free(folder);
+    if (receiving->path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (tree_make_parents(receiving->path, strlen(intake->folder), error) < 0)
+        return -1;
+    receiving->fd =
+        open(receiving->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (receiving->fd < 0)
+        return mf_raise_errno(error, "cannot make %s", receiving->path);
+    receiving->offset = 0;
+    mf_sha256_init(&receiving->sha256);
+    return 0;
+}
+
+static int write_data(struct receiving *receiving, struct mf_bytes data, struct mf_error *error)
+{
+    for (size_t n = 0; n < data.length;) {
+        ssize_t written = write(receiving->fd, data.data + n, data.length - n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return mf_raise_errno(error, "cannot write %s", receiving->path);
+        n += (size_t)written;
+    }
+    mf_sha256_update(&receiving->sha256, data);
+    receiving->offset += data.length;
+    return 0;
+}
+
+static int finish_file(struct intake *intake,
+                       const struct mf_chunk *chunk,
+                       struct receiving *receiving,
+                       struct mf_error *error)
+{
+    unsigned char digest[MF_SHA256_SIZE];
+    mf_sha256_finish(&receiving->sha256, digest);
+    if (!mf_bytes_equal(chunk->sha256, mf_bytes_of(digest, sizeof digest)))
+        return mf_raise(error,
+                        MF_EPROTOCOL,
+                        "%s arrived with another checksum than it was sent with",
+                        receiving->path);
+    if (chunk->kind == MF_CHUNK_OUTPUT && fchmod(receiving->fd, chunk->mode & 0777) < 0)
+        return mf_raise_errno(error, "cannot set the mode of %s", receiving->path);
+    if (intake->sync && fsync(receiving->fd) < 0)
+        return mf_raise_errno(error, "cannot write %s to the disk", receiving->path);
+    stop_receiving(receiving);
+    return 0;
+}
+
+static int take_file(struct intake *intake,
+                     uint32_t worker,
+                     const struct mf_chunk *chunk,
+                     struct mf_error *error)
+{
+    struct receiving *receiving = receiving_of(intake, worker, error);
+    if (receiving == NULL)
+        return -1;
+    if (chunk->kind == MF_CHUNK_OUTPUT && !is_safe_path(chunk->path))
+        return mf_raise(error,
+                        MF_EPROTOCOL,
+                        "an output of subtask %llu has a path that leaves its folder",
+                        (unsigned long long)chunk->subtask);
+    if (chunk->offset == 0 && open_file(intake, worker, chunk, receiving, error) < 0)
+        return -1;
+    if (receiving->fd < 0 || chunk->offset != receiving->offset)
+        return mf_raise(error,
+                        MF_EPROTOCOL,
+                        "a piece of a file of subtask %llu does not follow the one before",
+                        (unsigned long long)chunk->subtask);
+    if (write_data(receiving, chunk->data, error) < 0)
+        return -1;
+    return chunk->last ? finish_file(intake, chunk, receiving, error) : 0;
+}
+
+int intake_chunk(struct intake *intake,
+                 uint32_t worker,
+                 const struct mf_chunk *chunk,
+                 struct mf_error *error)
+{
+    enum log_stream stream;
+    switch (chunk->kind) {
+    case MF_CHUNK_RESULT:
+    case MF_CHUNK_OUTPUT:
+        return take_file(intake, worker, chunk, error);
+    case MF_CHUNK_STDOUT:
+        stream = LOG_STDOUT;
+        break;
+    case MF_CHUNK_STDERR:
+        stream = LOG_STDERR;
+        break;
+    case MF_CHUNK_WORKER_LOG:
+        stream = LOG_WORKER;
+        break;
+    default:
+        return mf_raise(error, MF_EPROTOCOL, "a piece of an unknown kind %u", chunk->kind);
+    }
+    return log_writer_append(intake->logs,
+                             chunk->subtask,
+                             chunk->attempt,
+                             worker,
+                             stream,
+                             chunk->data,
+                             chunk->last ? chunk->cut_bytes : 0,
+                             error);
+}
+
+/* Renames, replacing a left-over of a crash between this and the row. */
+static int
+move_into_place(struct intake *intake, const char *from, const char *to, struct mf_error *error)
+{
+    if (tree_make_parents(to, strlen(intake->folder), error) < 0)
+        return -1;
+    int rc = rename(from, to);
+    if (rc < 0 && (errno == ENOTEMPTY || errno == EEXIST || errno == EISDIR || errno == ENOTDIR))
+        rc = tree_remove(to, error) < 0 ? -1 : rename(from, to);
+    if (rc < 0)
+        return mf_raise_errno(error, "cannot move %s to %s", from, to);
+    return intake->sync ? tree_sync_parent(to, error) : 0;
+}
+
+int intake_accept(struct intake *intake,
+                  uint32_t worker,
+                  const struct mf_fence *fence,
+                  bool has_result,
+                  bool has_outputs,
+                  struct mf_error *error)
+{
+    char *folder = attempt_folder(intake, worker, fence);
+    unsigned long long subtask = fence->subtask;
+    int rc = folder == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
+    char *from = NULL, *to = NULL;
+    if (rc == 0 && has_result) {
+        from = mf_format("%s/result", folder);
+        to = mf_format("%s/outputs/%llu/%llu.result", intake->folder, subtask / 1000, subtask);
+        rc = from == NULL || to == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                                        : move_into_place(intake, from, to, error);
+        mf_free(from);
+        mf_free(to);
+    }
+    if (rc == 0 && has_outputs) {
+        from = mf_format("%s/files", folder);
+        to = mf_format("%s/outputs/%llu/%llu", intake->folder, subtask / 1000, subtask);
+        rc = from == NULL || to == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                                        : move_into_place(intake, from, to, error);
+        mf_free(from);
+        mf_free(to);
+    }
+    if (folder != NULL)
+        rmdir(folder);
+    mf_free(folder);
+    return rc;
+}
+
+void intake_drop(struct intake *intake, uint32_t worker, const struct mf_fence *fence)
+{
+    char *folder = attempt_folder(intake, worker, fence);
+    if (folder != NULL)
+        tree_remove(folder, NULL);
+    mf_free(folder);
+}

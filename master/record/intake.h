@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What comes home from workers besides results: captured streams go to the log store, large results
+ * and outputs become files. A file is received below incoming/, checked against its sha256, and
+ * moved to its place by rename when the scheduler accepts the attempt, before its row is written: a
+ * row never names a file that is not whole.
+ *
+ *     incoming/<subtask>-<attempt>-<epoch>-<worker>/result        ->
+ * outputs/<subtask/1000>/<subtask>.result
+ *     incoming/<subtask>-<attempt>-<epoch>-<worker>/files/<path>  ->
+ * outputs/<subtask/1000>/<subtask>/<path>
+ *
+ * Loop thread only.
+ */
+#ifndef MAYFLY_MASTER_RECORD_INTAKE_H
+#define MAYFLY_MASTER_RECORD_INTAKE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/message.h"
+#include "master/record/log_store.h"
+
+struct intake;
+
+/* Borrows logs. `sync`: files go to the disk before they are accepted. */
+struct intake *
+intake_create(const char *run_folder, struct log_writer *logs, bool sync, struct mf_error *error);
+/* Removes what was received and never accepted. */
+void intake_destroy(struct intake *intake);
+
+/* One chunk of `worker`. -1: MF_EPROTOCOL when it does not fit what came before, else the disk's
+ * error. */
+int intake_chunk(struct intake *intake,
+                 uint32_t worker,
+                 const struct mf_chunk *chunk,
+                 struct mf_error *error);
+/* Moves the files of an accepted attempt to their places. */
+int intake_accept(struct intake *intake,
+                  uint32_t worker,
+                  const struct mf_fence *fence,
+                  bool has_result,
+                  bool has_outputs,
+                  struct mf_error *error);
+/* Drops the files of an attempt that was not accepted. */
+void intake_drop(struct intake *intake, uint32_t worker, const struct mf_fence *fence);
+
+#endif
