@@ -63,7 +63,7 @@ int mf_wire_check(struct mf_bytes body, unsigned depth, struct mf_error *error);
 const char *mf_wire_type_name(enum mf_wire_type type);
 
 /* A packer that appends to `out`, which must outlive it. The library's functions return non-zero
- * when memory is exhausted; mf_wire_packer_error turns that into -1 and the error. */
+ * when memory is exhausted. */
 struct mf_wire_packer {
     msgpack_packer library;
     struct mf_buffer *out;
