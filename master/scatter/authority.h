@@ -38,9 +38,28 @@ int authority_issue(struct authority *authority,
                     struct credential *credential,
                     struct mf_error *error);
 
+/* The same with a validity of one's own ("YYYYMMDDhhmmss", UTC), which authority_issue sets to
+ * decades: for credentials that have expired or are not valid yet. */
+int authority_issue_at(struct authority *authority,
+                       uint32_t worker,
+                       const char *not_before,
+                       const char *not_after,
+                       struct credential *credential,
+                       struct mf_error *error);
+
+/* Writes authority.pem, certificate.pem, key.pem and token (hexadecimal) into `folder` (0700, made
+ * here), each 0600. */
+int credential_write(const struct credential *credential,
+                     const char *folder,
+                     struct mf_error *error);
+
+/* The token as 64 hexadecimal digits, as in the launch input; `text` holds MF_TOKEN_TEXT bytes. */
+#define MF_TOKEN_TEXT (2 * MF_TOKEN_SIZE + 1)
+const char *credential_token_text(const struct credential *credential, char *text);
+
 void credential_fini(struct credential *credential);
 
-/* Removes the authority's files (overwritten first). Missing ones are fine. */
+/* Removes the authority's files (overwritten first) and their folder. Missing ones are fine. */
 int authority_remove(const char *folder, struct mf_error *error);
 
 #endif
