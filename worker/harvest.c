@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ended attempts: see harvest.h.
+ *
+ * Result and detail share one block. The detail may quote names of files, which are any bytes: here
+ * it becomes UTF-8 without control characters, since from here on it is text.
+ */
+#include "worker/harvest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/checksum.h"
+#include "common/clock.h"
+#include "worker/place.h"
+
+static int out_of_memory(const struct attempt *attempt, struct mf_error *error)
+{
+    return mf_raise(error,
+                    MF_ENOMEM,
+                    "out of memory: the result of subtask %llu",
+                    (unsigned long long)attempt->fence.subtask);
+}
+
+static struct executed_file *add_file(struct attempt *attempt)
+{
+    struct executed *executed = &attempt->executed;
+    if (executed->file_count == attempt->file_capacity) {
+        uint32_t capacity = attempt->file_capacity == 0 ? 2 : attempt->file_capacity * 2;
+        void *files = mf_realloc(executed->files, capacity * sizeof *executed->files);
+        if (files == NULL)
+            return NULL;
+        executed->files = files;
+        attempt->file_capacity = capacity;
+    }
+    struct executed_file *file = &executed->files[executed->file_count];
+    *file = (struct executed_file){0};
+    return file;
+}
+
+static void drop_files(struct executed *executed)
+{
+    for (uint32_t i = 0; i < executed->file_count; i++) {
+        mf_free(executed->files[i].path);
+        mf_free(executed->files[i].name);
+    }
+    executed->file_count = 0;
+}
+
+int harvest_output(const struct harvest *harvest,
+                   struct attempt *attempt,
+                   const struct slot_output *output,
+                   struct mf_bytes name,
+                   struct mf_error *error)
+{
+    char folder[SLOT_NAME_SIZE];
+    slot_folder_name(folder, &attempt->fence);
+    struct executed_file *file = add_file(attempt);
+    if (file == NULL)
+        return out_of_memory(attempt, error);
+    file->kind = MF_CHUNK_OUTPUT;
+    file->length = output->size;
+    file->mode = output->mode;
+    file->path = mf_format("%s/attempts/%s.out/%u", harvest->folder, folder, output->number);
+    file->name = mf_memdup(name.data, name.length);
+    if (file->path == NULL || file->name == NULL) {
+        mf_free(file->path);
+        mf_free(file->name);
+        return out_of_memory(attempt, error);
+    }
+    attempt->executed.file_count++;
+    attempt->output_count++;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct executed_file *)a)->name, ((const struct executed_file *)b)->name);
+}
+
+/* Sorts them, drops what came twice, and counts. */
+static void settle_outputs(struct executed *executed)
+{
+    struct executed_file *files = executed->files;
+    uint32_t count = 0;
+    if (executed->file_count > 1)
+        qsort(files, executed->file_count, sizeof *files, by_name);
+    for (uint32_t i = 0; i < executed->file_count; i++) {
+        if (count > 0 && strcmp(files[count - 1].name, files[i].name) == 0) {
+            mf_free(files[i].path);
+            mf_free(files[i].name);
+            continue;
+        }
+        files[count++] = files[i];
+        executed->result.output_bytes += files[count - 1].length;
+    }
+    executed->file_count = count;
+    executed->result.output_count = count;
+}
+
+/* How long the valid UTF-8 sequence at `text` is, 0 if it is none or a control character. */
+static size_t printable_length(const unsigned char *text, size_t left)
+{
+    unsigned char c = text[0];
+    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : 4;
+    if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xc2) || c > 0xf4 || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    if (length < 3)
+        return length;
+    bool bad = (c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
+               (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f);
+    return bad ? 0 : length;
+}
+
+/* `out` has room for four times the length. */
+static size_t make_printable(unsigned char *out, struct mf_bytes text)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t n = 0;
+    for (size_t i = 0; i < text.length;) {
+        size_t length = printable_length(text.data + i, text.length - i);
+        if (length > 0) {
+            memcpy(out + n, text.data + i, length);
+            n += length;
+            i += length;
+            continue;
+        }
+        const unsigned char escaped[4] = {'\\',
+                                          'x',
+                                          (unsigned char)digits[text.data[i] >> 4],
+                                          (unsigned char)digits[text.data[i] & 15]};
+        memcpy(out + n, escaped, 4);
+        n += 4;
+        i++;
+    }
+    return n;
+}
+
+static int keep_bytes(struct attempt *attempt,
+                      struct mf_bytes inline_result,
+                      struct mf_bytes detail,
+                      struct mf_error *error)
+{
+    struct mf_result *result = &attempt->executed.result;
+    if (inline_result.length + detail.length == 0)
+        return 0;
+    unsigned char *memory = mf_malloc(inline_result.length + 4 * detail.length);
+    if (memory == NULL)
+        return out_of_memory(attempt, error);
+    attempt->executed.memory = memory;
+    if (inline_result.length > 0)
+        memcpy(memory, inline_result.data, inline_result.length);
+    result->inline_result = mf_bytes_of(memory, inline_result.length);
+    result->checksum = mf_crc32(result->inline_result);
+    memory += inline_result.length;
+    result->detail = mf_bytes_of(memory, make_printable(memory, detail));
+    return 0;
+}
+
+static int keep_stream(const struct harvest *harvest,
+                       struct attempt *attempt,
+                       unsigned which,
+                       enum mf_chunk_kind kind,
+                       const struct slot_stream *stream,
+                       struct mf_error *error)
+{
+    struct segment *segment = segments_refer(&harvest->segments[which],
+                                             stream->segment,
+                                             harvest->folder,
+                                             harvest->slot,
+                                             which == 0 ? "out" : "err",
+                                             error);
+    if (segment == NULL)
+        return -1;
+    attempt->segments[which] = segment;
+    if (stream->length == 0 && stream->cut_bytes == 0)
+        return 0;
+    struct executed_file *file = add_file(attempt);
+    if (file == NULL)
+        return out_of_memory(attempt, error);
+    file->kind = kind;
+    file->offset = stream->offset;
+    file->length = stream->length;
+    file->cut_bytes = stream->cut_bytes;
+    file->path = mf_strdup(segment->path);
+    if (file->path == NULL)
+        return out_of_memory(attempt, error);
+    attempt->executed.file_count++;
+    return 0;
+}
+
+static void fill_result(const struct attempt *attempt, struct mf_result *result)
+{
+    *result = (struct mf_result){.subtask = attempt->fence.subtask,
+                                 .attempt = attempt->fence.attempt,
+                                 .epoch = attempt->fence.epoch};
+}
+
+int harvest_ended(const struct harvest *harvest,
+                  struct attempt *attempt,
+                  const struct slot_ended *ended,
+                  struct mf_bytes inline_result,
+                  struct mf_bytes detail,
+                  struct mf_error *error)
+{
+    struct executed *executed = &attempt->executed;
+    struct mf_result *result = &executed->result;
+    bool done = ended->cause == MF_CAUSE_NONE;
+    fill_result(attempt, result);
+    result->cause = ended->cause;
+    result->exit_code = ended->exit_code;
+    result->signal = ended->signal;
+    result->wall_us = ended->wall_us;
+    result->user_us = ended->user_us;
+    result->system_us = ended->system_us;
+    result->peak_kib = ended->peak_kib;
+    result->result_bytes = done ? ended->result_bytes : 0;
+    executed->ended_us = ended->ended_us;
+    if (!done)
+        drop_files(executed);
+    settle_outputs(executed);
+    if (keep_bytes(attempt, inline_result, detail, error) < 0)
+        return -1;
+    enum mf_chunk_kind kind = done ? MF_CHUNK_RESULT : MF_CHUNK_STDOUT;
+    if (keep_stream(harvest, attempt, 0, kind, &ended->out, error) < 0)
+        return -1;
+    return keep_stream(harvest, attempt, 1, MF_CHUNK_STDERR, &ended->err, error);
+}
+
+void harvest_failure(struct attempt *attempt, uint32_t cause, const char *detail)
+{
+    struct mf_result *result = &attempt->executed.result;
+    drop_files(&attempt->executed);
+    fill_result(attempt, result);
+    result->cause = cause;
+    result->exit_code = -1;
+    attempt->executed.ended_us = mf_monotonic_us();
+    keep_bytes(attempt, mf_bytes_of(NULL, 0), mf_bytes_text(detail), NULL);
+}
+
+void harvest_release(const char *folder, struct attempt *attempt)
+{
+    struct executed *executed = &attempt->executed;
+    drop_files(executed);
+    mf_free(executed->files);
+    mf_free(executed->memory);
+    mf_free(executed->failure);
+    executed->files = NULL;
+    executed->memory = NULL;
+    executed->failure = NULL;
+    segment_release(attempt->segments[0]);
+    segment_release(attempt->segments[1]);
+    attempt->segments[0] = attempt->segments[1] = NULL;
+    if (attempt->output_count == 0)
+        return;
+    char name[SLOT_NAME_SIZE];
+    slot_folder_name(name, &attempt->fence);
+    char *path = mf_format("%s/attempts/%s.out", folder, name);
+    if (path != NULL)
+        place_remove(path, NULL, NULL); /* what stays goes with the worker's folder */
+    mf_free(path);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sweep: see sweep.h. Processes of the run get TERM (a worker then ends its slots in order),
+ * KILL after KILL_AFTER_US, and are looked for until none is found; then the run's folders are
+ * removed. The sweep spares itself, its ancestors and other sweeps. Neither does it touch the
+ * master, which has no MAYFLY_RUN in its environment.
+ *
+ * Processes of other users can't be looked into, so they are not ours to find.
+ */
+#include "worker/sweep.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "worker/place.h"
+
+#define ANCESTORS_MAX 64
+#define KILL_AFTER_US 6000000
+#define GIVE_UP_US 10000000
+#define AGAIN_MS 20
+
+struct sweep {
+    const char *run_id;
+    char *mark; /* MAYFLY_RUN=<run id> */
+    pid_t spared[ANCESTORS_MAX];
+    unsigned spared_count;
+    struct mf_buffer scratch;
+    pid_t *signalled; /* that had TERM */
+    size_t signalled_count, signalled_capacity;
+    uint32_t files_removed;
+    json_t *left; /* sentences */
+};
+
+/* A whole file of /proc into `out`, with a NUL behind it. */
+static int read_process_file(pid_t pid, const char *name, struct mf_buffer *out)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : 1;
+    mf_buffer_clear(out);
+    while (n > 0 && mf_buffer_reserve(out, 4096, NULL) == 0) {
+        n = read(fd, out->data + out->length, 4096);
+        out->length += n > 0 ? (size_t)n : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    return n == 0 && mf_buffer_text(out) != NULL ? 0 : -1;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+static bool holds_string(const struct mf_buffer *strings, const char *wanted)
+{
+    const char *at = (const char *)strings->data, *end = at + strings->length;
+    for (; at < end; at += strlen(at) + 1)
+        if (strcmp(at, wanted) == 0)
+            return true;
+    return false;
+}
+
+static bool is_sweep(struct sweep *sweep, pid_t pid)
+{
+    if (read_process_file(pid, "cmdline", &sweep->scratch) < 0 || sweep->scratch.length == 0)
+        return false;
+    const char *name = (const char *)sweep->scratch.data;
+    const char *command = name + strlen(name) + 1;
+    return strcmp(base_name(name), "mayfly-worker") == 0 &&
+           command < name + sweep->scratch.length && strcmp(command, "sweep") == 0;
+}
+
+static bool belongs(struct sweep *sweep, pid_t pid)
+{
+    for (unsigned i = 0; i < sweep->spared_count; i++)
+        if (sweep->spared[i] == pid)
+            return false;
+    if (read_process_file(pid, "environ", &sweep->scratch) == 0 &&
+        holds_string(&sweep->scratch, sweep->mark))
+        return !is_sweep(sweep, pid);
+    if (read_process_file(pid, "cmdline", &sweep->scratch) < 0 || sweep->scratch.length == 0 ||
+        strcmp(base_name((const char *)sweep->scratch.data), "mayfly-worker") != 0 ||
+        !holds_string(&sweep->scratch, sweep->run_id))
+        return false;
+    return !is_sweep(sweep, pid);
+}
+
+static pid_t parent_of(struct sweep *sweep, pid_t pid)
+{
+    if (read_process_file(pid, "stat", &sweep->scratch) < 0)
+        return 0;
+    const char *after = strrchr((const char *)sweep->scratch.data, ')');
+    return after == NULL || strlen(after) < 5 ? 0 : (pid_t)strtol(after + 4, NULL, 10);
+}
+
+static void spare_ancestors(struct sweep *sweep)
+{
+    pid_t pid = getpid();
+    while (pid > 0 && sweep->spared_count < ANCESTORS_MAX) {
+        sweep->spared[sweep->spared_count++] = pid;
+        pid = parent_of(sweep, pid);
+    }
+}
+
+static bool was_signalled(const struct sweep *sweep, pid_t pid)
+{
+    for (size_t i = 0; i < sweep->signalled_count; i++)
+        if (sweep->signalled[i] == pid)
+            return true;
+    return false;
+}
+
+static void signal_process(struct sweep *sweep, pid_t pid, bool kill_now)
+{
+    if (kill_now)
+        kill(pid, SIGKILL);
+    if (was_signalled(sweep, pid))
+        return;
+    if (sweep->signalled_count == sweep->signalled_capacity) {
+        size_t capacity = sweep->signalled_capacity * 2 + 16;
+        pid_t *signalled = mf_realloc(sweep->signalled, capacity * sizeof *signalled);
+        if (signalled == NULL)
+            return;
+        sweep->signalled = signalled;
+        sweep->signalled_capacity = capacity;
+    }
+    sweep->signalled[sweep->signalled_count++] = pid;
+    if (!kill_now) {
+        kill(pid, SIGTERM);
+        kill(pid, SIGCONT);
+    }
+}
+
+static void add_left(struct sweep *sweep, const char *sentence)
+{
+    /* Names of processes and paths may be any bytes. */
+    json_t *text = json_string(sentence);
+    json_array_append_new(sweep->left,
+                          text != NULL ? text : json_string("something whose name is not UTF-8"));
+}
+
+static void report_process(struct sweep *sweep, pid_t pid)
+{
+    char sentence[128];
+    const char *name = "?";
+    if (read_process_file(pid, "comm", &sweep->scratch) == 0 && sweep->scratch.length > 0) {
+        sweep->scratch.data[sweep->scratch.length - 1] = '\0';
+        name = (const char *)sweep->scratch.data;
+    }
+    snprintf(sentence, sizeof sentence, "process %d (%.32s)", (int)pid, name);
+    add_left(sweep, sentence);
+}
+
+enum sweep_step { SEND_TERM, SEND_KILL, REPORT };
+
+/* Goes over all processes of the run; returns how many there are. */
+static unsigned each_process(struct sweep *sweep, enum sweep_step step)
+{
+    DIR *all = opendir("/proc");
+    if (all == NULL)
+        return 0;
+    unsigned count = 0;
+    struct dirent *entry;
+    while ((entry = readdir(all)) != NULL) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || !belongs(sweep, pid))
+            continue;
+        count++;
+        if (step == REPORT)
+            report_process(sweep, pid);
+        else
+            signal_process(sweep, pid, step == SEND_KILL);
+    }
+    closedir(all);
+    return count;
+}
+
+static void end_processes(struct sweep *sweep)
+{
+    int64_t start_us = mf_monotonic_us();
+    for (;;) {
+        int64_t spent_us = mf_monotonic_us() - start_us;
+        enum sweep_step step = spent_us < KILL_AFTER_US ? SEND_TERM : SEND_KILL;
+        if (each_process(sweep, step) == 0 || spent_us > GIVE_UP_US)
+            return;
+        poll(NULL, 0, AGAIN_MS);
+    }
+}
+
+static void remove_below(struct sweep *sweep, const char *place)
+{
+    struct mf_error error;
+    uint32_t removed = 0;
+    char *runs = mf_format("%s/runs", place);
+    char *path = mf_format("%s/runs/%s", place, sweep->run_id);
+    if (runs == NULL || path == NULL)
+        add_left(sweep, "unknown: out of memory");
+    else if (place_remove(path, &removed, &error) < 0)
+        add_left(sweep, error.text);
+    else
+        rmdir(runs); /* when it was the last one */
+    sweep->files_removed += removed;
+    mf_free(runs);
+    mf_free(path);
+}
+
+static void remove_folders(struct sweep *sweep)
+{
+    unsigned count = 0;
+    char **places = place_candidates(&count);
+    if (places == NULL)
+        add_left(sweep, "unknown: out of memory");
+    for (unsigned i = 0; i < count; i++)
+        remove_below(sweep, places[i]);
+    place_candidates_free(places, count);
+}
+
+static int report(struct sweep *sweep)
+{
+    unsigned ended = 0;
+    for (size_t i = 0; i < sweep->signalled_count; i++)
+        ended += kill(sweep->signalled[i], 0) < 0 && errno == ESRCH;
+    bool verified = json_array_size(sweep->left) == 0;
+    json_t *line = json_pack("{s:i, s:s, s:b, s:i, s:i, s:O}",
+                             "version",
+                             1,
+                             "run",
+                             sweep->run_id,
+                             "verified",
+                             verified,
+                             "processes_ended",
+                             (int)ended,
+                             "files_removed",
+                             (int)sweep->files_removed,
+                             "left",
+                             sweep->left);
+    int rc = line == NULL ? -1 : json_dumpf(line, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(line);
+    if (rc < 0 || printf("\n") < 0 || fflush(stdout) != 0) {
+        fprintf(stderr, "mayfly-worker: the result of the sweep cannot be written\n");
+        return 1;
+    }
+    return verified ? 0 : 1;
+}
+
+int sweep_main(int argc, char **argv)
+{
+    struct sweep sweep = {0};
+    const char *run_id = argc == 3 ? argv[2] : "";
+    if (run_id[0] == '\0' || run_id[0] == '.' || strchr(run_id, '/') != NULL) {
+        fprintf(stderr, "usage: mayfly-worker sweep RUN (the id of a run)\n");
+        return 2;
+    }
+    sweep.run_id = run_id;
+    sweep.mark = mf_format("MAYFLY_RUN=%s", run_id);
+    sweep.left = json_array();
+    int rc = 1;
+    if (sweep.mark == NULL || sweep.left == NULL) {
+        fprintf(stderr, "mayfly-worker: out of memory\n");
+        goto end;
+    }
+    spare_ancestors(&sweep);
+    end_processes(&sweep);
+    remove_folders(&sweep);
+    each_process(&sweep, REPORT);
+    rc = report(&sweep);
+end:
+    json_decref(sweep.left);
+    mf_free(sweep.mark);
+    mf_free(sweep.signalled);
+    mf_buffer_fini(&sweep.scratch);
+    return rc;
+}
