@@ -385,7 +385,8 @@ static int read_key(struct pass *pass, uint64_t *key, int64_t last)
 
 static int read_map(struct pass *pass, const struct mf_shape *shape, unsigned char *into)
 {
-    const struct mf_field *field = shape->fields, *end = field + shape->count;
+    const struct mf_field *field = shape->fields;
+    const struct mf_field *end = shape->count == 0 ? field : field + shape->count;
     struct mf_wire_token head;
     uint64_t key = 0;
     if (mf_wire_next(&pass->reader, &head, pass->error) < 0)
