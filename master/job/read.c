@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the tree to struct job: see read.h. Each mapping is walked key by key; the row of the schema
+ * says what the value may be and where it goes.
+ */
+#include "master/job/read.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "master/job/value.h"
+
+#define PATH_BYTES 160
+
+/* One key being read. */
+struct entry {
+    const struct schema_key *row;
+    const char *path; /* in full, with the real name where the row has a * */
+    const char *name; /* the last part */
+    int id;
+};
+
+static int raise_memory(struct mf_error *error)
+{
+    return mf_raise(error, MF_ENOMEM, "out of memory while reading the job file");
+}
+
+int strings_add(struct job_strings *strings, const char *text, struct mf_error *error)
+{
+    /* Capacity is the next power of two, so that it need not be stored. */
+    if ((strings->count & (strings->count - 1)) == 0) {
+        size_t capacity = strings->count == 0 ? 1 : strings->count * 2;
+        char **items = mf_realloc(strings->items, capacity * sizeof *items);
+        if (items == NULL)
+            return raise_memory(error);
+        strings->items = items;
+    }
+    char *copy = mf_strdup(text);
+    if (copy == NULL)
+        return raise_memory(error);
+    strings->items[strings->count++] = copy;
+    return 0;
+}
+
+void strings_fini(struct job_strings *strings)
+{
+    for (size_t i = 0; i < strings->count; i++)
+        mf_free(strings->items[i]);
+    mf_free(strings->items);
+    *strings = (struct job_strings){0};
+}
+
+int reader_seen(const struct reader *reader, const char *path)
+{
+    const struct schema_key *row = schema_row(path);
+    return row == NULL ? 0 : reader->seen[row - schema_keys];
+}
+
+int reader_raise(
+    const struct reader *reader, const char *path, struct mf_error *error, const char *format, ...)
+{
+    char place[TREE_PLACE_MAX], text[700];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "%s: %s: %s",
+                    tree_place(&reader->tree, reader_seen(reader, path), place),
+                    path,
+                    text);
+}
+
+static int raise_entry(struct reader *reader,
+                       const struct entry *entry,
+                       struct mf_error *error,
+                       const char *text)
+{
+    char place[TREE_PLACE_MAX];
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "%s: %s: %s",
+                    tree_place(&reader->tree, entry->id, place),
+                    entry->path,
+                    text);
+}
+
+/* The word of the row's choices that is nearest to what was written, as "; did you mean 'x'?". */
+static int append_near_choice(const struct schema_key *row,
+                              const char *word,
+                              struct mf_buffer *out,
+                              struct mf_error *error)
+{
+    char choice[32];
+    for (const char *p = row->choices; p != NULL && *p != '\0'; p += strspn(p, " *")) {
+        size_t length = strcspn(p, " *");
+        snprintf(choice, sizeof choice, "%.*s", (int)length, p);
+        size_t distance = schema_distance(word, choice);
+        p += length;
+        if (distance > 0 && distance < 3 && distance < length && *p != '*')
+            return mf_buffer_printf(out, error, "; did you mean '%s'?", choice);
+    }
+    return 0;
+}
+
+static int raise_expected(struct reader *reader, const struct entry *entry, struct mf_error *error)
+{
+    struct mf_buffer text = {0};
+    const yaml_node_t *node = tree_node(&reader->tree, entry->id);
+    char shown[TREE_PLACE_MAX];
+    int rc = mf_buffer_printf(&text, error, "expected ");
+    if (rc == 0)
+        rc = schema_expectation(entry->row, &text, error);
+    if (rc == 0)
+        rc = mf_buffer_printf(&text, error, ", got %s", tree_describe(node, shown));
+    if (rc == 0 && node->type == YAML_SCALAR_NODE)
+        rc = append_near_choice(entry->row, tree_text(node), &text, error);
+    const char *all = rc == 0 ? mf_buffer_text(&text) : NULL;
+    if (all != NULL)
+        raise_entry(reader, entry, error, all);
+    else
+        raise_memory(error);
+    mf_buffer_fini(&text);
+    return -1;
+}
+
+static int raise_bounds(struct reader *reader, const struct entry *entry, struct mf_error *error)
+{
+    char text[160];
+    const struct schema_key *row = entry->row;
+    char shown[TREE_PLACE_MAX];
+    tree_describe(tree_node(&reader->tree, entry->id), shown);
+    bool is_time = (row->types & SCHEMA_DURATION) != 0;
+    const char *unit = is_time ? " s" : "";
+    double scale = is_time ? 1e6 : 1;
+    if (row->max == INT64_MAX)
+        snprintf(text,
+                 sizeof text,
+                 "expected at least %.15g%s, got %.40s",
+                 (double)row->min / scale,
+                 unit,
+                 shown);
+    else
+        snprintf(text,
+                 sizeof text,
+                 "expected %.15g to %.15g%s, got %.40s",
+                 (double)row->min / scale,
+                 (double)row->max / scale,
+                 unit,
+                 shown);
+    return raise_entry(reader, entry, error, text);
+}
+
+static bool is_within(const struct schema_key *row, double value)
+{
+    return (row->min == 0 && row->max == 0) ||
+           (value >= (double)row->min && value <= (double)row->max);
+}
+
+/* Writes an unsigned or signed number into the member, whatever its width. */
+static void store_integer(struct job *job, const struct schema_key *row, uint64_t value)
+{
+    char *member = (char *)job + row->offset;
+    uint32_t narrow = (uint32_t)value;
+    bool flag = value != 0;
+    if (row->size == sizeof value)
+        memcpy(member, &value, sizeof value);
+    else if (row->size == sizeof narrow)
+        memcpy(member, &narrow, sizeof narrow);
+    else if (row->size == sizeof flag)
+        memcpy(member, &flag, sizeof flag);
+}
+
+static int
+store_text(struct job *job, const struct schema_key *row, const char *text, struct mf_error *error)
+{
+    char *copy = mf_strdup(text), *old;
+    if (copy == NULL)
+        return raise_memory(error);
+    memcpy(&old, (char *)job + row->offset, sizeof old);
+    mf_free(old);
+    memcpy((char *)job + row->offset, &copy, sizeof copy);
+    return 0;
+}
+
+/* A scalar as the row's simple types have it: 1 stored, 0 it is none of them, -1 it is out of
+ * bounds. */
+static int store_scalar(struct job *job, const struct schema_key *row, const char *text)
+{
+    uint64_t value;
+    int64_t number;
+    bool flag;
+    double real;
+    int choice = (row->types & SCHEMA_CHOICE) != 0 ? schema_choice(row, text) : -1;
+    if (choice >= 0) {
+        store_integer(job, row, (uint64_t)choice);
+        return 1;
+    }
+    if ((row->types & SCHEMA_BOOL) != 0 && value_bool(text, &flag) == 0) {
+        store_integer(job, row, flag);
+        return 1;
+    }
+    if (((row->types & SCHEMA_DURATION) != 0 && value_duration(text, &value) == 0) ||
+        ((row->types & SCHEMA_SIZE) != 0 && value_size(text, &value) == 0)) {
+        if (!is_within(row, (double)value))
+            return -1;
+        store_integer(job, row, value);
+        return 1;
+    }
+    if ((row->types & SCHEMA_INTEGER) != 0 && value_integer(text, &number) == 0) {
+        if (!is_within(row, (double)number))
+            return -1;
+        store_integer(job, row, (uint64_t)number);
+        return 1;
+    }
+    if ((row->types & SCHEMA_NUMBER) != 0 && value_number(text, &real) == 0) {
+        if (!is_within(row, real))
+            return -1;
+        memcpy((char *)job + row->offset, &real, sizeof real);
+        return 1;
+    }
+    return 0;
+}
+
+static int
+read_column(struct job *job, const struct entry *entry, const char *word, struct mf_error *error)
+{
+    int type = schema_choice(entry->row, word);
+    struct job_output *output = &job->output;
+    struct job_column *columns =
+        mf_realloc(output->columns, (output->column_count + 1) * sizeof *columns);
+    if (columns == NULL)
+        return raise_memory(error);
+    output->columns = columns;
+    char *name = mf_strdup(entry->name);
+    if (name == NULL)
+        return raise_memory(error);
+    columns[output->column_count++] =
+        (struct job_column){.name = name, .type = (enum column_type)type};
+    return 0;
+}
+
+static int
+read_env(struct job *job, const struct entry *entry, const char *value, struct mf_error *error)
+{
+    char *line = mf_format("%s=%s", entry->name, value);
+    if (line == NULL)
+        return raise_memory(error);
+    int rc = strings_add(&job->env, line, error);
+    mf_free(line);
+    return rc;
+}
+
+/* Texts that go elsewhere than into a number: 1 taken, 0 not meant for here, -1. */
+static int read_special(struct reader *reader,
+                        const struct entry *entry,
+                        const char *text,
+                        struct mf_error *error)
+{
+    struct job *job = reader->job;
+    const struct schema_key *row = entry->row;
+    uint64_t none = 0;
+    switch (row->target) {
+    case TARGET_ENV:
+        return read_env(job, entry, text, error) < 0 ? -1 : 1;
+    case TARGET_COLUMN:
+        if (schema_choice(row, text) < 0)
+            return 0;
+        return read_column(job, entry, text, error) < 0 ? -1 : 1;
+    case TARGET_LINE: {
+        struct job_strings *strings = (void *)((char *)job + row->offset);
+        return strings_add(strings, text, error) < 0 ? -1 : 1;
+    }
+    case TARGET_TOLERATE:
+        if (value_share(text, &job->tolerate_share) == 0)
+            return 1;
+        if (value_size(text, &none) < 0 || text[strspn(text, "0123456789")] != '\0')
+            return 0;
+        job->tolerate_count = none;
+        return 1;
+    default:
+        break;
+    }
+    if ((row->types & SCHEMA_RANGE) != 0) {
+        struct job_split *split = &job->split;
+        return value_range(text, &split->range_first, &split->range_last, &split->range_step) == 0
+                   ? 1
+                   : 0;
+    }
+    if (strcmp(row->path, "prepare") == 0) {
+        job->prepare_shell = mf_strdup(text);
+        return job->prepare_shell == NULL ? raise_memory(error) : 1;
+    }
+    return 0;
+}
+
+static int read_scalar(struct reader *reader,
+                       const struct entry *entry,
+                       const yaml_node_t *node,
+                       struct mf_error *error)
+{
+    const struct schema_key *row = entry->row;
+    const char *text = tree_text(node);
+    if ((row->types & SCHEMA_CHOICE) != 0 && schema_choice(row, text) == -2) {
+        char said[96];
+        snprintf(said, sizeof said, "'%.40s' is not available in this version", text);
+        return raise_entry(reader, entry, error, said);
+    }
+    int rc = tree_is_nothing(node) ? 0 : read_special(reader, entry, text, error);
+    if (rc == 0 && !tree_is_nothing(node) && row->target == TARGET_FIELD) {
+        rc = store_scalar(reader->job, row, text);
+        if (rc < 0)
+            return raise_bounds(reader, entry, error);
+        if (rc == 0 && (row->types & SCHEMA_TEXT) != 0 && row->size == sizeof(char *)) {
+            rc = store_text(reader->job, row, text, error);
+            return rc;
+        }
+    }
+    return rc == 0 ? raise_expected(reader, entry, error) : rc < 0 ? -1 : 0;
+}
+
+static int read_codes(struct reader *reader,
+                      const struct entry *entry,
+                      const yaml_node_t *node,
+                      struct mf_error *error)
+{
+    struct job_retries *retries = &reader->job->retries;
+    for (int *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+         item++) {
+        const yaml_node_t *child = tree_node(&reader->tree, *item);
+        struct entry place = *entry;
+        int64_t code;
+        place.id = *item;
+        if (child->type != YAML_SCALAR_NODE || value_integer(tree_text(child), &code) < 0 ||
+            code < 1 || code > 255 ||
+            retries->final_code_count == sizeof retries->final_codes / sizeof *retries->final_codes)
+            return raise_expected(reader, &place, error);
+        retries->final_codes[retries->final_code_count++] = (int32_t)code;
+    }
+    return 0;
+}
+
+static int read_list(struct reader *reader,
+                     const struct entry *entry,
+                     const yaml_node_t *node,
+                     struct mf_error *error)
+{
+    const struct schema_key *row = entry->row;
+    struct job_strings *strings = strcmp(row->path, "prepare") == 0
+                                      ? &reader->job->prepare
+                                      : (void *)((char *)reader->job + row->offset);
+    for (int *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+         item++) {
+        const yaml_node_t *child = tree_node(&reader->tree, *item);
+        if (child->type != YAML_SCALAR_NODE || tree_is_nothing(child)) {
+            char place[TREE_PLACE_MAX], shown[TREE_PLACE_MAX];
+            return mf_raise(error,
+                            MF_EUSAGE,
+                            "%s: %s: expected a text in this list, got %s",
+                            tree_place(&reader->tree, *item, place),
+                            entry->path,
+                            tree_describe(child, shown));
+        }
+        if (strings_add(strings, tree_text(child), error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int raise_unknown(struct reader *reader,
+                         const char *parent,
+                         const struct entry *entry,
+                         struct mf_error *error)
+{
+    struct mf_buffer hint = {0};
+    char text[800], shown[TREE_PLACE_MAX];
+    tree_describe(tree_node(&reader->tree, entry->id), shown);
+    if (schema_hint(parent, entry->name, &hint, error) < 0 || mf_buffer_text(&hint) == NULL) {
+        mf_buffer_fini(&hint);
+        return raise_memory(error);
+    }
+    snprintf(text, sizeof text, "unknown key %s%s", shown, mf_buffer_text(&hint));
+    mf_buffer_fini(&hint);
+    struct entry at = *entry;
+    at.path = *parent == '\0' ? "the job file" : parent;
+    return raise_entry(reader, &at, error, text);
+}
+
+static int read_mapping(struct reader *reader, const char *parent, int id, struct mf_error *error);
+
+static int read_value(struct reader *reader, const struct entry *entry, struct mf_error *error)
+{
+    const yaml_node_t *node = tree_node(&reader->tree, entry->id);
+    reader->seen[entry->row - schema_keys] = entry->id;
+    if (node->type == YAML_SCALAR_NODE)
+        return read_scalar(reader, entry, node, error);
+    if (node->type == YAML_MAPPING_NODE && (entry->row->types & SCHEMA_MAP) != 0)
+        return read_mapping(reader, entry->path, entry->id, error);
+    if (node->type == YAML_SEQUENCE_NODE && (entry->row->types & SCHEMA_CODES) != 0)
+        return read_codes(reader, entry, node, error);
+    if (node->type == YAML_SEQUENCE_NODE && (entry->row->types & SCHEMA_LIST) != 0)
+        return read_list(reader, entry, node, error);
+    return raise_expected(reader, entry, error);
+}
+
+/* The keys of one mapping. Recursion is as deep as the schema. */
+static int read_mapping(struct reader *reader, const char *parent, int id, struct mf_error *error)
+{
+    const yaml_node_t *node = tree_node(&reader->tree, id);
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+         pair < node->data.mapping.pairs.top;
+         pair++) {
+        char path[PATH_BYTES];
+        struct entry entry = {
+            .name = tree_text(tree_node(&reader->tree, pair->key)), .path = path, .id = pair->key};
+        snprintf(path, sizeof path, "%s%s%.100s", parent, *parent == '\0' ? "" : ".", entry.name);
+        entry.row = schema_find(parent, entry.name);
+        if (entry.row == NULL)
+            return raise_unknown(reader, parent, &entry, error);
+        if ((entry.row->types & SCHEMA_LATER) != 0)
+            return raise_entry(reader, &entry, error, "not available in this version");
+        /* Errors name the line of the value: it is the one to be mended. */
+        entry.id = pair->value;
+        if (read_value(reader, &entry, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int set_defaults(struct job *job, struct mf_error *error)
+{
+    for (size_t i = 0; i < schema_count; i++) {
+        const struct schema_key *row = &schema_keys[i];
+        if (row->fallback == NULL || *row->fallback == '(' || row->size == 0)
+            continue;
+        if (store_scalar(job, row, row->fallback) != 1)
+            return mf_raise(
+                error, MF_ESYSTEM, "the default of %s does not fit its own schema", row->path);
+    }
+    return 0;
+}
+
+/* First of all: in a file of another version, other keys may mean other things. */
+static int check_version(struct reader *reader, struct mf_error *error)
+{
+    const yaml_node_t *root = tree_root(&reader->tree);
+    char place[TREE_PLACE_MAX], shown[TREE_PLACE_MAX];
+    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+         pair < root->data.mapping.pairs.top;
+         pair++) {
+        const yaml_node_t *value = tree_node(&reader->tree, pair->value);
+        if (strcmp(tree_text(tree_node(&reader->tree, pair->key)), "mayfly") != 0)
+            continue;
+        if (value->type == YAML_SCALAR_NODE && strcmp(tree_text(value), "1") == 0)
+            return 0;
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "%s: mayfly: expected version 1 of the job file's format, the only one "
+                        "that this program "
+                        "knows, got %s",
+                        tree_place(&reader->tree, pair->value, place),
+                        tree_describe(value, shown));
+    }
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "%s: the key 'mayfly' is missing; a job file starts with 'mayfly: 1'",
+                    tree_place(&reader->tree, 0, place));
+}
+
+int read_job(struct reader *reader, struct mf_error *error)
+{
+    if (check_version(reader, error) < 0)
+        return -1;
+    if (set_defaults(reader->job, error) < 0)
+        return -1;
+    return read_mapping(reader, "", 1, error);
+}

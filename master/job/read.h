@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Within the job module: the tree becomes struct job, driven by the schema, and is then checked as
+ * a whole. */
+#ifndef MAYFLY_MASTER_JOB_READ_H
+#define MAYFLY_MASTER_JOB_READ_H
+
+#include "master/job/job.h"
+#include "master/job/schema.h"
+#include "master/job/tree.h"
+
+struct reader {
+    struct job *job;
+    struct tree tree;
+    int seen[SCHEMA_MAX]; /* by row of the schema: the node of its value, 0 = not given */
+};
+
+/* Defaults, then what the file says. */
+int read_job(struct reader *reader, struct mf_error *error);
+
+/* What no single key can show: kinds, options that need each other, placeholders (check.c). */
+int check_job(struct reader *reader, struct mf_error *error);
+
+/* The node of a key's value, 0 when it was not given. */
+int reader_seen(const struct reader *reader, const char *path);
+
+/* MF_EUSAGE with the place of the key's value before the sentence: "FILE:LINE: key: ...". */
+int reader_raise(const struct reader *reader,
+                 const char *path,
+                 struct mf_error *error,
+                 const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
+
+/* Appends a copy. -1 and MF_ENOMEM. */
+int strings_add(struct job_strings *strings, const char *text, struct mf_error *error);
+void strings_fini(struct job_strings *strings);
+
+#endif
