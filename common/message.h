@@ -4,10 +4,10 @@
  *
  * A worker only ever requests (nng REQ), the master only ever replies (nng REP):
  *
- *     hello  -> welcome | refused        once per session, lane 0
- *     poll   -> work | refused           lanes 0 and 1; carries finished results, gets subtasks and
- * control chunk  -> received | refused       lane 2; a piece of a log, a large result or an output
- * file bye    -> received                 the last word of a worker, lane 0
+ *     hello -> welcome | refused     once per session, lane 0
+ *     poll  -> work | refused        lanes 0 and 1; brings finished results, gets subtasks, control
+ *     chunk -> received | refused    lane 2; a piece of a log, a large result or an output file
+ *     bye   -> received              the last word of a worker, lane 0 or 1
  *
  * A lane is a strict alternation of request and reply with its own rising sequence number. A
  * request that comes again with the same (worker, lane, sequence) is the same request: the master
