@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line: each subcommand is one constant struct in a file of its own (commands/).
+ * Options are parsed by argp, which also writes the help.
+ */
+#ifndef MAYFLY_MASTER_COMMAND_H
+#define MAYFLY_MASTER_COMMAND_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/error.h"
+
+struct command {
+    const char *name;
+    const char *arguments; /* "JOB", "RUN [SUBTASK]" */
+    const char *summary;   /* one line for the list of commands */
+    /* argv[0] is "mayfly NAME". Returns the exit code. */
+    int (*main)(int argc, char **argv);
+};
+
+extern const struct command command_cancel, command_clean, command_logs, command_ls,
+    command_results, command_retry, command_run, command_sql, command_status, command_submit,
+    command_version, command_watch;
+
+/* Parses by argp with our exit code for wrong usage (2). Does not return on a wrong command line or
+ * --help. */
+void command_parse(const struct command *command,
+                   const struct argp_option *options,
+                   argp_parser_t parser,
+                   const char *doc,
+                   int argc,
+                   char **argv,
+                   void *input);
+
+/* Says the error on standard error and returns its exit code. */
+int command_fail(const struct mf_error *error);
+
+/* The path of mayfly-worker: beside this program (heap). NULL with an error. */
+char *command_worker_binary(struct mf_error *error);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly run JOB / mayfly submit JOB: the same start, in the foreground or as a daemon. A submitted
+ * master is detached before the first thread is made (nng does not survive a fork) and says its run
+ * id through a pipe.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "master/command.h"
+#include "master/dry_run.h"
+#include "master/job/job.h"
+#include "master/record/tree.h"
+#include "master/run.h"
+#include "master/run_folder.h"
+
+#define SETS_MAX 64
+
+struct arguments {
+    const char *job;
+    const char *sets[SETS_MAX];
+    size_t set_count;
+    char slots[32];
+    bool dry_run;
+    struct run_options options;
+};
+
+static const struct argp_option options[] = {
+    {"set", 's', "KEY=VALUE", 0, "Set a key of the job file, for example --set workers.count=4", 0},
+    {"jobs", 'j', "N", 0, "Run N subtasks at a time on this machine (workers.slots)", 0},
+    {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
+    {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
+    {"quiet", 'q', NULL, 0, "Show no progress", 0},
+    {"dry-run", 'n', NULL, 0, "Print the plan and run nothing", 0},
+    {0}};
+
+static void add_set(struct arguments *arguments, const char *text, struct argp_state *state)
+{
+    if (arguments->set_count == SETS_MAX)
+        argp_error(state, "at most %d --set are allowed", SETS_MAX);
+    arguments->sets[arguments->set_count++] = text;
+}
+
+static void set_slots(struct arguments *arguments, const char *text, struct argp_state *state)
+{
+    char *end;
+    errno = 0;
+    long slots = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || slots < 1 || slots > 4096)
+        argp_error(state, "-j takes a number from 1 to 4096, not \"%s\"", text);
+    snprintf(arguments->slots, sizeof arguments->slots, "workers.slots=%ld", slots);
+    add_set(arguments, arguments->slots, state);
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 's':
+        add_set(arguments, text, state);
+        return 0;
+    case 'j':
+        set_slots(arguments, text, state);
+        return 0;
+    case 'o':
+        arguments->options.output = text;
+        return 0;
+    case 'J':
+        arguments->options.json = true;
+        return 0;
+    case 'q':
+        arguments->options.quiet = true;
+        return 0;
+    case 'n':
+        arguments->dry_run = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->job != NULL)
+            argp_error(state, "one job at a time: \"%s\" is too much", text);
+        arguments->job = text;
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->job == NULL)
+            argp_error(state, "a job file is needed");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static int write_job(const struct job *job, const char *folder, struct mf_error *error)
+{
+    struct mf_buffer text = {0};
+    char *path = run_path(folder, "job.yaml");
+    int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                          : job_write(job, &text, error);
+    if (rc == 0)
+        rc = write_file(path, text.data, text.length, true, error);
+    mf_free(path);
+    mf_buffer_fini(&text);
+    return rc;
+}
+
+/* A new run folder with its lock and its job.yaml; the lock's descriptor, or -1 with nothing left
+ * behind. */
+static int make_run(const struct job *job, char *run_id, char **folder, struct mf_error *error)
+{
+    *folder = run_folder_create(job->name, run_id, error);
+    if (*folder == NULL)
+        return -1;
+    int lock_fd = run_folder_lock(*folder, error);
+    if (lock_fd >= 0 && write_job(job, *folder, error) == 0)
+        return lock_fd;
+    if (lock_fd >= 0)
+        close(lock_fd);
+    if (error->code == MF_ESYSTEM)
+        error->code = MF_ESETUP;
+    tree_remove(*folder, NULL);
+    mf_free(*folder);
+    *folder = NULL;
+    return -1;
+}
+
+static int start(const struct arguments *arguments,
+                 const struct job *job,
+                 const char *worker_binary,
+                 int say_fd)
+{
+    struct mf_error error;
+    char run_id[RUN_ID_SIZE], *folder;
+    int lock_fd = make_run(job, run_id, &folder, &error);
+    if (lock_fd < 0)
+        return command_fail(&error);
+    if (say_fd >= 0) {
+        dprintf(say_fd, "%s\n", run_id);
+        close(say_fd);
+    }
+    struct run_options run_options = arguments->options;
+    run_options.worker_binary = worker_binary;
+    int code = run_master(job, run_id, folder, lock_fd, NULL, &run_options);
+    mf_free(folder);
+    return code;
+}
+
+static int main_of(const struct command *command,
+                   const char *doc,
+                   int argc,
+                   char **argv,
+                   int (*go)(struct arguments *, const struct job *, const char *))
+{
+    struct arguments arguments = {0};
+    struct mf_error error;
+    command_parse(command, options, parse, doc, argc, argv, &arguments);
+    struct job *job = job_load(arguments.job, arguments.sets, arguments.set_count, &error);
+    if (job == NULL)
+        return command_fail(&error);
+    char *worker_binary = command_worker_binary(&error);
+    int code;
+    if (worker_binary == NULL)
+        code = command_fail(&error);
+    else if (arguments.dry_run)
+        code = dry_run(job);
+    else
+        code = go(&arguments, job, worker_binary);
+    mf_free(worker_binary);
+    job_destroy(job);
+    return code;
+}
+
+static int
+go_foreground(struct arguments *arguments, const struct job *job, const char *worker_binary)
+{
+    return start(arguments, job, worker_binary, -1);
+}
+
+static int run_main(int argc, char **argv)
+{
+    return main_of(
+        &command_run,
+        "Run a job here and now; its result goes to standard output, all else to standard "
+        "error.",
+        argc,
+        argv,
+        go_foreground);
+}
+
+/* Waits for the run id (or, when there is none, for the child's exit code, having said why on
+ * standard error). */
+static int await_id(int fd)
+{
+    char id[RUN_ID_SIZE + 1];
+    size_t n = 0;
+    ssize_t got;
+    while (n < sizeof id - 1 &&
+           ((got = read(fd, id + n, sizeof id - 1 - n)) > 0 || (got < 0 && errno == EINTR)))
+        n += got > 0 ? (size_t)got : 0;
+    id[n] = '\0';
+    if (n == 0)
+        return 3;
+    fputs(id, stdout);
+    return fflush(stdout) == 0 ? 0 : 3;
+}
+
+static void detach(void)
+{
+    setsid();
+    signal(SIGHUP, SIG_IGN);
+    umask(077);
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd >= 0) {
+        dup2(null_fd, 0);
+        dup2(null_fd, 1);
+    }
+}
+
+/* Standard error goes to the run's log as soon as there is one. */
+static void redirect_errors(const char *folder)
+{
+    char *path = run_path(folder, "master.log");
+    int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        dup2(fd, 2);
+        close(fd);
+    }
+    mf_free(path);
+}
+
+static int run_detached(struct arguments *arguments,
+                        const struct job *job,
+                        const char *worker_binary,
+                        int say_fd)
+{
+    struct mf_error error;
+    char run_id[RUN_ID_SIZE], *folder;
+    detach();
+    int lock_fd = make_run(job, run_id, &folder, &error);
+    if (lock_fd < 0)
+        return command_fail(&error);
+    redirect_errors(folder);
+    dprintf(say_fd, "%s\n", run_id);
+    close(say_fd);
+    struct run_options run_options = arguments->options;
+    run_options.worker_binary = worker_binary;
+    run_options.detached = true;
+    int code = run_master(job, run_id, folder, lock_fd, NULL, &run_options);
+    mf_free(folder);
+    return code;
+}
+
+static int
+go_background(struct arguments *arguments, const struct job *job, const char *worker_binary)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        perror("mayfly: cannot make a pipe");
+        return 3;
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        perror("mayfly: cannot fork the master");
+        return 3;
+    }
+    if (pid > 0) {
+        close(fds[1]);
+        return await_id(fds[0]);
+    }
+    close(fds[0]);
+    return run_detached(arguments, job, worker_binary, fds[1]);
+}
+
+static int submit_main(int argc, char **argv)
+{
+    return main_of(&command_submit,
+                   "Start a job in the background; its run id goes to standard output. The master "
+                   "logs to the run's "
+                   "folder and ends with the run.",
+                   argc,
+                   argv,
+                   go_background);
+}
+
+const struct command command_run = {.name = "run",
+                                    .arguments = "JOB",
+                                    .summary = "run a job and wait for its result",
+                                    .main = run_main};
+const struct command command_submit = {.name = "submit",
+                                       .arguments = "JOB",
+                                       .summary = "start a job in the background",
+                                       .main = submit_main};

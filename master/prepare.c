@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The extract step: see prepare.h. Its environment is that of a subtask (design: nothing is
+ * inherited). */
+#include "master/prepare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+
+#define ENV_MAX 8
+
+static char **make_environment(const char *run_id, const char *prepared)
+{
+    const char *home = getenv("HOME");
+    char **env = mf_calloc(ENV_MAX, sizeof *env);
+    if (env == NULL)
+        return NULL;
+    unsigned n = 0;
+    env[n++] = mf_strdup("PATH=/usr/local/bin:/usr/bin:/bin");
+    env[n++] = mf_strdup("LANG=C.UTF-8");
+    env[n++] = mf_format("HOME=%s", home == NULL ? "/" : home);
+    env[n++] = mf_format("TMPDIR=%s", prepared);
+    env[n++] = mf_format("MAYFLY_PREPARED=%s", prepared);
+    env[n++] = mf_format("MAYFLY_RUN=%s", run_id);
+    return env;
+}
+
+static int
+spawn(const struct job *job, char *const *env, int log_fd, pid_t *pid, struct mf_error *error)
+{
+    char sh[] = "/bin/sh", flag[] = "-c";
+    char *shell[] = {sh, flag, job->prepare_shell, NULL};
+    char **vector = mf_calloc(job->prepare.count + 1, sizeof *vector);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    if (vector == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the prepare command");
+    for (size_t i = 0; i < job->prepare.count; i++)
+        vector[i] = job->prepare.items[i];
+    char **argv = job->prepare_shell != NULL ? shell : vector;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 1);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
+    posix_spawn_file_actions_addchdir_np(&actions, job->folder);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, env);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    mf_free(vector);
+    return rc == 0 ? 0
+                   : mf_raise(error,
+                              MF_EUSAGE,
+                              "%s: prepare: cannot start %s: %s",
+                              job->path,
+                              argv[0],
+                              strerror(rc));
+}
+
+/* Waits for the end; a signal to the master ends the command's group, TERM first and KILL five
+ * seconds later. */
+static int wait_for(pid_t pid, int signal_fd, bool *interrupted)
+{
+    int status = 0, pidfd = pidfd_open(pid, 0);
+    struct pollfd fds[] = {{.fd = pidfd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+    for (;;) {
+        int n = poll(fds, 2, *interrupted ? 5000 : -1);
+        if (n == 0)
+            kill(-pid, SIGKILL);
+        if (n > 0 && (fds[1].revents & POLLIN)) {
+            struct signalfd_siginfo info;
+            if (read(signal_fd, &info, sizeof info) == sizeof info)
+                kill(-pid, *interrupted ? SIGKILL : SIGTERM);
+            *interrupted = true;
+        }
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            break;
+    }
+    kill(-pid, SIGKILL); /* what it left in its group */
+    if (pidfd >= 0)
+        close(pidfd);
+    return status;
+}
+
+static void last_line(int fd, char *text, size_t size)
+{
+    char tail[1024];
+    off_t end = lseek(fd, 0, SEEK_END);
+    off_t start = end > (off_t)sizeof tail - 1 ? end - ((off_t)sizeof tail - 1) : 0;
+    ssize_t n = pread(fd, tail, sizeof tail - 1, start);
+    tail[n > 0 ? n : 0] = '\0';
+    size_t length = strlen(tail);
+    while (length > 0 && tail[length - 1] == '\n')
+        tail[--length] = '\0';
+    char *newline = strrchr(tail, '\n');
+    snprintf(text, size, "%s", newline == NULL ? tail : newline + 1);
+}
+
+static int
+judge(const struct job *job, int status, int log_fd, const char *log_path, struct mf_error *error)
+{
+    char line[256];
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    last_line(log_fd, line, sizeof line);
+    return mf_raise(error,
+                    MF_EINPUT,
+                    "%s: prepare: the command %s %d, it said: %s (all of it is in %s)",
+                    job->path,
+                    WIFEXITED(status) ? "ended with exit code" : "was killed by signal",
+                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                    line,
+                    log_path);
+}
+
+int prepare_run(const struct job *job,
+                const char *run_id,
+                const char *run_folder,
+                const char *prepared,
+                int signal_fd,
+                bool *interrupted,
+                struct mf_error *error)
+{
+    *interrupted = false;
+    if (job->prepare.count == 0 && job->prepare_shell == NULL)
+        return 0;
+    int rc = -1, log_fd = -1;
+    pid_t pid;
+    char *log_path = mf_format("%s/prepare.log", run_folder);
+    char **env = make_environment(run_id, prepared);
+    if (log_path == NULL || env == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: the prepare command");
+        goto out;
+    }
+    if (mkdir(prepared, 0700) < 0 && errno != EEXIST) {
+        mf_raise_errno(error, "cannot make the folder %s", prepared);
+        goto out;
+    }
+    log_fd = open(log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log_fd < 0) {
+        mf_raise_errno(error, "cannot make %s", log_path);
+        goto out;
+    }
+    if (spawn(job, env, log_fd, &pid, error) < 0)
+        goto out;
+    int status = wait_for(pid, signal_fd, interrupted);
+    rc = *interrupted ? mf_raise(error, MF_EINPUT, "interrupted while the prepare command ran")
+                      : judge(job, status, log_fd, log_path, error);
+out:
+    if (log_fd >= 0)
+        close(log_fd);
+    for (unsigned i = 0; env != NULL && i < ENV_MAX; i++)
+        mf_free(env[i]);
+    mf_free(env);
+    mf_free(log_path);
+    return rc;
+}

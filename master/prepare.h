@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The extract step: the job's `prepare:` command, run by the master before the plan. */
+#ifndef MAYFLY_MASTER_PREPARE_H
+#define MAYFLY_MASTER_PREPARE_H
+
+#include "common/error.h"
+#include "master/job/job.h"
+
+/*
+ * Runs job->prepare (if any) in the job's folder with MAYFLY_PREPARED=`prepared` (made here); both
+ * its streams go to run_folder/prepare.log. signal_fd is a signalfd: a signal ends the command and
+ * the preparation (*interrupted set). -1: MF_EINPUT with the exit code and the last line of its
+ * log.
+ */
+int prepare_run(const struct job *job,
+                const char *run_id,
+                const char *run_folder,
+                const char *prepared,
+                int signal_fd,
+                bool *interrupted,
+                struct mf_error *error);
+
+#endif

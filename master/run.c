@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A run from its first file to its last: see run.h. Set up, loop, dismiss and verify, close.
+ *
+ *     recorder -> prepare -> plan -> authority -> endpoint -> scatter -> launcher -> scheduler ->
+ * loop finish: sweep -> logs and files closed -> final state recorded -> credentials removed ->
+ * summary
+ */
+#include "master/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/prepare.h"
+#include "master/record/tree.h"
+#include "master/run_folder.h"
+#include "master/run_internal.h"
+#include "master/run_result.h"
+#include "master/summary.h"
+
+#define SWEEP_US 30000000
+
+static int open_log(struct run *run, struct mf_error *error)
+{
+    char *path = run_path(run->folder, "master.log");
+    int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        mf_raise_errno(error, "cannot make %s", path == NULL ? "master.log" : path);
+    else
+        mf_log_to(fd, MF_INFO);
+    mf_free(path);
+    return fd < 0 ? -1 : 0;
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+    (void)events;
+    struct run *run = arg;
+    struct signalfd_siginfo info;
+    if (read(run->signal_fd, &info, sizeof info) != sizeof info)
+        return;
+    run->interrupts++;
+    mf_log(MF_WARNING, "signal %u, the %u. of its kind", info.ssi_signo, run->interrupts);
+    if (run->interrupts == 1) {
+        progress_say(run->progress,
+                     "draining: what runs finishes, nothing new starts (again: cancel)");
+        run_apply(run, (struct schedule_event){.kind = EVENT_DRAIN});
+    } else if (run->interrupts == 2) {
+        progress_say(run->progress, "cancelling (again: leave at once)");
+        run->gather_stop = 1;
+        run_apply(run, (struct schedule_event){.kind = EVENT_CANCEL});
+    } else {
+        _exit(130);
+    }
+}
+
+static int watch_signals(struct run *run, struct mf_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (run->signal_fd < 0)
+        return mf_raise_errno(error, "cannot watch signals");
+    return mf_loop_add(run->loop, run->signal_fd, EPOLLIN, on_signal, run, error);
+}
+
+static int open_recorder(struct run *run, struct mf_error *error)
+{
+    char *path = run_path(run->folder, "run.db");
+    if (path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    struct record_config config = {.path = path,
+                                   .run_id = run->run_id,
+                                   .job_name = run->job->name,
+                                   .job_text = run->job->text,
+                                   .job_path = run->job->path,
+                                   .job_folder = run->job->folder,
+                                   .durability_full = run->job->durability == DURABILITY_FULL,
+                                   .committed = run_batch_committed,
+                                   .arg = run};
+    int notice = 0;
+    run->recorder = record_open(&config, &run->epoch, &notice, error);
+    if (notice == RECORD_NETWORK_FS_WARNING) {
+        mf_log(MF_WARNING,
+               "%s is on a network file system: a rollback journal is used, which is slower",
+               path);
+        progress_say(run->progress,
+                     "warning: %s is on a network file system: recording is slower there (set "
+                     "XDG_STATE_HOME to a "
+                     "local disk)",
+                     path);
+    }
+    mf_free(path);
+    return run->recorder == NULL ? -1 : 0;
+}
+
+static int open_plan(struct run *run, const struct run_retry *retry, struct mf_error *error)
+{
+    char *prepared = run_path(run->folder, "prepared");
+    bool interrupted = false;
+    int rc = prepared == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
+    if (rc == 0 && retry == NULL)
+        rc = prepare_run(
+            run->job, run->run_id, run->folder, prepared, run->signal_fd, &interrupted, error);
+    if (interrupted)
+        run->interrupts = 1;
+    if (rc == 0 && retry != NULL)
+        run->plan =
+            plan_reopen(run->job, run->folder, prepared, retry->open, retry->open_count, error);
+    else if (rc == 0)
+        run->plan = plan_create(
+            run->job, run->folder, prepared, run->job->durability == DURABILITY_FULL, error);
+    mf_free(prepared);
+    return run->plan == NULL ? -1 : 0;
+}
+
+static int open_wire(struct run *run, struct mf_error *error)
+{
+    struct mf_welcome welcome = {
+        .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
+    struct scatter_callbacks callbacks;
+    run->keys_folder = run_path(run->folder, "keys");
+    char *prepared = run_path(run->folder, "prepared");
+    void *scratch = NULL;
+    int rc = run->keys_folder == NULL || prepared == NULL
+                 ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                 : 0;
+    if (rc == 0)
+        rc = job_task(run->job,
+                      access(prepared, F_OK) == 0 ? prepared : NULL,
+                      &welcome.task,
+                      &scratch,
+                      error);
+    if (rc == 0 &&
+        (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
+        rc = -1;
+    if (rc == 0 && (run->endpoint = endpoint_create(
+                        authority_master(run->authority), "127.0.0.1", 0, error)) == NULL)
+        rc = -1;
+    run_wire_callbacks(run, &callbacks);
+    if (rc == 0 && (run->scatter = scatter_create(
+                        run->endpoint, run->run_id, &welcome, &callbacks, error)) == NULL)
+        rc = -1;
+    mf_free(scratch);
+    mf_free(prepared);
+    return rc;
+}
+
+static void on_wire(void *arg, uint32_t events)
+{
+    (void)events;
+    struct run *run = arg;
+    scatter_receive(run->scatter);
+}
+
+static void configure(const struct run *run, struct schedule_config *config)
+{
+    const struct job *job = run->job;
+    schedule_config_default(config);
+    if (getrandom(&config->seed, sizeof config->seed, 0) != sizeof config->seed)
+        config->seed = (uint64_t)mf_wall_us();
+    config->epoch = run->epoch;
+    config->retries_max = job->retries.max;
+    config->backoff_us = job->retries.backoff_us;
+    config->backoff_factor = job->retries.factor;
+    config->backoff_cap_us = job->retries.cap_us;
+    config->jitter_full = job->retries.jitter_full;
+    config->final_code_count = job->retries.final_code_count;
+    memcpy(config->final_codes, job->retries.final_codes, sizeof config->final_codes);
+    config->tolerate_count = job->tolerate_count;
+    config->tolerate_share = job->tolerate_share;
+    config->stop_on_failure = job->stop_on_failure;
+    config->lease_us = job->lease_us;
+    config->base_total = run->base_total;
+    config->base_failures = run->base_failed + run->base_dead;
+}
+
+static json_t *control_status(void *arg)
+{
+    return run_status_json(arg);
+}
+
+static void control_cancel(void *arg, bool drain)
+{
+    struct run *run = arg;
+    mf_log(MF_INFO, drain ? "asked to drain" : "asked to cancel");
+    if (!drain)
+        run->gather_stop = 1;
+    run_apply(run, (struct schedule_event){.kind = drain ? EVENT_DRAIN : EVENT_CANCEL});
+}
+
+static void control_pause(void *arg, bool on)
+{
+    run_apply(arg, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
+}
+
+static int open_rest(struct run *run, struct mf_error *error)
+{
+    struct launcher_callbacks launch_callbacks;
+    struct schedule_config config;
+    struct control_callbacks control = {
+        .status = control_status, .cancel = control_cancel, .pause = control_pause, .arg = run};
+    char *logs = run_path(run->folder, "logs");
+    if (logs == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    run->logs = log_writer_open(logs, error);
+    mf_free(logs);
+    if (run->logs == NULL)
+        return -1;
+    run->intake =
+        intake_create(run->folder, run->logs, run->job->durability == DURABILITY_FULL, error);
+    if (run->intake == NULL)
+        return -1;
+    run_launch_callbacks(run, &launch_callbacks);
+    run->launcher_class = &launcher_local;
+    run->launcher = run->launcher_class->create(
+        run->loop, run->run_id, run->options->worker_binary, &launch_callbacks, error);
+    if (run->launcher == NULL)
+        return -1;
+    configure(run, &config);
+    if ((run->schedule = schedule_create(&config, error)) == NULL)
+        return -1;
+    if ((run->control = control_create(run->loop, run->folder, &control, error)) == NULL)
+        return -1;
+    if (mf_loop_add(run->loop, endpoint_fd(run->endpoint), EPOLLIN, on_wire, run, error) < 0 ||
+        mf_loop_add(run->loop, run->commits.fd, EPOLLIN, run_batches_committed, run, error) < 0 ||
+        mf_loop_add(run->loop, run->gathered.fd, EPOLLIN, run_gathered, run, error) < 0)
+        return -1;
+    return 0;
+}
+
+static int open_run(struct run *run, const struct run_retry *retry, struct mf_error *error)
+{
+    run->commits.fd = run->gathered.fd = -1;
+    if (open_log(run, error) < 0 || (run->loop = mf_loop_create(error)) == NULL ||
+        watch_signals(run, error) < 0)
+        return -1;
+    if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
+        return -1;
+    if (open_recorder(run, error) < 0)
+        return -1;
+    mf_log(MF_INFO,
+           "run %s, epoch %u, mayfly %s, process %d",
+           run->run_id,
+           run->epoch,
+           MAYFLY_VERSION,
+           (int)getpid());
+    if (open_plan(run, retry, error) < 0 || open_wire(run, error) < 0)
+        return -1;
+    return open_rest(run, error);
+}
+
+static int64_t earliest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void show_progress(struct run *run, int64_t now_us)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    struct progress_view view = {.state = run_state_name(counts.state),
+                                 .total_known = counts.plan_ended,
+                                 .total = counts.planned,
+                                 .done = counts.done,
+                                 .failed = counts.failed + counts.dead,
+                                 .retried = counts.retried,
+                                 .running = counts.running,
+                                 .workers = counts.workers_alive,
+                                 .seconds =
+                                     run->stats.first_joined_us == 0
+                                         ? 0
+                                         : (double)(now_us - run->stats.first_joined_us) / 1e6};
+    progress_show(run->progress, &view, now_us);
+}
+
+static int64_t tick(struct run *run)
+{
+    int64_t now_us = mf_monotonic_us();
+    int64_t next = run_plan_step(run, now_us);
+    if (!run->finished && schedule_deadline(run->schedule) <= now_us)
+        run_apply(run, (struct schedule_event){.kind = EVENT_TICK});
+    if (!run->finished)
+        next = earliest(next, schedule_deadline(run->schedule));
+    next = earliest(next, scatter_tick(run->scatter, now_us));
+    next = earliest(next, run->launcher_class->tick(run->launcher, now_us));
+    next = earliest(next, control_tick(run->control, now_us));
+    if (progress_is_due(run->progress, now_us))
+        show_progress(run, now_us);
+    return earliest(next, progress_deadline(run->progress));
+}
+
+static void add_workers(struct run *run)
+{
+    for (uint32_t id = 1; id <= run->job->worker_count; id++)
+        run_queue(run,
+                  (struct schedule_event){.kind = EVENT_WORKER_ADD,
+                                          .worker = id,
+                                          .slots = run->job->slots == 0 ? 1 : run->job->slots});
+    run_act(run);
+}
+
+/* Until the scheduler has finished and every place was swept. */
+static void run_loop(struct run *run)
+{
+    int64_t give_up_us = MF_NEVER;
+    struct mf_error error;
+    while (!run->finished || run->is_gathering || !run->swept ||
+           !run->launcher_class->is_idle(run->launcher)) {
+        int64_t next = tick(run);
+        if (run->finished && !run->sweeping) {
+            run->sweeping = true;
+            give_up_us = mf_monotonic_us() + SWEEP_US;
+            if (run->launcher_class->sweep(run->launcher, &error) < 0)
+                run_fail(run, &error);
+            if (run->launcher_class->is_idle(run->launcher))
+                run->swept = true;
+            continue;
+        }
+        if (mf_monotonic_us() >= give_up_us) {
+            mf_log(MF_ERROR, "the sweep did not end in time");
+            break;
+        }
+        if (mf_loop_step(run->loop, earliest(next, give_up_us), &error) < 0) {
+            mf_log(MF_ERROR, "%s", error.text);
+            break;
+        }
+    }
+}
+
+static bool is_final(const struct run *run)
+{
+    return run->final_state != RUN_INTERRUPTED && run->failure.code == MF_OK;
+}
+
+static void record_end(struct run *run)
+{
+    struct schedule_counts counts;
+    struct mf_error error;
+    schedule_counts(run->schedule, &counts);
+    run->stats.ended_us = mf_monotonic_us();
+    run->stats.ended_wall_us = mf_wall_us();
+    if (run->failure.code != MF_OK)
+        snprintf(run->reason, sizeof run->reason, "%.500s", run->failure.text);
+    struct record_run row = {.state = is_final(run) ? run_state_name(run->final_state) : NULL,
+                             .reason = run->reason,
+                             .has_counts = true,
+                             .done = run->base_done + counts.done,
+                             .failed = run->base_failed + counts.failed,
+                             .dead = run->base_dead + counts.dead,
+                             .cancelled = counts.cancelled,
+                             .retried = counts.retried,
+                             .fenced = counts.fenced,
+                             .attempts = counts.recorded,
+                             .ended_us = is_final(run) ? run->stats.ended_wall_us : 0};
+    if (record_run(run->recorder, &row, &error) < 0)
+        mf_log(MF_ERROR, "%s", error.text);
+    if (record_close(run->recorder, &error) < 0) {
+        mf_log(MF_ERROR, "%s", error.text);
+        if (run->failure.code == MF_OK)
+            run->failure = error;
+    }
+    run->recorder = NULL;
+}
+
+static void close_run(struct run *run)
+{
+    struct mf_error error;
+    control_destroy(run->control);
+    scatter_destroy(run->scatter);
+    endpoint_destroy(run->endpoint);
+    if (run->launcher != NULL)
+        run->launcher_class->destroy(run->launcher);
+    if (run->logs != NULL && log_writer_flush(run->logs, &error) < 0)
+        mf_log(MF_ERROR, "%s", error.text);
+    log_writer_close(run->logs);
+    intake_destroy(run->intake);
+    record_close(run->recorder, NULL);
+    authority_destroy(run->authority);
+    if (run->keys_folder != NULL && authority_remove(run->keys_folder, &error) < 0)
+        mf_log(MF_ERROR, "the run's keys cannot be removed: %s", error.text);
+    mf_free(run->keys_folder);
+    plan_destroy(run->plan);
+    schedule_destroy(run->schedule);
+    if (run->own_batch != NULL)
+        run_batch_free(run, run->own_batch);
+    run_batches_fini(run);
+    mf_mailbox_fini(&run->commits);
+    mf_mailbox_fini(&run->gathered);
+    if (run->loop != NULL && run->signal_fd >= 0)
+        close(run->signal_fd);
+    mf_loop_destroy(run->loop);
+    mf_free(run->workers);
+}
+
+static int exit_code(const struct run *run)
+{
+    if (run->failure.code != MF_OK)
+        return mf_error_exit_code(run->failure.code);
+    switch (run->final_state) {
+    case RUN_SUCCEEDED:
+    case RUN_PARTIAL:
+        return 0;
+    case RUN_CANCELLED:
+        return 4;
+    case RUN_INTERRUPTED:
+        return 130;
+    default:
+        return run->stats.first_joined_us == 0 && run->stats.launched > 0 ? 3 : 1;
+    }
+}
+
+static int finish(struct run *run)
+{
+    struct mf_error error;
+    record_end(run);
+    json_t *summary = run_summary_json(run);
+    if (run_summary_write(run, summary, &error) < 0)
+        mf_log(MF_ERROR, "%s", error.text);
+    run_summary_print(run);
+    int code = exit_code(run);
+    if (run->failure.code != MF_OK)
+        fprintf(stderr, "mayfly: %s\n", run->failure.text);
+    if (run_result_deliver(run, summary, &error) < 0) {
+        fprintf(stderr, "mayfly: %s\n", error.text);
+        code = code == 0 ? 3 : code;
+    }
+    json_decref(summary);
+    return code;
+}
+
+/* A run that never got as far as its loop. One that is only a wrong job file leaves no folder
+ * behind. */
+static int give_up(struct run *run, const struct mf_error *error)
+{
+    fprintf(stderr, "mayfly: %s\n", error->text);
+    mf_log(MF_ERROR, "%s", error->text);
+    struct mf_error ignored;
+    bool is_trace = error->code != MF_EUSAGE || run->is_retry;
+    if (run->recorder != NULL && !run->is_retry) {
+        struct record_run row = {
+            .state = run_state_name(RUN_FAILED), .reason = error->text, .ended_us = mf_wall_us()};
+        record_run(run->recorder, &row, &ignored);
+        record_close(run->recorder, &ignored);
+        run->recorder = NULL;
+    }
+    close_run(run);
+    mf_log_to(-1, MF_ERROR);
+    if (!is_trace)
+        tree_remove(run->folder, &ignored);
+    if (run->interrupts > 0)
+        return 130;
+    return error->code == MF_EINPUT ? 1 : mf_error_exit_code(error->code);
+}
+
+int run_master(const struct job *job,
+               const char *run_id,
+               char *folder,
+               int lock_fd,
+               const struct run_retry *retry,
+               const struct run_options *options)
+{
+    struct run run = {.job = job,
+                      .options = options,
+                      .run_id = run_id,
+                      .folder = folder,
+                      .is_retry = retry != NULL,
+                      .signal_fd = -1,
+                      .final_state = RUN_FAILED};
+    struct mf_error error;
+    int code;
+    if (retry != NULL) {
+        run.base_total = retry->total;
+        run.base_done = retry->done;
+        run.base_failed = retry->failed;
+        run.base_dead = retry->dead;
+    }
+    run.stats.started_us = mf_monotonic_us();
+    run.stats.started_wall_us = mf_wall_us();
+    run.progress = progress_create(options->quiet || options->detached);
+    if (open_run(&run, retry, &error) < 0) {
+        code = give_up(&run, &error);
+    } else {
+        progress_say(run.progress, "run %s", run_id);
+        add_workers(&run);
+        run_loop(&run);
+        code = finish(&run);
+        close_run(&run);
+    }
+    progress_destroy(run.progress);
+    close(lock_fd);
+    return code;
+}

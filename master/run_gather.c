@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The gather station in a thread of its own, so that the loop goes on answering workers. */
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/gather/gather.h"
+#include "master/run_internal.h"
+
+static void *gather_main(void *arg)
+{
+    struct run *run = arg;
+    run->gather_rc = gather_run(
+        run->job, run->folder, &run->result_bytes, &run->gather_stop, &run->gather_error);
+    mf_mailbox_post(&run->gathered, &run->gather_mail);
+    return NULL;
+}
+
+void run_gather_start(struct run *run)
+{
+    struct mf_error error;
+    if (log_writer_flush(run->logs, &error) < 0)
+        run_fail(run, &error);
+    int rc = pthread_create(&run->gather_thread, NULL, gather_main, run);
+    if (rc == 0) {
+        run->is_gathering = true;
+        return;
+    }
+    mf_raise(&error, MF_ESYSTEM, "cannot start the thread that gathers (error %d)", rc);
+    run_fail(run, &error);
+    run_queue(run, (struct schedule_event){.kind = EVENT_GATHERED, .ok = false});
+}
+
+void run_gathered(void *arg, uint32_t events)
+{
+    (void)events;
+    struct run *run = arg;
+    if (mf_mailbox_take(&run->gathered) == NULL)
+        return;
+    pthread_join(run->gather_thread, NULL);
+    run->is_gathering = false;
+    if (run->gather_rc < 0) {
+        mf_error_prefix(&run->gather_error, "gathering failed");
+        mf_log(MF_ERROR, "%s", run->gather_error.text);
+        snprintf(run->reason, sizeof run->reason, "%.500s", run->gather_error.text);
+    }
+    run_apply(run, (struct schedule_event){.kind = EVENT_GATHERED, .ok = run->gather_rc == 0});
+}

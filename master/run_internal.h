@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a run share (run*.c only). One thread: the loop's. */
+#ifndef MAYFLY_MASTER_RUN_INTERNAL_H
+#define MAYFLY_MASTER_RUN_INTERNAL_H
+
+#include <pthread.h>
+
+#include "common/loop.h"
+#include "common/mailbox.h"
+#include "master/control.h"
+#include "master/launch/launcher.h"
+#include "master/plan.h"
+#include "master/progress.h"
+#include "master/record/intake.h"
+#include "master/record/log_store.h"
+#include "master/record/record.h"
+#include "master/run.h"
+#include "master/run_stats.h"
+#include "master/scatter/authority.h"
+#include "master/scatter/scatter.h"
+#include "master/schedule/schedule.h"
+
+/* A worker as the run sees it, by id. */
+struct run_worker {
+    bool launching; /* the launcher has not reported yet */
+    bool alive;     /* its process is known to run */
+    bool joined;
+    bool dismissed, lost;
+    bool gone; /* EVENT_WORKER_GONE was said */
+    uint32_t slots;
+    uint32_t pid;
+    char host[64];
+    uint64_t attempts, busy_us;
+    int64_t joined_us, over_us; /* monotonic */
+};
+
+/* Rows on their way to the writer, with what they borrow from. */
+struct run_batch {
+    struct record_batch base; /* first */
+    struct run_batch *next_free;
+    uint32_t capacity;
+    nng_msg *message;
+    struct mf_decoder *decoder;
+    bool has_ticket;
+    struct scatter_ticket ticket;
+    uint64_t high_water; /* not 0: this mark is durable when the batch comes back */
+};
+
+/* The poll whose results are being decided. */
+struct answering {
+    const struct mf_poll *poll;
+    struct run_batch *batch;
+    uint32_t next; /* the next result that the scheduler answers */
+    int64_t wall_us;
+    bool borrows;
+};
+
+struct run {
+    const struct job *job;
+    const struct run_options *options;
+    const char *run_id;
+    char *folder;
+    uint32_t epoch;
+    bool is_retry;
+    uint64_t base_total, base_done, base_failed, base_dead;
+
+    struct mf_loop *loop;
+    int signal_fd;
+    unsigned interrupts;
+    struct schedule *schedule;
+    struct plan *plan;
+    struct recorder *recorder;
+    struct authority *authority;
+    char *keys_folder;
+    struct endpoint *endpoint;
+    struct scatter *scatter;
+    const struct launcher_class *launcher_class;
+    struct launcher *launcher;
+    struct log_writer *logs;
+    struct intake *intake;
+    struct control *control;
+    struct progress *progress;
+
+    struct mf_mailbox commits; /* batches that come back */
+    struct run_batch *free_batches;
+    struct run_batch *own_batch; /* rows that the master itself makes */
+    struct answering answering;
+    unsigned batches_out;
+
+    uint64_t plan_wanted; /* pieces that the scheduler waits for */
+    bool plan_over;
+    uint64_t planned; /* highest id */
+    uint64_t high_water, high_water_asked;
+
+    struct run_worker *workers;
+    uint32_t worker_count; /* of the array; ids are smaller */
+
+    pthread_t gather_thread;
+    bool is_gathering;
+    volatile int gather_stop;
+    struct mf_mailbox gathered;
+    struct mf_mail gather_mail;
+    struct mf_error gather_error;
+    int gather_rc;
+    uint64_t result_bytes;
+
+    bool finished; /* SCHEDULE_FINISH came */
+    bool sweeping, swept;
+    enum run_state final_state;
+    struct mf_error failure; /* code != MF_OK: why the run can't go on (exit code from it) */
+    char reason[512];
+    struct run_stats stats;
+};
+
+/* run_act.c: applies an event and carries out all actions that follow. */
+void run_apply(struct run *run, struct schedule_event event);
+void run_queue(struct run *run, struct schedule_event event); /* applies, without carrying out */
+void run_act(struct run *run);
+/* The run can't go on: remembers the first reason and stops. */
+void run_fail(struct run *run, const struct mf_error *error);
+struct run_worker *run_worker(struct run *run, uint32_t worker);
+
+/* run_batch.c */
+struct run_batch *run_batch_take(struct run *run, uint32_t rows);
+void run_batch_free(struct run *run, struct run_batch *batch);
+void run_batch_submit(struct run *run, struct run_batch *batch);
+void run_batches_committed(void *arg, uint32_t events);
+void run_batch_committed(struct record_batch *batch, void *arg);
+void run_batches_fini(struct run *run);
+
+/* run_wire.c: what workers say; fills the callbacks of scatter. */
+void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
+void run_launch_callbacks(struct run *run, struct launcher_callbacks *callbacks);
+void run_launch(struct run *run, uint32_t worker);
+void run_worker_lost(struct run *run, uint32_t worker);
+void run_worker_dismiss(struct run *run, uint32_t worker);
+
+/* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
+int64_t run_plan_step(struct run *run, int64_t now_us);
+
+/* run_gather.c */
+void run_gather_start(struct run *run);
+void run_gathered(void *arg, uint32_t events);
+
+#endif

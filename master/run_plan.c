@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pulls the plan while the scheduler wants more: a few milliseconds at a time, and never beyond the
+ * high-water mark that is durable. The mark is moved ahead early, so that nothing waits for it.
+ */
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/run_internal.h"
+
+#define STEP_US 3000
+#define MARK_BLOCK 262144u
+
+static int on_planned(void *arg, uint64_t subtask, uint32_t last_attempt, uint32_t failures)
+{
+    struct run *run = arg;
+    run->planned = subtask;
+    run->plan_wanted--;
+    run_queue(run,
+              (struct schedule_event){.kind = EVENT_PLANNED,
+                                      .subtask = subtask,
+                                      .attempt = last_attempt,
+                                      .failures = failures});
+    return 0;
+}
+
+static void move_mark(struct run *run)
+{
+    if (run->planned + MARK_BLOCK / 2 < run->high_water_asked)
+        return;
+    struct mf_error error;
+    struct run_batch *batch = run_batch_take(run, 0);
+    run->high_water_asked += MARK_BLOCK;
+    struct record_run row = {.has_high_water = true, .high_water = run->high_water_asked};
+    if (batch == NULL || record_run(run->recorder, &row, &error) < 0) {
+        if (batch == NULL)
+            mf_raise(&error, MF_ENOMEM, "out of memory: the high-water mark");
+        run_fail(run, &error);
+        return;
+    }
+    batch->high_water = run->high_water_asked; /* an empty batch behind the mark: it tells when the
+                                                  mark is durable */
+    run_batch_submit(run, batch);
+}
+
+static void end_plan(struct run *run)
+{
+    struct mf_error error;
+    run->plan_over = true;
+    run->stats.planned_us = mf_monotonic_us();
+    struct record_run row = {.has_total = true,
+                             .total = run->is_retry ? run->base_total : run->planned};
+    if (record_run(run->recorder, &row, &error) < 0)
+        run_fail(run, &error);
+    mf_log(MF_INFO, "the plan has %llu subtasks", (unsigned long long)row.total);
+    run_queue(run, (struct schedule_event){.kind = EVENT_PLAN_ENDED});
+}
+
+int64_t run_plan_step(struct run *run, int64_t now_us)
+{
+    if (run->plan_over || run->plan_wanted == 0 || run->finished)
+        return MF_NEVER;
+    uint64_t most = run->plan_wanted;
+    if (!run->is_retry) {
+        move_mark(run);
+        uint64_t room = run->high_water > run->planned ? run->high_water - run->planned : 0;
+        if (room == 0)
+            return MF_NEVER; /* the commit of the mark wakes the loop */
+        most = most < room ? most : room;
+    }
+    struct mf_error error;
+    int rc = plan_pull(run->plan, most, now_us + STEP_US, on_planned, run, &error);
+    if (rc < 0) {
+        mf_log(MF_ERROR, "%s", error.text);
+        run->plan_over = true;
+        if (run->failure.code == MF_OK)
+            run->failure = error;
+        run_queue(run, (struct schedule_event){.kind = EVENT_PLAN_FAILED});
+    } else if (rc == 0) {
+        end_plan(run);
+    }
+    run_act(run);
+    return rc > 0 && run->plan_wanted > 0 ? now_us : MF_NEVER;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The figures of a run that only its master knows: times of its phases, workers, sweeps. */
+#ifndef MAYFLY_MASTER_RUN_STATS_H
+#define MAYFLY_MASTER_RUN_STATS_H
+
+#include <stdint.h>
+
+#define RUN_SWEEPS_MAX 64
+
+struct run_sweep {
+    char place[64];
+    char verified_by[16];
+    char left[256];
+    bool verified;
+    uint32_t processes_ended, files_removed;
+};
+
+/* Monotonic microseconds; 0 = has not come. */
+struct run_stats {
+    int64_t started_us, planned_us, first_joined_us, gathering_us, dismissing_us, ended_us;
+    int64_t started_wall_us, ended_wall_us;
+    int64_t launched_us; /* the first launch was asked for */
+    uint32_t launched, lost, verified_gone, unverified;
+    struct run_sweep sweeps[RUN_SWEEPS_MAX];
+    uint32_t sweep_count;
+};
+
+#endif
