@@ -32,6 +32,7 @@ int log_writer_flush(struct log_writer *writer, struct mf_error *error);
 void log_writer_close(struct log_writer *writer);
 
 struct log_reader;
+/* A store that is not there yet is an empty one. */
 struct log_reader *log_reader_open(const char *folder, struct mf_error *error);
 struct log_piece {
     uint64_t subtask;
@@ -40,8 +41,8 @@ struct log_piece {
     struct mf_bytes data; /* borrowed until the next call */
     uint64_t cut_bytes;
 };
-/* Next piece in the order of writing that matches (0 = any): 1, 0 at the end, -1 and MF_EINPUT on
- * damage. */
+/* Next piece in the order of writing that matches (0 = any): 1, 0 at the end (what is written later
+ * comes with later calls), -1 and MF_EINPUT on damage. */
 int log_reader_next(struct log_reader *reader,
                     uint64_t subtask,
                     uint32_t attempt,
