@@ -24,8 +24,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "worker/folder.h"
 #include "worker/input.h"
-#include "worker/place.h"
 #include "worker/start.h"
 #include "worker/tree.h"
 
@@ -51,9 +51,10 @@ static int prepare(struct execution *execution, enum unpack_result unpacked, int
                             MF_CAUSE_NOT_STARTED,
                             "the command has more than %u arguments and variables",
                             SLOT_STRINGS_MAX);
-    if (input_make_folder(&execution->request, failure) < 0)
+    /* The input first: a link to one that is missing could be made by way of a linked folder. */
+    if (input_open(&execution->request, in, failure) < 0)
         return -1;
-    return input_open(&execution->request, in, failure);
+    return folder_make(&execution->request, failure);
 }
 
 void execute_start(struct execution *execution, enum unpack_result unpacked)
@@ -205,14 +206,6 @@ static void judge(struct execution *execution, struct slot_ended *ended)
         ended->cause = MF_CAUSE_EXIT;
 }
 
-static void remove_folder(const struct execution *execution)
-{
-    /* Nearly always it is empty. What can't be removed goes with the worker's folder, or is found
-     * by the sweep. */
-    if (rmdir(execution->request.folder) < 0 && errno != ENOENT)
-        place_remove(execution->request.folder, NULL, NULL);
-}
-
 void execute_finish(struct execution *execution,
                     outputs_found_f *found,
                     void *arg,
@@ -246,6 +239,6 @@ void execute_finish(struct execution *execution,
     ended->user_us = execution->user_us;
     ended->system_us = execution->system_us;
     ended->peak_kib = execution->peak_kib;
-    remove_folder(execution);
+    folder_remove(&execution->request);
     ended->ended_us = mf_monotonic_us();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start of an attempt: see input.h.
+ * Inputs: see input.h.
  *
  * Inputs are read in place, so that what the plan says of them is checked right before use, and
  * once more after a piece was copied out of one. Pieces and items are files without a name, not
@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,72 +21,6 @@
 #define COPY_SIZE (64u << 10)
 
 static unsigned char copy_buffer[COPY_SIZE];
-
-/* Makes the folders above the last component of `path`, which is cut and mended meanwhile. */
-static int make_parents(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        int rc = mkdir(path, 0700);
-        *slash = '/';
-        if (rc < 0 && errno != EEXIST)
-            return -1;
-    }
-    return 0;
-}
-
-static int
-make_link(const char *folder, const char *name, const char *target, struct failure *failure)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (n < 0 || (size_t)n >= sizeof path) {
-        errno = ENAMETOOLONG;
-        return fail_attempt_errno(
-            failure, MF_CAUSE_WORKER_ERROR, "cannot link \"%s\" into the attempt's folder", name);
-    }
-    int rc = symlink(target, path);
-    if (rc < 0 && errno == ENOENT && make_parents(path) == 0)
-        rc = symlink(target, path);
-    /* The same file may be named twice, by files: and as the input. */
-    if (rc < 0 && errno != EEXIST)
-        return fail_attempt_errno(
-            failure, MF_CAUSE_WORKER_ERROR, "cannot link \"%s\" into the attempt's folder", name);
-    return 0;
-}
-
-static int make_cwd(const struct unpacked *request, struct failure *failure)
-{
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/%s", request->folder, request->cwd);
-    struct stat st;
-    if (request->cwd[0] == '/' || (n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0))
-        return 0;
-    if (n < 0 || (size_t)n >= sizeof path || make_parents(path) < 0 ||
-        (mkdir(path, 0700) < 0 && errno != EEXIST))
-        return fail_attempt_errno(failure,
-                                  MF_CAUSE_NOT_STARTED,
-                                  "cannot make cwd: \"%s\" in the attempt's folder",
-                                  request->cwd);
-    return 0;
-}
-
-int input_make_folder(const struct unpacked *request, struct failure *failure)
-{
-    if (mkdir(request->folder, 0700) < 0)
-        return fail_attempt_errno(failure,
-                                  MF_CAUSE_WORKER_ERROR,
-                                  "cannot make the attempt's folder %s in the worker's folder",
-                                  request->folder);
-    const char *name = request->links;
-    for (uint32_t i = 0; i < request->start->link_count; i++) {
-        const char *target = unpack_next(name);
-        if (make_link(request->folder, name, target, failure) < 0)
-            return -1;
-        name = unpack_next(target);
-    }
-    return request->cwd[0] == '\0' ? 0 : make_cwd(request, failure);
-}
 
 static int
 check_identity(const struct unpacked *request, const struct stat *st, struct failure *failure)

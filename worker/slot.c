@@ -29,6 +29,7 @@
 #include "common/clock.h"
 #include "worker/execute.h"
 #include "worker/executor.h"
+#include "worker/folder.h"
 
 /* Exit codes, for the worker's log. */
 enum { SLOT_OK = 0, SLOT_BAD_START = 70, SLOT_MALFORMED = 71, SLOT_STUCK = 72 };
@@ -323,5 +324,6 @@ int slot_main(void)
         else
             wait_and_read(MF_NEVER, 0);
     }
+    folder_forget_spare();
     return slot.exit_code;
 }
