@@ -182,6 +182,11 @@ static void on_disconnected(void *arg, uint32_t worker)
     run_apply(run, (struct schedule_event){.kind = EVENT_WORKER_DISCONNECTED, .worker = worker});
 }
 
+static void on_unsendable(void *arg, const struct mf_error *error)
+{
+    run_fail(arg, error);
+}
+
 static int payload(void *arg, uint64_t subtask, struct mf_subtask *out)
 {
     const struct run *run = arg;
@@ -195,6 +200,7 @@ void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks)
                                             .chunk = on_chunk,
                                             .bye = on_bye,
                                             .disconnected = on_disconnected,
+                                            .failed = on_unsendable,
                                             .payload = payload,
                                             .arg = run};
 }

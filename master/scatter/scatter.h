@@ -43,6 +43,8 @@ struct scatter_callbacks {
     int (*chunk)(void *arg, uint32_t worker, const struct mf_chunk *chunk, struct mf_error *error);
     void (*bye)(void *arg, uint32_t worker, const char *reason);
     void (*disconnected)(void *arg, uint32_t worker);
+    /* Something of ours does not fit into a message: the run can't go on. */
+    void (*failed)(void *arg, const struct mf_error *error);
     /* The subtask as it is offered (without attempt and epoch). -1: not known any more (skipped).
      */
     int (*payload)(void *arg, uint64_t subtask, struct mf_subtask *out);

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Admission: what a request must be before anything of it reaches the scheduler. It passes these
+ * stations, each of which may refuse it:
+ *
+ *     frame decodes -> token -> worker and session -> epoch -> lane and sequence -> handler of its
+ * type
+ *
+ * A refusal is answered with its reason, logged with the peer's address, and the connection is
+ * closed a moment later (closing at once would lose the answer, and closing in ADD_PRE can leave
+ * nng's TLS dialer idle for ever).
+ */
+#include <mbedtls/constant_time.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/scatter/scatter_internal.h"
+
+static void refuse(struct scatter *scatter,
+                   struct endpoint_mail *request,
+                   struct peer *peer,
+                   enum mf_refusal code,
+                   const char *format,
+                   ...) __attribute__((format(printf, 5, 6)));
+
+static void refuse(struct scatter *scatter,
+                   struct endpoint_mail *request,
+                   struct peer *peer,
+                   enum mf_refusal code,
+                   const char *format,
+                   ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mf_log(MF_WARNING,
+           "refused a message from %s: %s",
+           peer == NULL ? "a closed connection" : peer->address,
+           text);
+    scatter->counts.refused++;
+    struct mf_refused refused = {.code = code, .text = text};
+    nng_msg *reply = NULL;
+    mf_buffer_clear(&scatter->frame);
+    if (mf_encode_refused(&refused, &scatter->frame, NULL) == 0)
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    scatter_answer(scatter, request, reply);
+    scatter_close_soon(scatter, peer);
+}
+
+static const struct mf_request *request_of(const struct mf_message *message)
+{
+    switch (message->type) {
+    case MF_HELLO:
+        return &message->hello.request;
+    case MF_POLL:
+        return &message->poll.request;
+    case MF_CHUNK:
+        return &message->chunk.request;
+    case MF_BYE:
+        return &message->bye.request;
+    default:
+        return NULL;
+    }
+}
+
+static void bind_pipe(struct scatter *scatter, struct session *session, struct peer *peer)
+{
+    if (peer == NULL || session->pipe == peer->pipe)
+        return;
+    struct peer *old = session->pipe == 0 ? NULL : peers_find(&scatter->peers, session->pipe);
+    session->pipe = peer->pipe;
+    peer->worker = session->worker;
+    scatter_close_soon(scatter, old);
+}
+
+/* The session if the request is what it says; else NULL, and the request is refused. */
+static struct session *authenticate(struct scatter *scatter,
+                                    struct endpoint_mail *entry,
+                                    struct peer *peer,
+                                    const struct mf_message *message,
+                                    const struct mf_request *request)
+{
+    struct session *session = scatter_session(scatter, request->worker);
+    if (session == NULL || !session->expected ||
+        mbedtls_ct_memcmp(session->token, request->token, MF_TOKEN_SIZE) != 0) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_TOKEN,
+               "worker %u with this token is not (or no longer) part of the run",
+               request->worker);
+        return NULL;
+    }
+    if (peer != NULL && peer->worker != 0 && peer->worker != request->worker) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_TOKEN,
+               "this connection belongs to worker %u, not to worker %u",
+               peer->worker,
+               request->worker);
+        return NULL;
+    }
+    if (session->joined ? session->session != request->session : message->type != MF_HELLO) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_SESSION,
+               session->joined ? "worker %u has joined already, in another session"
+                               : "worker %u has not said hello",
+               request->worker);
+        return NULL;
+    }
+    if (message->type != MF_HELLO && request->epoch != scatter->epoch) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_SESSION,
+               "epoch %u is over, this is epoch %u",
+               request->epoch,
+               scatter->epoch);
+        return NULL;
+    }
+    return session;
+}
+
+/* The request came before: it takes the place of the held one, or gets the answer that it got. */
+static void repeat(struct scatter *scatter, struct lane *lane, struct endpoint_mail *entry)
+{
+    scatter->counts.repeated++;
+    if (lane->held != NULL) {
+        endpoint_drop(scatter->endpoint, lane->held);
+        lane->held = entry;
+        return;
+    }
+    nng_msg *reply = NULL;
+    if (lane->reply != NULL && nng_msg_dup(&reply, lane->reply) != 0)
+        reply = NULL;
+    scatter_answer(scatter, entry, reply);
+}
+
+static void handle_hello(struct scatter *scatter,
+                         struct session *session,
+                         struct lane *lane,
+                         struct peer *peer,
+                         const struct mf_hello *hello)
+{
+    session->session = hello->request.session;
+    session->joined = true;
+    scatter_lane_answer(scatter, lane, endpoint_message(mf_buffer_view(&scatter->welcome)));
+    scatter->callbacks.joined(
+        scatter->callbacks.arg, hello, peer == NULL ? "a closed connection" : peer->address);
+}
+
+static void handle_poll(struct scatter *scatter,
+                        struct session *session,
+                        struct lane *lane,
+                        const struct mf_poll *poll)
+{
+    struct scatter_ticket ticket = {.worker = session->worker,
+                                    .lane = poll->request.lane,
+                                    .session = session->session,
+                                    .sequence = poll->request.sequence};
+    lane->held_since_us = mf_monotonic_us();
+    if (lane->held_since_us + scatter->hold_us < scatter->overdue_us)
+        scatter->overdue_us = lane->held_since_us + scatter->hold_us;
+    lane->must_answer = poll->result_count > 0 || poll->returned_count > 0;
+    lane->committing = true; /* not answered from inside the callback */
+    if (!scatter->callbacks.polled(
+            scatter->callbacks.arg, poll, &ticket, &lane->held->message, scatter->decoder))
+        scatter_committed(scatter, &ticket);
+}
+
+static void handle_chunk(struct scatter *scatter,
+                         struct session *session,
+                         struct lane *lane,
+                         const struct mf_chunk *chunk)
+{
+    struct mf_error error;
+    if (scatter->callbacks.chunk(scatter->callbacks.arg, session->worker, chunk, &error) < 0) {
+        mf_log(MF_ERROR, "a piece from worker %u cannot be kept: %s", session->worker, error.text);
+        scatter_turn_away(scatter, lane->held);
+        lane->held = NULL;
+        lane->sequence--; /* it was not taken: the same request comes again on a new connection */
+        return;
+    }
+    mf_buffer_clear(&scatter->frame);
+    nng_msg *reply = NULL;
+    if (mf_encode_received(&scatter->frame, &error) == 0)
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    scatter_lane_answer(scatter, lane, reply);
+}
+
+static void handle_bye(struct scatter *scatter,
+                       struct session *session,
+                       struct lane *lane,
+                       const struct mf_bye *bye)
+{
+    mf_buffer_clear(&scatter->frame);
+    nng_msg *reply = NULL;
+    if (mf_encode_received(&scatter->frame, NULL) == 0)
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    scatter_lane_answer(scatter, lane, reply);
+    scatter->callbacks.bye(scatter->callbacks.arg, session->worker, bye->reason);
+}
+
+static bool check_hello(struct scatter *scatter,
+                        struct endpoint_mail *entry,
+                        struct peer *peer,
+                        const struct mf_hello *hello)
+{
+    if (hello->protocol != MF_PROTOCOL) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_PROTOCOL,
+               "worker %u is mayfly-worker %s and speaks protocol %u; this is mayfly %s with "
+               "protocol %u: use the "
+               "worker of the same version",
+               hello->request.worker,
+               hello->version,
+               hello->protocol,
+               MAYFLY_VERSION,
+               MF_PROTOCOL);
+        return false;
+    }
+    if (strcmp(hello->run_id, scatter->run_id) != 0) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_RUN,
+               "worker %u belongs to run %s, this is run %s",
+               hello->request.worker,
+               hello->run_id,
+               scatter->run_id);
+        return false;
+    }
+    return true;
+}
+
+static void dispatch(struct scatter *scatter,
+                     struct session *session,
+                     struct lane *lane,
+                     struct peer *peer,
+                     const struct mf_message *message)
+{
+    if (message->type == MF_HELLO)
+        handle_hello(scatter, session, lane, peer, &message->hello);
+    else if (message->type == MF_POLL)
+        handle_poll(scatter, session, lane, &message->poll);
+    else if (message->type == MF_CHUNK)
+        handle_chunk(scatter, session, lane, &message->chunk);
+    else
+        handle_bye(scatter, session, lane, &message->bye);
+}
+
+void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry)
+{
+    struct peer *peer = peers_find(&scatter->peers, entry->pipe);
+    struct mf_bytes frame = mf_bytes_of(nng_msg_body(entry->message), nng_msg_len(entry->message));
+    struct mf_message message;
+    struct mf_error error;
+    scatter->counts.requests++;
+    scatter->counts.bytes_in += frame.length;
+    if (mf_decode(scatter->decoder, frame, &message, &error) < 0) {
+        refuse(scatter, entry, peer, MF_REFUSAL_MALFORMED, "%s", error.text);
+        return;
+    }
+    const struct mf_request *request = request_of(&message);
+    if (request == NULL || request->lane >= MF_LANES ||
+        (message.type == MF_CHUNK) != (request->lane == 2)) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_MALFORMED,
+               "a message of type %d does not belong here",
+               message.type);
+        return;
+    }
+    if (message.type == MF_HELLO && !check_hello(scatter, entry, peer, &message.hello))
+        return;
+    struct session *session = authenticate(scatter, entry, peer, &message, request);
+    if (session == NULL)
+        return;
+    struct lane *lane = &session->lanes[request->lane];
+    if (request->sequence >= lane->sequence)
+        bind_pipe(scatter,
+                  session,
+                  peer); /* an older request proves nothing about where its worker is now */
+    if (request->sequence == lane->sequence) {
+        repeat(scatter, lane, entry);
+        return;
+    }
+    if (request->sequence < lane->sequence) {
+        scatter->counts.repeated++;
+        endpoint_drop(scatter->endpoint, entry);
+        return;
+    }
+    if (request->sequence != lane->sequence + 1 || lane->held != NULL) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_MALFORMED,
+               "worker %u sent request %llu of lane %u after request %llu",
+               session->worker,
+               (unsigned long long)request->sequence,
+               request->lane,
+               (unsigned long long)lane->sequence);
+        return;
+    }
+    lane->sequence = request->sequence;
+    lane->held = entry;
+    dispatch(scatter, session, lane, peer, &message);
+}

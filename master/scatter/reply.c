@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said to workers: the answer to a poll, made from the outbox when it is due. */
+#include <string.h>
+
+#include "common/log.h"
+#include "master/scatter/scatter_internal.h"
+
+/* A reply is cut at about this weight; it is far below MF_BATCH_WEIGHT, so one more item always
+ * fits. */
+#define REPLY_WEIGHT (1u << 20)
+
+/* An unanswered request would keep its lane waiting for ever: nng sends it again only on a new
+ * connection. */
+void scatter_turn_away(struct scatter *scatter, struct endpoint_mail *request)
+{
+    uint32_t pipe = request->pipe;
+    endpoint_drop(scatter->endpoint, request);
+    endpoint_close_pipe(scatter->endpoint, pipe);
+}
+
+/* Answers a request that is not (any more) held by a lane. */
+void scatter_answer(struct scatter *scatter, struct endpoint_mail *request, nng_msg *reply)
+{
+    if (reply == NULL) {
+        mf_log(MF_ERROR, "out of memory: the answer to a worker, its connection is closed");
+        scatter_turn_away(scatter, request);
+        return;
+    }
+    scatter->counts.bytes_out += nng_msg_len(reply);
+    endpoint_reply(scatter->endpoint, request, reply);
+}
+
+/* Gives the lane's request `reply` and keeps a copy for the case that the request comes again.
+ * Takes reply. */
+void scatter_lane_answer(struct scatter *scatter, struct lane *lane, nng_msg *reply)
+{
+    struct endpoint_mail *request = lane->held;
+    lane->held = NULL;
+    lane->must_answer = false;
+    nng_msg_free(lane->reply);
+    lane->reply = NULL;
+    if (reply != NULL && nng_msg_dup(&lane->reply, reply) != 0)
+        lane->reply = NULL;
+    scatter_answer(scatter, request, reply);
+}
+
+static uint32_t collect_offers(struct scatter *scatter, struct session *session, size_t *weight)
+{
+    uint32_t count = 0;
+    while (session->offer_first < session->offer_count && count < MF_BATCH_MAX &&
+           *weight < REPLY_WEIGHT) {
+        const struct offer *offer = &session->offers[session->offer_first++];
+        struct mf_subtask *subtask = &scatter->subtasks[count];
+        if (scatter->callbacks.payload(scatter->callbacks.arg, offer->subtask, subtask) < 0)
+            continue;
+        subtask->id = offer->subtask;
+        subtask->attempt = offer->attempt;
+        subtask->epoch = scatter->epoch;
+        *weight += mf_subtask_weight(subtask);
+        count++;
+    }
+    return count;
+}
+
+void scatter_send_work(struct scatter *scatter, struct session *session, struct lane *lane)
+{
+    size_t weight = 0;
+    struct mf_work work = {.subtask_count = collect_offers(scatter, session, &weight),
+                           .subtasks = scatter->subtasks,
+                           .take_back_count = session->take_back.count,
+                           .take_back = session->take_back.items,
+                           .cancel_count = session->cancel.count,
+                           .cancel = session->cancel.items,
+                           .drain = session->dismiss,
+                           .dismiss = session->dismiss};
+    if (work.take_back_count > MF_BATCH_MAX)
+        work.take_back_count = MF_BATCH_MAX;
+    if (work.cancel_count > MF_BATCH_MAX)
+        work.cancel_count = MF_BATCH_MAX;
+    struct mf_error error;
+    mf_buffer_clear(&scatter->frame);
+    nng_msg *reply = NULL;
+    if (mf_encode_work(&work, &scatter->frame, &error) < 0)
+        scatter->callbacks.failed(scatter->callbacks.arg, &error);
+    else
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    session->take_back.count -= work.take_back_count;
+    memmove(session->take_back.items,
+            session->take_back.items + work.take_back_count,
+            session->take_back.count * sizeof *session->take_back.items);
+    session->cancel.count -= work.cancel_count;
+    memmove(session->cancel.items,
+            session->cancel.items + work.cancel_count,
+            session->cancel.count * sizeof *session->cancel.items);
+    session->dismiss_sent = session->dismiss;
+    scatter_lane_answer(scatter, lane, reply);
+}
+
+/* Polls whose results are committed are answered first, then one more when there is something to
+ * say. */
+void scatter_flush_session(struct scatter *scatter, struct session *session)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct lane *lane = &session->lanes[i];
+        if (lane->held != NULL && !lane->committing && lane->must_answer)
+            scatter_send_work(scatter, session, lane);
+    }
+    for (unsigned i = 0; i < 2 && session_has_news(session); i++) {
+        struct lane *lane = &session->lanes[i];
+        if (lane->held != NULL && !lane->committing)
+            scatter_send_work(scatter, session, lane);
+    }
+}

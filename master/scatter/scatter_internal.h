@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of scatter share (scatter.c, admission.c, reply.c only). */
+#ifndef MAYFLY_MASTER_SCATTER_SCATTER_INTERNAL_H
+#define MAYFLY_MASTER_SCATTER_SCATTER_INTERNAL_H
+
+#include "master/scatter/peers.h"
+#include "master/scatter/scatter.h"
+#include "master/scatter/session.h"
+
+/* A connection that was refused stays open so long, so that the refusal can leave. */
+#define CLOSE_GRACE_US 200000
+
+struct scatter {
+    struct endpoint *endpoint;
+    struct scatter_callbacks callbacks;
+    char *run_id;
+    uint32_t epoch;
+    int64_t hold_us;          /* a poll is held no longer than this: a third of the lease */
+    struct mf_buffer welcome; /* the encoded frame: the same for all */
+    struct mf_buffer frame;   /* scratch */
+    struct mf_decoder *decoder;
+    struct mf_subtask *subtasks; /* scratch, MF_BATCH_MAX */
+    struct session *sessions;    /* by worker id */
+    uint32_t session_count;
+    struct peers peers;
+    uint32_t closing; /* peers with close_at_us */
+    int64_t next_count_us;
+    int64_t overdue_us; /* no held poll is due before this */
+    struct scatter_counts counts;
+};
+
+/* scatter.c */
+struct session *scatter_session(struct scatter *scatter, uint32_t worker); /* NULL: no such id */
+void scatter_close_soon(struct scatter *scatter, struct peer *peer);
+
+/* admission.c */
+void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry);
+
+/* reply.c: replies are taken; NULL (memory is exhausted) closes the connection, so that the request
+ * comes again. */
+void scatter_answer(struct scatter *scatter, struct endpoint_mail *request, nng_msg *reply);
+/* As scatter_answer, for the request that the lane holds; keeps a copy for the case that it comes
+ * again. */
+void scatter_lane_answer(struct scatter *scatter, struct lane *lane, nng_msg *reply);
+void scatter_send_work(struct scatter *scatter, struct session *session, struct lane *lane);
+void scatter_flush_session(struct scatter *scatter, struct session *session);
+void scatter_turn_away(struct scatter *scatter, struct endpoint_mail *request);
+
+#endif
