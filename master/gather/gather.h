@@ -27,7 +27,7 @@ int gather_run(const struct job *job,
                struct mf_error *error);
 
 /* Where the standard output of `subtask` is when it is a file:
- * outputs/<subtask/1000>/<subtask>/result below the run folder. `out` holds at least 4096 bytes. */
+ * outputs/<subtask/1000>/<subtask>.result below the run folder. `out` holds at least 4096 bytes. */
 const char *gather_result_path(const char *run_folder, uint64_t subtask, char *out);
 
 #endif

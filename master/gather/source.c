@@ -34,7 +34,7 @@ const char *gather_result_path(const char *run_folder, uint64_t subtask, char *o
 {
     snprintf(out,
              4096,
-             "%s/outputs/%llu/%llu/result",
+             "%s/outputs/%llu/%llu.result",
              run_folder,
              (unsigned long long)(subtask / 1000),
              (unsigned long long)subtask);

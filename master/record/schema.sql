@@ -128,7 +128,7 @@ SELECT id >> 16 AS subtask,
        CAST(result AS TEXT) AS text,
        CASE
            WHEN result IS NULL AND result_bytes > 0
-           THEN 'outputs/' || ((id >> 16) / 1000) || '/' || (id >> 16) || '/result'
+           THEN 'outputs/' || ((id >> 16) / 1000) || '/' || (id >> 16) || '.result'
        END AS file,
        output_count AS output_count,
        output_bytes AS output_bytes,
