@@ -221,9 +221,10 @@ static void send_poll(struct session *session, unsigned lane)
         return;
     }
     session->returned_count -= returned;
-    memmove(session->returned,
-            session->returned + returned,
-            session->returned_count * sizeof *session->returned);
+    if (session->returned_count > 0)
+        memmove(session->returned,
+                session->returned + returned,
+                session->returned_count * sizeof *session->returned);
     send_frame(session, lane);
 }
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is said to workers: the answer to a poll, made from the outbox when it is due. */
-#include <string.h>
-
 #include "common/log.h"
 #include "master/scatter/scatter_internal.h"
 
@@ -84,14 +82,8 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
         scatter->callbacks.failed(scatter->callbacks.arg, &error);
     else
         reply = endpoint_message(mf_buffer_view(&scatter->frame));
-    session->take_back.count -= work.take_back_count;
-    memmove(session->take_back.items,
-            session->take_back.items + work.take_back_count,
-            session->take_back.count * sizeof *session->take_back.items);
-    session->cancel.count -= work.cancel_count;
-    memmove(session->cancel.items,
-            session->cancel.items + work.cancel_count,
-            session->cancel.count * sizeof *session->cancel.items);
+    fence_list_drop(&session->take_back, work.take_back_count);
+    fence_list_drop(&session->cancel, work.cancel_count);
     session->dismiss_sent = session->dismiss;
     scatter_lane_answer(scatter, lane, reply);
 }

@@ -41,6 +41,13 @@ int fence_list_add(struct fence_list *list, const struct mf_fence *fence, struct
     return 0;
 }
 
+void fence_list_drop(struct fence_list *list, uint32_t count)
+{
+    list->count -= count;
+    if (list->count > 0)
+        memmove(list->items, list->items + count, list->count * sizeof *list->items);
+}
+
 bool session_has_news(const struct session *session)
 {
     return session->offer_first < session->offer_count || session->take_back.count > 0 ||

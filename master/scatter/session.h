@@ -55,6 +55,8 @@ int session_offer(struct session *session,
                   uint32_t attempt,
                   struct mf_error *error);
 int fence_list_add(struct fence_list *list, const struct mf_fence *fence, struct mf_error *error);
+/* Drops the first `count`, which are said. */
+void fence_list_drop(struct fence_list *list, uint32_t count);
 bool session_has_news(const struct session *session);
 /* Drops outbox and cached replies; requests that are held are given up. */
 void session_clear(struct session *session, struct endpoint *endpoint);
