@@ -7,10 +7,34 @@
 #include <stdio.h>
 #include <string.h>
 
+static int last_errno_of(sqlite3_file *file)
+{
+    int number = 0;
+    if (file != NULL && file->pMethods != NULL)
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &number);
+    return number;
+}
+
+/* What the system said. SQLite tells of ENOSPC only; a quota or a limit is in the file's or its
+ * log's own memory. */
+static int os_errno(sqlite3 *db)
+{
+    int number = sqlite3_system_errno(db);
+    sqlite3_file *file = NULL;
+    if (number == 0 && sqlite3_extended_errcode(db) == SQLITE_IOERR_WRITE) {
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+        number = last_errno_of(file);
+        if (number == 0 &&
+            sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK)
+            number = last_errno_of(file);
+    }
+    return number;
+}
+
 int sql_raise(sqlite3 *db, const char *path, struct mf_error *error)
 {
     int rc = db != NULL ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM;
-    int os = db != NULL ? sqlite3_system_errno(db) : 0;
+    int os = db != NULL ? os_errno(db) : 0;
     switch (rc) {
     case SQLITE_FULL:
         return mf_raise(
