@@ -71,6 +71,7 @@ static int watch_signals(struct run *run, struct mf_error *error)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP); /* stays ignored under nohup and when submitted */
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -434,8 +435,8 @@ static int finish(struct run *run)
         mf_log(MF_ERROR, "%s", error.text);
     run_summary_print(run);
     int code = exit_code(run);
-    if (run->failure.code != MF_OK)
-        fprintf(stderr, "mayfly: %s\n", run->failure.text);
+    if (code != 0 && code != 130 && run->reason[0] != '\0')
+        fprintf(stderr, "mayfly: %s\n", run->reason);
     if (run_result_deliver(run, summary, &error) < 0) {
         fprintf(stderr, "mayfly: %s\n", error.text);
         code = code == 0 ? 3 : code;

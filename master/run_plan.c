@@ -3,6 +3,8 @@
  * Pulls the plan while the scheduler wants more: a few milliseconds at a time, and never beyond the
  * high-water mark that is durable. The mark is moved ahead early, so that nothing waits for it.
  */
+#include <stdio.h>
+
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/run_internal.h"
@@ -72,7 +74,10 @@ int64_t run_plan_step(struct run *run, int64_t now_us)
     if (rc < 0) {
         mf_log(MF_ERROR, "%s", error.text);
         run->plan_over = true;
-        if (run->failure.code == MF_OK)
+        if (error.code ==
+            MF_EINPUT) /* the job's input is wrong: the run fails; anything else may be mended */
+            snprintf(run->reason, sizeof run->reason, "%.500s", error.text);
+        else if (run->failure.code == MF_OK)
             run->failure = error;
         run_queue(run, (struct schedule_event){.kind = EVENT_PLAN_FAILED});
     } else if (rc == 0) {

@@ -271,8 +271,6 @@ void run_summary_print(struct run *run)
                  (unsigned long long)totals.dead,
                  (unsigned long long)totals.cancelled,
                  seconds);
-    if (run->reason[0] != '\0')
-        progress_say(run->progress, "reason: %s", run->reason);
     for (uint32_t i = 0; i < stats->sweep_count; i++) {
         const struct run_sweep *sweep = &stats->sweeps[i];
         progress_say(run->progress,

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -81,6 +83,9 @@ static struct launcher *local_create(struct mf_loop *loop,
     launcher->envp = make_environment(run_id);
     if (launcher->run_id == NULL || launcher->binary == NULL || launcher->envp == NULL)
         goto fail;
+    /* A worker's parent ends at once; without this its zombie would be left to whatever process 1
+     * is. */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (gethostname(launcher->host, sizeof launcher->host - 1) < 0)
         snprintf(launcher->host, sizeof launcher->host, "localhost");
     if (access(worker_binary, X_OK) < 0) {
@@ -105,6 +110,7 @@ static void on_death(void *arg, uint32_t events)
     close(process->pidfd);
     process->pidfd = -1;
     process->kill_at_us = 0;
+    waitpid((pid_t)process->pid, NULL, WNOHANG);
     process->launcher->callbacks.died(process->launcher->callbacks.arg, process->worker);
 }
 
@@ -293,6 +299,8 @@ static void local_destroy(struct launcher *launcher)
         mf_free(process);
     }
     child_abandon(launcher->sweep);
+    while (waitpid(-1, NULL, WNOHANG) > 0) /* what killed workers have left to us */
+        ;
     for (unsigned i = 0; launcher->envp != NULL && launcher->envp[i] != NULL; i++)
         mf_free(launcher->envp[i]);
     mf_free(launcher->envp);
