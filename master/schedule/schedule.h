@@ -5,14 +5,21 @@
  * No clock, no input or output, no thread, no randomness: events with a time stamp go in, actions
  * come out. Every event is validated against the state tables (states.h): a pair of state and event
  * without an edge is an error of the caller and is returned as one, never ignored. Stale and
- * doubled messages of workers are not errors: their fence decides, and they come out as
- * SCHEDULE_FENCED.
+ * doubled messages of workers are not errors: their fence decides. Each EVENT_ENDED is answered by
+ * exactly one SCHEDULE_RECORD or SCHEDULE_FENCED, in the order of the events; a void EVENT_STARTED
+ * by SCHEDULE_CANCEL (while its worker counts as alive); a void EVENT_RETURNED by nothing.
  *
- *     shell:  schedule_apply(s, &event)  ->  while (schedule_next(s, &action)) act
+ *     shell:  schedule_apply(s, &event)...  ->  while (schedule_next(s, &action)) act
  *
- * The shell promises: times never run backwards; actions are carried out in their order; what
- * SCHEDULE_RECORD names is reported by EVENT_RECORDED once it is committed; EVENT_TICK comes at or
- * after schedule_deadline().
+ * Offers are made up while actions are asked for: apply all events of one message, then take the
+ * actions, and batches are large. An action may be answered by events at once (SCHEDULE_PLAN is).
+ *
+ * The shell promises: actions are carried out in their order; what SCHEDULE_RECORD names is
+ * reported by EVENT_RECORDED once it is committed, SCHEDULE_GATHER by EVENT_GATHERED; what
+ * SCHEDULE_PLAN asks for is given by so many EVENT_PLANNED, now or later, or ended by
+ * EVENT_PLAN_ENDED or EVENT_PLAN_FAILED (nothing more is asked for before); EVENT_TICK comes at or
+ * after schedule_deadline(). When it can't keep these it says EVENT_STOP. Everything else has a
+ * deadline here. A time that is earlier than the last one counts as the last one.
  *
  * Memory: a subtask costs memory only while it is pending, waiting, offered or running. Finished
  * ones are forgotten (their count stays): an attempt that is not in the table is void. The plan is
@@ -46,7 +53,7 @@ struct schedule_config {
     double tolerate_share;   /* or this share of the total (0..1); the larger of the two counts */
     bool stop_on_failure;    /* on_failure: stop */
     uint32_t poison_losses;  /* a subtask whose workers are lost this often while it runs is dead
-                                (default 3) */
+                                (default 3, 0 = never) */
     uint64_t lease_us;       /* 30 s */
     uint64_t grace_us;   /* 500 ms: a disconnected worker's running subtasks may be issued elsewhere
                             after it */
@@ -56,23 +63,31 @@ struct schedule_config {
     uint32_t batch_max;  /* subtasks offered to a worker that are not finished, at most (4096) */
     uint64_t horizon_us; /* offer about this much work ahead (200 ms) */
     uint32_t plan_ahead; /* ask for the plan when fewer are pending (8192) */
-    uint32_t
-        relaunch_max; /* lost workers replaced in all (default 3 x workers) while work is left */
+    uint32_t relaunch_max; /* lost workers replaced in all while work is left (default
+                              SCHEDULE_RELAUNCH_AUTO: 3 x the workers that were added) */
+    uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
+    uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
+
+#define SCHEDULE_RELAUNCH_AUTO UINT32_MAX
+#define SCHEDULE_ATTEMPT_MAX 65535u    /* attempts of a subtask are numbered up to this */
+#define SCHEDULE_WORKER_MAX (1u << 20) /* ids of workers are smaller */
 
 enum schedule_event_kind {
     EVENT_PLANNED, /* subtask, attempt = last number used so far (0), failures so far: one more is
                       known */
-    EVENT_PLAN_ENDED,           /* the split has no more */
-    EVENT_PLAN_FAILED,          /* the split broke: the run stops (failed) */
-    EVENT_WORKER_ADD,           /* worker, slots: a worker to launch */
+    EVENT_PLAN_ENDED,  /* the split has no more */
+    EVENT_PLAN_FAILED, /* the split broke: the run stops (failed) */
+    EVENT_WORKER_ADD,  /* worker, slots: a worker to launch. Its id is new; replacements get the ids
+                          that follow the largest one, so add all of a group before taking actions */
     EVENT_WORKER_LAUNCHED,      /* worker: it was started; it is to join now */
     EVENT_WORKER_LAUNCH_FAILED, /* worker: it could not be started */
     EVENT_WORKER_JOINED, /* worker, slots: hello accepted (a repeated hello of the same session is
                             one too) */
     EVENT_WORKER_POLL,   /* worker, free_places: alive, and can be spoken to */
     EVENT_WORKER_DISCONNECTED, /* worker: its connection is gone; it may come back */
-    EVENT_WORKER_DIED,         /* worker: known to be dead (pidfd) */
+    EVENT_WORKER_DIED,         /* worker: known to be dead (pidfd). After SCHEDULE_DISMISS
+                                  EVENT_WORKER_GONE has to follow all the same */
     EVENT_WORKER_GONE,         /* worker: dismissed and verified, or given up */
     EVENT_STARTED,             /* worker, subtask, attempt, epoch: it runs now */
     EVENT_ENDED,               /* worker, subtask, attempt, epoch, cause, exit_code, duration_us */
@@ -82,7 +97,7 @@ enum schedule_event_kind {
     EVENT_DRAIN,  /* Ctrl-C once: what runs finishes, nothing new starts; the run stays resumable */
     EVENT_CANCEL, /* end everything now */
     EVENT_STOP,   /* the shell can't go on (disk): as drain, but nothing is waited for */
-    EVENT_PAUSE,  /* on = true or false: offer nothing while paused */
+    EVENT_PAUSE,  /* ok = true (pause) or false: offer nothing while paused */
     EVENT_TICK    /* time has passed */
 };
 
@@ -104,7 +119,7 @@ struct schedule_event {
 };
 
 enum schedule_action_kind {
-    SCHEDULE_PLAN,   /* count: pull up to so many subtasks from the split, one EVENT_PLANNED each */
+    SCHEDULE_PLAN,   /* count: pull so many subtasks from the split, one EVENT_PLANNED each */
     SCHEDULE_LAUNCH, /* worker: start it. A replacement has an id of its own, `replaces` names the
                         lost one */
     SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it */
@@ -113,16 +128,21 @@ enum schedule_action_kind {
                            started */
     SCHEDULE_CANCEL,    /* worker, subtask, attempt, epoch: ask it to end a running attempt */
     SCHEDULE_RECORD,    /* subtask, attempt, epoch, worker, record, cause: write this row, then
-                           EVENT_RECORDED */
-    SCHEDULE_FENCED,    /* subtask, attempt, epoch, worker: void; count it and drop its result */
-    SCHEDULE_LOST, /* worker: given up; name it, with what it ran (one SCHEDULE_LOST_SUBTASK each
-                      follows) */
+                           EVENT_RECORDED. MF_CAUSE_LOST and MF_CAUSE_POISON are made up here and
+                           answer no EVENT_ENDED */
+    SCHEDULE_FENCED,    /* subtask, attempt, epoch, worker, cause: void, or MF_CAUSE_CANCELLED; drop
+                           its result */
+    SCHEDULE_LOST, /* worker: given up; name it, with what it held (one SCHEDULE_LOST_SUBTASK each
+                      follows); end it if it can be reached, then EVENT_WORKER_GONE (waited for at
+                      most dismiss_us unless it is known to be dead) */
     SCHEDULE_LOST_SUBTASK, /* worker, subtask, attempt */
-    SCHEDULE_DISMISS,      /* worker: tell it to end; then verify; then EVENT_WORKER_GONE */
+    SCHEDULE_DISMISS,      /* worker: tell it to end; then verify; then EVENT_WORKER_GONE. Comes
+                              again when a worker that is over is heard of again, and may come
+                              while its launch is still under way */
     SCHEDULE_RUN_STATE,    /* state: the run is in this state now (planning, running, gathering,
                               dismissing) */
     SCHEDULE_GATHER,       /* partial = failures within the tolerance; then EVENT_GATHERED */
-    SCHEDULE_FINISH        /* state = final state, or interrupted; everything is over */
+    SCHEDULE_FINISH        /* state = final state, or interrupted; reason; everything is over */
 };
 
 /* What a recorded attempt is (column state of table attempt). */
@@ -162,6 +182,7 @@ struct schedule_action {
     enum run_state state;
     uint64_t count;
     bool partial;
+    const char *reason; /* SCHEDULE_FINISH: why it is not succeeded, static text; else NULL */
 };
 
 /* Counts, for status and summary; all of them O(1). */

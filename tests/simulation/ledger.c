@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: books of its own, kept from events and actions alone, and checked against what the
+ * scheduler says after every step.
+ *
+ *   G1  the counts add up to what was planned, and agree with the books; at the end every subtask
+ *       is in exactly one final state
+ *   G2  at most one final record a subtask; a record only for a fence that is live in the books,
+ *       and a live one's result is never dropped; an attempt is recorded at most once
+ *   G4  (with main.c) the run ends in bounded time, and after a tick its deadline lies ahead
+ *
+ * Besides: attempts are numbered on, at most two are live, offers go to workers that are there, a
+ * lost worker's subtasks are all named, retries and tolerance are kept.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/simulation/sim.h"
+
+#define ID(x) ((unsigned long long)(x))
+
+void ledger_begin(struct sim *sim)
+{
+    sim->accounts = need(calloc(sim->options->subtasks + 1, sizeof *sim->accounts));
+}
+
+static int fence_of(const struct account *account, uint32_t worker, uint32_t attempt)
+{
+    for (int k = 0; k < 2; k++) {
+        if (account->worker[k] == worker && worker != 0 && account->attempt[k] == attempt)
+            return k;
+    }
+    return -1;
+}
+
+static void void_fence(struct sim *sim, struct account *account, int k)
+{
+    if (account->worker[k] == 0)
+        return;
+    sim->live_of[account->worker[k]]--;
+    sim->live--;
+    account->worker[k] = 0;
+}
+
+static void void_all(struct sim *sim)
+{
+    for (uint64_t id = 1; id <= sim->planned && sim->live > 0; id++) {
+        void_fence(sim, &sim->accounts[id], 0);
+        void_fence(sim, &sim->accounts[id], 1);
+    }
+}
+
+void ledger_event(struct sim *sim, const struct schedule_event *event)
+{
+    if (event->kind == EVENT_ENDED) {
+        tasks_add(&sim->expected,
+                  (struct task){.subtask = event->subtask,
+                                .attempt = event->attempt,
+                                .cause = event->cause,
+                                .exit_code = event->exit_code,
+                                .duration_us = event->worker});
+    } else if (event->kind == EVENT_RETURNED) {
+        struct account *account = &sim->accounts[event->subtask];
+        int k = fence_of(account, event->worker, event->attempt);
+        if (k >= 0)
+            void_fence(sim, account, k);
+    }
+    if (event->kind == EVENT_CANCEL || event->kind == EVENT_STOP ||
+        event->kind == EVENT_PLAN_FAILED)
+        sim->aborted = true;
+}
+
+static void offered(struct sim *sim, const struct schedule_action *action)
+{
+    struct account *account = &sim->accounts[action->subtask];
+    struct peer *peer = peer_of(sim, action->worker);
+    if (account->final != 0)
+        violation(sim, "G2: subtask %llu is offered after its end", ID(action->subtask));
+    if (!peer->joined || peer->lost || peer->dismissed || peer->away)
+        violation(sim, "worker %u is offered something and is not there", action->worker);
+    if (action->attempt != account->last + 1u)
+        violation(sim,
+                  "subtask %llu: attempt %u follows attempt %u",
+                  ID(action->subtask),
+                  action->attempt,
+                  account->last);
+    int k = account->worker[0] == 0 ? 0 : 1;
+    if (account->worker[k] != 0)
+        violation(sim, "G2: subtask %llu has three live fences", ID(action->subtask));
+    if (account->worker[1 - k] == action->worker)
+        violation(sim, "subtask %llu is twice on worker %u", ID(action->subtask), action->worker);
+    account->last = (uint16_t)action->attempt;
+    account->worker[k] = action->worker;
+    account->attempt[k] = (uint16_t)action->attempt;
+    sim->live_of[action->worker]++;
+    sim->live++;
+    sim->offers++;
+}
+
+static bool is_final_cause(const struct sim *sim, const struct task *end)
+{
+    return end->cause == MF_CAUSE_INPUT_MISSING || end->cause == MF_CAUSE_INPUT_CHANGED ||
+           (end->cause == MF_CAUSE_EXIT && end->exit_code == sim->config.final_codes[0]);
+}
+
+/* Whether the record is the right one for that end; the fence is no longer in the account. */
+static void check_record(struct sim *sim,
+                         const struct schedule_action *action,
+                         const struct account *account,
+                         const struct task *end)
+{
+    enum schedule_record right = RECORD_RETRIED;
+    if (end->cause == MF_CAUSE_NONE)
+        right = RECORD_DONE;
+    else if (is_final_cause(sim, end))
+        right = RECORD_FAILED;
+    else if (account->failures > sim->config.retries_max && account->worker[0] == 0 &&
+             account->worker[1] == 0)
+        right = RECORD_DEAD;
+    if (action->record != right)
+        violation(sim,
+                  "subtask %llu attempt %u ended with cause %u, failure %u, and is recorded as %d",
+                  ID(action->subtask),
+                  action->attempt,
+                  end->cause,
+                  account->failures,
+                  (int)action->record);
+}
+
+static void recorded(struct sim *sim, const struct schedule_action *action)
+{
+    struct account *account = &sim->accounts[action->subtask];
+    bool lost = action->cause == MF_CAUSE_POISON;
+    int k = fence_of(account, action->worker, action->attempt);
+    sim->recorded++;
+    if (account->final != 0)
+        violation(sim, "G2: subtask %llu is recorded after its end", ID(action->subtask));
+    if (k < 0 && !lost)
+        violation(sim,
+                  "G2: subtask %llu attempt %u of worker %u is recorded, its fence is void",
+                  ID(action->subtask),
+                  action->attempt,
+                  action->worker);
+    if (k >= 0)
+        void_fence(sim, account, k);
+    if (!lost) {
+        const struct task *end = &sim->expected.at[0];
+        if (sim->expected.count == 0 || end->subtask != action->subtask ||
+            end->attempt != action->attempt || end->duration_us != action->worker) {
+            violation(sim, "G2: subtask %llu is recorded out of order", ID(action->subtask));
+            return;
+        }
+        if (end->cause != MF_CAUSE_NONE && account->failures < UINT8_MAX)
+            account->failures++;
+        check_record(sim, action, account, end);
+        tasks_remove(&sim->expected, 0);
+    }
+    if (action->record == RECORD_RETRIED) {
+        sim->retried++;
+        return;
+    }
+    account->final = (uint8_t)(action->record + 1);
+    sim->done += action->record == RECORD_DONE;
+    sim->failed += action->record == RECORD_FAILED;
+    sim->dead += action->record == RECORD_DEAD;
+    void_fence(sim, account, 0);
+    void_fence(sim, account, 1);
+}
+
+static void fenced(struct sim *sim, const struct schedule_action *action)
+{
+    struct account *account = &sim->accounts[action->subtask];
+    const struct task *end = &sim->expected.at[0];
+    if (sim->expected.count == 0 || end->subtask != action->subtask ||
+        end->attempt != action->attempt) {
+        violation(sim, "G2: subtask %llu is fenced out of order", ID(action->subtask));
+        return;
+    }
+    int k = fence_of(account, action->worker, action->attempt);
+    if (k >= 0 && end->cause != MF_CAUSE_CANCELLED && !sim->aborted)
+        violation(sim,
+                  "G2: the result of subtask %llu attempt %u is dropped, its fence is live",
+                  ID(action->subtask),
+                  action->attempt);
+    if (k >= 0)
+        void_fence(sim, account, k);
+    sim->fenced += end->cause != MF_CAUSE_CANCELLED;
+    tasks_remove(&sim->expected, 0);
+}
+
+static void gather(struct sim *sim)
+{
+    sim->gather_seen = true;
+    if (sim->committed != sim->recorded || sim->uncommitted > 0)
+        violation(sim, "gathering begins before all records are committed");
+    if (sim->live > 0)
+        violation(sim, "gathering begins while %llu attempts are live", ID(sim->live));
+    if (sim->done + sim->failed + sim->dead != sim->options->subtasks)
+        violation(sim, "gathering begins before all subtasks have ended");
+}
+
+void ledger_action(struct sim *sim, const struct schedule_action *action)
+{
+    if (sim->finished && action->kind != SCHEDULE_FENCED && action->kind != SCHEDULE_DISMISS)
+        violation(sim, "action %d after the end", (int)action->kind);
+    switch (action->kind) {
+    case SCHEDULE_OFFER:
+        offered(sim, action);
+        break;
+    case SCHEDULE_RECORD:
+        recorded(sim, action);
+        break;
+    case SCHEDULE_FENCED:
+        fenced(sim, action);
+        break;
+    case SCHEDULE_LOST_SUBTASK: {
+        struct account *account = &sim->accounts[action->subtask];
+        int k = fence_of(account, action->worker, action->attempt);
+        if (k < 0 && !sim->aborted)
+            violation(sim, "subtask %llu was not on the lost worker", ID(action->subtask));
+        else if (k >= 0)
+            void_fence(sim, account, k);
+        break;
+    }
+    case SCHEDULE_RUN_STATE:
+        if (action->state == RUN_DISMISSING)
+            void_all(sim);
+        break;
+    case SCHEDULE_GATHER:
+        gather(sim);
+        break;
+    default:
+        break;
+    }
+}
+
+static void check_counts(struct sim *sim, const struct schedule_counts *counts)
+{
+    uint64_t live = counts->pending + counts->waiting + counts->offered + counts->running;
+    uint64_t final = counts->done + counts->failed + counts->dead + counts->cancelled;
+    if (live + final != counts->planned)
+        violation(sim,
+                  "G1: %llu live and %llu ended are not the %llu planned",
+                  ID(live),
+                  ID(final),
+                  ID(counts->planned));
+    if (counts->done != sim->done || counts->failed != sim->failed || counts->dead != sim->dead ||
+        counts->retried != sim->retried || counts->attempts != sim->offers ||
+        counts->fenced != sim->fenced)
+        violation(sim,
+                  "G1: counts differ from the books: done %llu/%llu failed %llu/%llu dead "
+                  "%llu/%llu retried %llu/%llu attempts %llu/%llu fenced %llu/%llu",
+                  ID(counts->done),
+                  ID(sim->done),
+                  ID(counts->failed),
+                  ID(sim->failed),
+                  ID(counts->dead),
+                  ID(sim->dead),
+                  ID(counts->retried),
+                  ID(sim->retried),
+                  ID(counts->attempts),
+                  ID(sim->offers),
+                  ID(counts->fenced),
+                  ID(sim->fenced));
+    if (live > sim->peak_live)
+        sim->peak_live = live;
+}
+
+void ledger_step(struct sim *sim)
+{
+    struct schedule_counts counts;
+    schedule_counts(sim->schedule, &counts);
+    check_counts(sim, &counts);
+    if (sim->expected.count > 0)
+        violation(sim,
+                  "G2: the end of subtask %llu is neither recorded nor fenced",
+                  ID(sim->expected.at[0].subtask));
+    if (counts.cancelled > 0 || counts.state > RUN_GATHERING)
+        sim->aborted = true;
+    /* What was given up after a cancel has no action of its own. */
+    if (sim->aborted && counts.offered + counts.running + counts.pending == 0 && sim->live > 0)
+        void_all(sim);
+    uint64_t bytes = schedule_memory(sim->schedule);
+    if (bytes > sim->peak_bytes)
+        sim->peak_bytes = bytes;
+}
+
+static void check_end(struct sim *sim, const struct schedule_counts *counts)
+{
+    uint64_t failures = sim->failed + sim->dead;
+    bool all = counts->planned == sim->options->subtasks && counts->cancelled == 0;
+    bool right = true;
+    switch (sim->final_state) {
+    case RUN_SUCCEEDED:
+        right = all && failures == 0 && sim->gather_seen;
+        break;
+    case RUN_PARTIAL:
+        right = all && failures > 0 && failures <= sim->config.tolerate_count && sim->gather_seen;
+        break;
+    case RUN_FAILED:
+    case RUN_CANCELLED:
+    case RUN_INTERRUPTED:
+        right = sim->reason != NULL;
+        break;
+    default:
+        right = false;
+    }
+    if (!right)
+        violation(sim,
+                  "the run ends %s with %llu planned, %llu failures, reason %s",
+                  run_state_name(sim->final_state),
+                  ID(counts->planned),
+                  ID(failures),
+                  sim->reason == NULL ? "none" : sim->reason);
+}
+
+void ledger_end(struct sim *sim)
+{
+    struct schedule_counts counts;
+    schedule_counts(sim->schedule, &counts);
+    uint64_t final[RECORD_DEAD + 2] = {0};
+    for (uint64_t id = 1; id <= sim->planned; id++)
+        final[sim->accounts[id].final]++;
+    uint64_t ended = final[RECORD_DONE + 1] + final[RECORD_FAILED + 1] + final[RECORD_DEAD + 1];
+    if (final[RECORD_DONE + 1] != counts.done || final[RECORD_FAILED + 1] != counts.failed ||
+        final[RECORD_DEAD + 1] != counts.dead)
+        violation(sim, "G1: the final states of the subtasks are not what the counts say");
+    if (sim->final_state != RUN_INTERRUPTED && ended + counts.cancelled != counts.planned)
+        violation(sim, "G1: %llu subtasks are in no final state", ID(counts.planned - ended));
+    if (!sim->stopped && (counts.recorded != sim->recorded || sim->committed != sim->recorded))
+        violation(sim, "the run ends before all records are committed");
+    if (schedule_deadline(sim->schedule) != INT64_MAX)
+        violation(sim, "the run has ended and still has a deadline");
+    check_end(sim, &counts);
+}
+
+void ledger_free(struct sim *sim)
+{
+    free(sim->accounts);
+    free(sim->expected.at);
+    free(sim->live_of);
+}
