@@ -32,17 +32,23 @@ bool core_run_working(const struct schedule *s)
     return s->state <= RUN_RUNNING && s->intent == INTENT_NONE;
 }
 
+/* With those of earlier masters, when the run goes on after an end. */
+static uint64_t failures(const struct schedule *s)
+{
+    return s->config.base_failures + s->counts.failed + s->counts.dead;
+}
+
 bool core_run_failed(const struct schedule *s)
 {
-    uint64_t allowed = s->config.tolerate_count;
+    uint64_t allowed = s->config.tolerate_count, total = s->config.base_total;
     if (s->config.tolerate_share > 0) {
-        if (!s->counts.plan_ended) /* a share of what is not known yet */
+        if (total == 0 && !s->counts.plan_ended) /* a share of what is not known yet */
             return false;
-        uint64_t total = s->config.base_total > 0 ? s->config.base_total : s->counts.planned;
+        total = total > 0 ? total : s->counts.planned;
         uint64_t share = (uint64_t)(s->config.tolerate_share * (double)total);
         allowed = share > allowed ? share : allowed;
     }
-    return s->config.base_failures + s->counts.failed + s->counts.dead > allowed;
+    return failures(s) > allowed;
 }
 
 static bool work_left(const struct schedule *s)
