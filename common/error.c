@@ -2,6 +2,8 @@
 /* Errors: see error.h. Nothing here allocates, so that exhausted memory can be reported too. */
 #include "common/error.h"
 
+#include "common/mayfly.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -67,6 +69,6 @@ int mf_error_prefix(struct mf_error *error, const char *format, ...)
 int mf_error_exit_code(int code)
 {
     if (code == MF_OK)
-        return 0;
-    return code == MF_EUSAGE ? 2 : 3;
+        return MAYFLY_EXIT_SUCCEEDED;
+    return code == MF_EUSAGE ? MAYFLY_EXIT_USAGE : MAYFLY_EXIT_UNABLE;
 }

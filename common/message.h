@@ -25,8 +25,9 @@
 
 #include "common/buffer.h"
 #include "common/error.h"
+#include "common/mayfly.h"
 
-#define MF_PROTOCOL 1
+#define MF_PROTOCOL MAYFLY_PROTOCOL_VERSION
 #define MF_TOKEN_SIZE 32
 #define MF_LANES 3
 

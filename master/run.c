@@ -416,13 +416,14 @@ static int exit_code(const struct run *run)
     switch (run->final_state) {
     case RUN_SUCCEEDED:
     case RUN_PARTIAL:
-        return 0;
+        return MAYFLY_EXIT_SUCCEEDED;
     case RUN_CANCELLED:
-        return 4;
+        return MAYFLY_EXIT_CANCELLED;
     case RUN_INTERRUPTED:
-        return 130;
-    default:
-        return run->stats.first_joined_us == 0 && run->stats.launched > 0 ? 3 : 1;
+        return MAYFLY_EXIT_INTERRUPTED;
+    default: /* failed; without a single worker it never could be carried out */
+        return run->stats.first_joined_us == 0 && run->stats.launched > 0 ? MAYFLY_EXIT_UNABLE
+                                                                          : MAYFLY_EXIT_FAILED;
     }
 }
 

@@ -21,9 +21,10 @@
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/mailbox.h"
+#include "common/mayfly.h"
 #include "master/schedule/schedule.h"
 
-#define RECORD_SCHEMA_VERSION 1
+#define RECORD_SCHEMA_VERSION MAYFLY_RESULTS_TABLE_VERSION
 #define RECORD_NETWORK_FS_WARNING 1
 
 /* One row of table attempt. Bytes are borrowed until the batch comes back. */
