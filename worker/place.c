@@ -25,7 +25,7 @@
 
 #define DEPTH_MAX 32
 #define PLACES_MAX 4
-#define PASSES_MAX 64
+#define PASSES_MAX 16 /* that moved nothing up */
 
 struct removal {
     int root_fd;
@@ -144,7 +144,7 @@ int place_remove(const char *path, uint32_t *removed, struct mf_error *error)
     int rc = 0;
     if (removed != NULL)
         *removed = 0;
-    for (unsigned pass = 0;; pass++) {
+    for (unsigned passes = 0;;) {
         if (rmdir(path) == 0) {
             removal.count++;
             break;
@@ -160,15 +160,17 @@ int place_remove(const char *path, uint32_t *removed, struct mf_error *error)
             rc = mf_raise_errno(error, "cannot remove the folder \"%s\"", path);
             break;
         }
-        if (pass == PASSES_MAX) {
+        if (passes == PASSES_MAX) {
             rc = mf_raise(
                 error, MF_ESYSTEM, "the folder \"%s\" is filled while it is removed", path);
             break;
         }
+        unsigned moved = removal.moved;
         if (remove_pass(path, &removal, error) < 0) {
             rc = mf_error_prefix(error, "\"%s\" is not removed", path);
             break;
         }
+        passes += moved == removal.moved;
     }
     if (removed != NULL)
         *removed = removal.count;
