@@ -55,8 +55,6 @@ gather_file(struct gather_test *test, uint64_t subtask, const char *text, size_t
     snprintf(folder, sizeof folder, "%s/outputs/%d", test->run.folder, (int)(subtask / 1000));
     mkdir(folder, 0700);
     gather_result_path(test->run.folder, subtask, path);
-    snprintf(folder, sizeof folder, "%.*s", (int)(strlen(path) - strlen("/result")), path);
-    mkdir(folder, 0700);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, length, file), length);

@@ -137,7 +137,7 @@ static void the_golden_rows(void **state)
     assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(stmt, 0),
                         "1done,2done,3failed,4dead,5cancelled,6cancelled,7done,8cancelled"
-                        " 1:4:6F6E650A,2:3:6100FF,7:100000:outputs/0/7/result 1gone4711,2ready4711"
+                        " 1:4:6F6E650A,2:3:6100FF,7:100000:outputs/0/7.result 1gone4711,2ready4711"
                         " 2023-11-14T22:13:20.050Zjoined");
     sqlite3_finalize(stmt);
     run_db_close(db);
