@@ -29,13 +29,13 @@ struct split_state {
     unsigned char buffer[BUFFER_SIZE];
 };
 
-static enum record_kind record_kind_of(const struct job_split *split)
+static enum scan_kind scan_kind_of(const struct job_split *split)
 {
     if (split->kind == SPLIT_LINES || split->format == RECORDS_JSONL)
-        return RECORD_LINE;
-    return split->format == RECORDS_CSV   ? RECORD_CSV
-           : split->format == RECORDS_TSV ? RECORD_TSV
-                                          : RECORD_PARAGRAPH;
+        return SCAN_LINE;
+    return split->format == RECORDS_CSV   ? SCAN_CSV
+           : split->format == RECORDS_TSV ? SCAN_TSV
+                                          : SCAN_PARAGRAPH;
 }
 
 static struct split_state *
@@ -77,7 +77,7 @@ static int open_input(struct split_state *state, struct mf_error *error)
                         state->inputs->paths[state->input],
                         strerror(code));
     record_scan_init(&state->scan,
-                     record_kind_of(state->split),
+                     scan_kind_of(state->split),
                      state->split->chunk_lines,
                      state->split->chunk_bytes);
     state->piece_start = state->header_length = state->position = 0;
@@ -143,11 +143,11 @@ static int fill(struct split_state *state, struct mf_error *error)
 }
 
 static int
-raise_record(const struct split_state *state, enum record_event event, struct mf_error *error)
+raise_record(const struct split_state *state, enum scan_event event, struct mf_error *error)
 {
     const struct record_scan *scan = &state->scan;
     const char *path = state->inputs->paths[state->input];
-    if (event == RECORD_RAGGED)
+    if (event == SCAN_RAGGED)
         return mf_raise(error,
                         MF_EINPUT,
                         "the input '%s' has %" PRIu64 " column%s in line %" PRIu64
@@ -180,12 +180,12 @@ static int take_piece(struct split_state *state, struct mf_subtask *piece)
 /* The end of the input at hand: 1 with its last piece, 0. The next call opens the next input. */
 static int finish_input(struct split_state *state, struct mf_subtask *piece, struct mf_error *error)
 {
-    enum record_event event = record_scan_end(&state->scan);
-    if (event == RECORD_RAGGED || event == RECORD_OPEN)
+    enum scan_event event = record_scan_end(&state->scan);
+    if (event == SCAN_RAGGED || event == SCAN_OPEN)
         return raise_record(state, event, error);
     if (check_unchanged(state, error) < 0)
         return -1;
-    int rc = event == RECORD_CUT ? take_piece(state, piece) : 0;
+    int rc = event == SCAN_CUT ? take_piece(state, piece) : 0;
     close_input(state);
     state->input++;
     return rc;
@@ -202,15 +202,15 @@ next_of_input(struct split_state *state, struct mf_subtask *piece, struct mf_err
         if (state->at == state->filled && fill(state, error) < 0)
             return -1;
         size_t used;
-        enum record_event event = record_scan_step(
+        enum scan_event event = record_scan_step(
             &state->scan, state->buffer + state->at, state->filled - state->at, &used);
         state->at += used;
         state->position += used;
-        if (event == RECORD_CUT)
+        if (event == SCAN_CUT)
             return take_piece(state, piece);
-        if (event == RECORD_HEADER)
+        if (event == SCAN_HEADER)
             state->header_length = state->piece_start = state->position;
-        else if (event != RECORD_NONE)
+        else if (event != SCAN_MORE)
             return raise_record(state, event, error);
     }
 }

@@ -2,11 +2,14 @@
 /*
  * plan.seg: the durable plan of a split that can't be derived again. Append-only; a record a
  * subtask (and one an input), each with length and checksum, after a versioned header; format in
- * docs/results-table.md. A torn tail (cut anywhere) is detected and dropped by the reader, which
+ * docs/plan-seg.md. A torn tail (cut anywhere) is detected and dropped by the reader, which
  * says how many records are whole; damage before the tail is an error. Not thread-safe.
  */
 #ifndef MAYFLY_MASTER_SPLIT_PLAN_SEG_H
 #define MAYFLY_MASTER_SPLIT_PLAN_SEG_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "common/error.h"
 #include "common/message.h"

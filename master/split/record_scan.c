@@ -6,19 +6,16 @@
 #include <string.h>
 
 /* Where a scan of lines or paragraphs stands. */
-enum { AT_LINE_START, IN_LINE };
+enum { AT_LINE_START, IN_LINE, AFTER_CR };
 /* Where a CSV scan stands: before a record, at a field's start, in a bare or quoted field, behind a
  * quote in one. */
 enum { BEFORE_RECORD, FIELD_START, BARE, QUOTED, QUOTE_IN_QUOTED };
 
-void record_scan_init(struct record_scan *scan,
-                      enum record_kind kind,
-                      uint64_t count,
-                      uint64_t bytes)
+void record_scan_init(struct record_scan *scan, enum scan_kind kind, uint64_t count, uint64_t bytes)
 {
     *scan = (struct record_scan){.kind = kind, .count = count, .bytes = bytes, .line_number = 1};
-    scan->separator = kind == RECORD_TSV ? '\t' : ',';
-    scan->has_header = kind == RECORD_LINE || kind == RECORD_PARAGRAPH;
+    scan->separator = kind == SCAN_TSV ? '\t' : ',';
+    scan->has_header = kind == SCAN_LINE || kind == SCAN_PARAGRAPH;
 }
 
 static bool is_full(const struct record_scan *scan)
@@ -44,7 +41,7 @@ static bool begins_record(struct record_scan *scan)
     return true;
 }
 
-static enum record_event
+static enum scan_event
 step_lines(struct record_scan *scan, const unsigned char *data, size_t size, size_t *used)
 {
     size_t at = 0;
@@ -52,7 +49,7 @@ step_lines(struct record_scan *scan, const unsigned char *data, size_t size, siz
         if (scan->state == AT_LINE_START) {
             if (!begins_record(scan)) {
                 *used = at;
-                return RECORD_CUT;
+                return SCAN_CUT;
             }
             scan->state = IN_LINE;
         }
@@ -63,10 +60,10 @@ step_lines(struct record_scan *scan, const unsigned char *data, size_t size, siz
         at += n;
     }
     *used = at;
-    return RECORD_NONE;
+    return SCAN_MORE;
 }
 
-static enum record_event
+static enum scan_event
 step_paragraphs(struct record_scan *scan, const unsigned char *data, size_t size, size_t *used)
 {
     size_t at = 0;
@@ -78,10 +75,13 @@ step_paragraphs(struct record_scan *scan, const unsigned char *data, size_t size
             scan->state = end == NULL ? IN_LINE : AT_LINE_START;
         } else if (data[at] == '\n') {
             scan->is_inside = false;
-        } else if (data[at] != '\r') {
+            scan->state = AT_LINE_START;
+        } else if (data[at] == '\r' && scan->state == AT_LINE_START) {
+            scan->state = AFTER_CR;
+        } else {
             if (!scan->is_inside && !begins_record(scan)) {
                 *used = at;
-                return RECORD_CUT;
+                return SCAN_CUT;
             }
             scan->is_inside = true;
             scan->state = IN_LINE;
@@ -90,7 +90,7 @@ step_paragraphs(struct record_scan *scan, const unsigned char *data, size_t size
         at += n;
     }
     *used = at;
-    return RECORD_NONE;
+    return SCAN_MORE;
 }
 
 static uint64_t count_lines(const unsigned char *data, size_t size)
@@ -116,16 +116,16 @@ static size_t plain_span(const struct record_scan *scan, const unsigned char *da
 }
 
 /* The end of a record: the header, a good one, or one that is ragged. */
-static enum record_event end_record(struct record_scan *scan)
+static enum scan_event end_record(struct record_scan *scan)
 {
     scan->state = BEFORE_RECORD;
     if (!scan->has_header) {
         scan->has_header = true;
         scan->header_columns = scan->columns;
         start_piece(scan);
-        return RECORD_HEADER;
+        return SCAN_HEADER;
     }
-    return scan->columns == scan->header_columns ? RECORD_NONE : RECORD_RAGGED;
+    return scan->columns == scan->header_columns ? SCAN_MORE : SCAN_RAGGED;
 }
 
 /* Before a record: a byte order mark and empty lines go by. False: a piece ends before this byte.
@@ -149,7 +149,7 @@ static bool step_before(struct record_scan *scan, unsigned char byte)
 }
 
 /* One byte of a record that means something. */
-static enum record_event step_byte(struct record_scan *scan, unsigned char byte)
+static enum scan_event step_byte(struct record_scan *scan, unsigned char byte)
 {
     if (scan->state == QUOTED) {
         scan->state = QUOTE_IN_QUOTED; /* plain_span stops at quotes only */
@@ -163,15 +163,15 @@ static enum record_event step_byte(struct record_scan *scan, unsigned char byte)
     } else {
         scan->state = BARE;
     }
-    return RECORD_NONE;
+    return SCAN_MORE;
 }
 
-static enum record_event
+static enum scan_event
 step_csv(struct record_scan *scan, const unsigned char *data, size_t size, size_t *used)
 {
-    enum record_event event = RECORD_NONE;
+    enum scan_event event = SCAN_MORE;
     size_t at = 0;
-    while (at < size && event == RECORD_NONE) {
+    while (at < size && event == SCAN_MORE) {
         if (scan->state == BARE || scan->state == QUOTED) {
             size_t n = plain_span(scan, data + at, size - at);
             if (scan->state == QUOTED)
@@ -182,25 +182,25 @@ step_csv(struct record_scan *scan, const unsigned char *data, size_t size, size_
                 break;
         }
         if (scan->state == BEFORE_RECORD && !step_before(scan, data[at])) {
-            event = RECORD_CUT;
+            event = SCAN_CUT;
             break;
         }
         if (scan->state != BEFORE_RECORD)
             event = step_byte(scan, data[at]);
         scan->line_number += data[at] == '\n' ? 1 : 0;
-        scan->length += event == RECORD_HEADER ? 0 : 1;
+        scan->length += event == SCAN_HEADER ? 0 : 1;
         at++;
     }
     *used = at;
     return event;
 }
 
-enum record_event
+enum scan_event
 record_scan_step(struct record_scan *scan, const unsigned char *data, size_t size, size_t *used)
 {
-    if (scan->kind == RECORD_LINE)
+    if (scan->kind == SCAN_LINE)
         return step_lines(scan, data, size, used);
-    if (scan->kind == RECORD_PARAGRAPH)
+    if (scan->kind == SCAN_PARAGRAPH)
         return step_paragraphs(scan, data, size, used);
     return step_csv(scan, data, size, used);
 }
@@ -209,10 +209,10 @@ uint64_t record_scan_skippable(const struct record_scan *scan)
 {
     /* What must be seen again before the place where the piece may end: "\n", or "\n\r\n" for a
      * paragraph. */
-    uint64_t seen_again = scan->kind == RECORD_LINE ? 1 : 4;
-    bool is_in_record = scan->kind == RECORD_LINE ? scan->state == IN_LINE
-                                                  : scan->state == IN_LINE && scan->is_inside;
-    if (scan->kind > RECORD_PARAGRAPH || scan->count > 0 || !is_in_record ||
+    uint64_t seen_again = scan->kind == SCAN_LINE ? 1 : 4;
+    bool is_in_record = scan->kind == SCAN_LINE ? scan->state == IN_LINE
+                                                : scan->state == IN_LINE && scan->is_inside;
+    if (scan->kind > SCAN_PARAGRAPH || scan->count > 0 || !is_in_record ||
         scan->bytes < scan->length + seen_again)
         return 0;
     return scan->bytes - scan->length - seen_again;
@@ -223,13 +223,13 @@ void record_scan_skipped(struct record_scan *scan, uint64_t bytes)
     scan->length += bytes;
 }
 
-enum record_event record_scan_end(struct record_scan *scan)
+enum scan_event record_scan_end(struct record_scan *scan)
 {
-    if (scan->kind == RECORD_CSV || scan->kind == RECORD_TSV) {
+    if (scan->kind == SCAN_CSV || scan->kind == SCAN_TSV) {
         if (scan->state == QUOTED)
-            return RECORD_OPEN;
-        if (scan->state != BEFORE_RECORD && end_record(scan) == RECORD_RAGGED)
-            return RECORD_RAGGED;
+            return SCAN_OPEN;
+        if (scan->state != BEFORE_RECORD && end_record(scan) == SCAN_RAGGED)
+            return SCAN_RAGGED;
     }
-    return scan->records > 0 ? RECORD_CUT : RECORD_NONE;
+    return scan->records > 0 ? SCAN_CUT : SCAN_MORE;
 }

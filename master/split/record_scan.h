@@ -13,19 +13,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum record_kind { RECORD_LINE, RECORD_PARAGRAPH, RECORD_CSV, RECORD_TSV };
+enum scan_kind { SCAN_LINE, SCAN_PARAGRAPH, SCAN_CSV, SCAN_TSV };
 
-enum record_event {
-    RECORD_NONE,   /* nothing of note: all bytes were used; at the end: nothing is left */
-    RECORD_HEADER, /* the header ends here */
-    RECORD_CUT,    /* a piece ends here */
-    RECORD_RAGGED, /* a record with another number of columns: line, columns, header_columns */
-    RECORD_OPEN    /* a quote that is opened in `line` never ends */
+enum scan_event {
+    SCAN_MORE,   /* nothing of note: all bytes were used; at the end: nothing is left */
+    SCAN_HEADER, /* the header ends here */
+    SCAN_CUT,    /* a piece ends here */
+    SCAN_RAGGED, /* a record with another number of columns: line, columns, header_columns */
+    SCAN_OPEN    /* a quote that is opened in `line` never ends */
 };
 
 /* Read-only outside record_scan.c, but for embedding. */
 struct record_scan {
-    enum record_kind kind;
+    enum scan_kind kind;
     unsigned char separator;
     uint64_t count, bytes;    /* when a piece is full; 0 = not by this */
     uint64_t records, length; /* of the piece so far */
@@ -39,15 +39,15 @@ struct record_scan {
 };
 
 void record_scan_init(struct record_scan *scan,
-                      enum record_kind kind,
+                      enum scan_kind kind,
                       uint64_t count,
                       uint64_t bytes);
 
 /*
- * Scans `size` bytes that follow the ones before; *used is how many it took. With RECORD_HEADER and
- * RECORD_CUT the place is right behind them.
+ * Scans `size` bytes that follow the ones before; *used is how many it took. With SCAN_HEADER and
+ * SCAN_CUT the place is right behind them.
  */
-enum record_event
+enum scan_event
 record_scan_step(struct record_scan *scan, const unsigned char *data, size_t size, size_t *used);
 
 /* How many of the next bytes need not be seen (they may be passed by record_scan_skipped instead).
@@ -55,8 +55,8 @@ record_scan_step(struct record_scan *scan, const unsigned char *data, size_t siz
 uint64_t record_scan_skippable(const struct record_scan *scan);
 void record_scan_skipped(struct record_scan *scan, uint64_t bytes);
 
-/* The input has ended: RECORD_CUT when a last piece ends here, RECORD_NONE, RECORD_RAGGED,
- * RECORD_OPEN. */
-enum record_event record_scan_end(struct record_scan *scan);
+/* The input has ended: SCAN_CUT when a last piece ends here, SCAN_MORE, SCAN_RAGGED,
+ * SCAN_OPEN. */
+enum scan_event record_scan_end(struct record_scan *scan);
 
 #endif
