@@ -362,13 +362,11 @@ static int check_gather(const struct reader *reader, struct mf_error *error)
     }
     if (job->gather == GATHER_SQL && job->gather_sql[strspn(job->gather_sql, " \t\n;")] == '\0')
         return reader_raise(reader, "gather.sql", error, "the query is empty");
-    if (job->gather == GATHER_CSV && job->output.format != OUTPUT_CSV &&
-        job->output.format != OUTPUT_TSV)
-        return reader_raise(
-            reader,
-            "gather",
-            error,
-            "csv needs a task whose output is a table: 'output: csv' or 'output: tsv' under task");
+    if (job->gather == GATHER_CSV && job->output.format == OUTPUT_JSONL)
+        return reader_raise(reader,
+                            "gather",
+                            error,
+                            "csv does not go with 'output: jsonl'; gather by jsonl or sql");
     return 0;
 }
 

@@ -357,12 +357,14 @@ static int read_list(struct reader *reader,
         const yaml_node_t *child = tree_node(&reader->tree, *item);
         if (child->type != YAML_SCALAR_NODE || tree_is_nothing(child)) {
             char place[TREE_PLACE_MAX], shown[TREE_PLACE_MAX];
-            return mf_raise(error,
-                            MF_EUSAGE,
-                            "%s: %s: expected a text in this list, got %s",
-                            tree_place(&reader->tree, *item, place),
-                            entry->path,
-                            tree_describe(child, shown));
+            return mf_raise(
+                error,
+                MF_EUSAGE,
+                "%s: %s: expected a text in this list, got %s%s",
+                tree_place(&reader->tree, *item, place),
+                entry->path,
+                tree_describe(child, shown),
+                child->type == YAML_MAPPING_NODE ? "; put placeholders in quotes: \"{}\"" : "");
         }
         if (strings_add(strings, tree_text(child), error) < 0)
             return -1;

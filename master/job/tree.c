@@ -196,10 +196,14 @@ static int raise_parser(const yaml_parser_t *parser, const char *place, struct m
                         place,
                         parser->problem,
                         parser->problem_offset);
-    const char *hint = "";
-    if (parser->problem != NULL && strstr(parser->problem, "cannot start any token") != NULL)
+    const char *hint = "",
+               *problem = parser->problem == NULL ? "an unknown problem" : parser->problem;
+    if (strstr(problem, "tab character") != NULL ||
+        strstr(problem, "cannot start any token") != NULL)
         hint =
             "; indent with spaces, not tabs, and quote texts that start with a sign such as % or @";
+    else if (strstr(problem, "',' or") != NULL)
+        hint = "; within [ ] and { }, quote texts that hold a bracket, brace, comma or colon";
     return mf_raise(error,
                     MF_EUSAGE,
                     "%s:%zu: not valid YAML: %s%s%s (column %zu)%s",
@@ -207,7 +211,7 @@ static int raise_parser(const yaml_parser_t *parser, const char *place, struct m
                     parser->problem_mark.line + 1,
                     parser->context == NULL ? "" : parser->context,
                     parser->context == NULL ? "" : ", ",
-                    parser->problem,
+                    problem,
                     parser->problem_mark.column + 1,
                     hint);
 }
