@@ -94,12 +94,19 @@ static json_t *handle(struct client *client, json_t *request)
         client->control->watch_us = 0;
         return callbacks->status(callbacks->arg);
     }
+    if (strcmp(command, "flush") == 0) {
+        struct mf_error error;
+        if (callbacks->flush(callbacks->arg, &error) < 0)
+            return refusal(error.text);
+        return json_pack("{s:b}", "ok", 1);
+    }
     if (strcmp(command, "cancel") == 0)
         callbacks->cancel(callbacks->arg, json_is_true(json_object_get(request, "drain")));
     else if (strcmp(command, "pause") == 0 || strcmp(command, "unpause") == 0)
         callbacks->pause(callbacks->arg, command[0] == 'p');
     else
-        return refusal("unknown command: status, watch, cancel, pause and unpause are known");
+        return refusal(
+            "unknown command: status, watch, cancel, pause, unpause and flush are known");
     return json_pack("{s:b}", "ok", 1);
 }
 

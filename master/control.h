@@ -18,6 +18,7 @@ struct control_callbacks {
     json_t *(*status)(void *arg); /* a new reference, NULL when memory is exhausted */
     void (*cancel)(void *arg, bool drain);
     void (*pause)(void *arg, bool on);
+    int (*flush)(void *arg, struct mf_error *error); /* received logs become readable */
     void *arg;
 };
 

@@ -35,7 +35,7 @@ struct plan {
     struct plan_writer *writer;
     bool sync;
     bool filtered;
-    struct plan_open *open;
+    const struct plan_open *open; /* borrowed */
     size_t open_count, open_next;
     uint64_t pieces;
     struct live *table;
@@ -90,7 +90,7 @@ fail:
 struct plan *plan_reopen(const struct job *job,
                          const char *run_folder,
                          const char *prepared,
-                         struct plan_open *open,
+                         const struct plan_open *open,
                          size_t open_count,
                          struct mf_error *error)
 {
@@ -111,7 +111,6 @@ struct plan *plan_reopen(const struct job *job,
         if (plan->reader != NULL)
             return plan;
     }
-    plan->open = NULL; /* not taken after all */
     plan_destroy(plan);
     return NULL;
 }
@@ -123,7 +122,6 @@ void plan_destroy(struct plan *plan)
     for (size_t i = 0; plan->table != NULL && i < plan->capacity; i++)
         mf_free(plan->table[i].piece);
     mf_free(plan->table);
-    mf_free(plan->open);
     split_destroy(plan->split);
     plan_reader_destroy(plan->reader);
     plan_writer_destroy(plan->writer);

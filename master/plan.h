@@ -31,11 +31,11 @@ struct plan *plan_create(const struct job *job,
                          const char *prepared,
                          bool sync,
                          struct mf_error *error);
-/* The recorded plan, only the subtasks in `open` (taken: freed by plan_destroy). */
+/* The recorded plan, only the subtasks in `open` (borrowed). */
 struct plan *plan_reopen(const struct job *job,
                          const char *run_folder,
                          const char *prepared,
-                         struct plan_open *open,
+                         const struct plan_open *open,
                          size_t open_count,
                          struct mf_error *error);
 void plan_destroy(struct plan *plan);

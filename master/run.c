@@ -210,12 +210,21 @@ static void control_pause(void *arg, bool on)
     run_apply(arg, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
 }
 
+static int control_flush(void *arg, struct mf_error *error)
+{
+    struct run *run = arg;
+    return log_writer_flush(run->logs, error);
+}
+
 static int open_rest(struct run *run, struct mf_error *error)
 {
     struct launcher_callbacks launch_callbacks;
     struct schedule_config config;
-    struct control_callbacks control = {
-        .status = control_status, .cancel = control_cancel, .pause = control_pause, .arg = run};
+    struct control_callbacks control = {.status = control_status,
+                                        .cancel = control_cancel,
+                                        .pause = control_pause,
+                                        .flush = control_flush,
+                                        .arg = run};
     char *logs = run_path(run->folder, "logs");
     if (logs == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");

@@ -21,9 +21,9 @@ struct run_options {
     bool detached;             /* submitted: nobody reads the streams, no result is printed */
 };
 
-/* A retry: the same run goes on with the subtasks in `open` (taken). */
+/* A retry: the same run goes on with the subtasks in `open` (borrowed). */
 struct run_retry {
-    struct plan_open *open;
+    const struct plan_open *open;
     size_t open_count;
     /* What the run has besides them. */
     uint64_t total, done, failed, dead;

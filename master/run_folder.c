@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -172,13 +171,31 @@ void run_folder_list_free(char **ids, size_t count)
     mf_free(ids);
 }
 
+bool run_folder_is_id(const char *name)
+{
+    static const char shape[] = "dddddddd-dddddd-";
+    for (size_t i = 0; i < sizeof shape - 1; i++)
+        if (shape[i] == 'd' ? name[i] < '0' || name[i] > '9' : name[i] != shape[i])
+            return false;
+    return strlen(name) < RUN_ID_SIZE;
+}
+
+/* The index of the newest run: what others have put beside the runs does not count. */
+static int newest(char *const *ids, size_t count, struct mf_error *error)
+{
+    for (size_t i = count; i > 0; i--)
+        if (run_folder_is_id(ids[i - 1]))
+            return (int)(i - 1);
+    return mf_raise(error, MF_EUSAGE, "there are no runs yet");
+}
+
 /* The index of the run that `name` means, or -1. */
 static int pick(char *const *ids, size_t count, const char *name, struct mf_error *error)
 {
     if (count == 0)
         return mf_raise(error, MF_EUSAGE, "there are no runs yet");
     if (strcmp(name, "last") == 0)
-        return (int)count - 1;
+        return newest(ids, count, error);
     int found = -1;
     for (size_t i = 0; i < count; i++) {
         if (strcmp(ids[i], name) == 0)
@@ -190,13 +207,16 @@ static int pick(char *const *ids, size_t count, const char *name, struct mf_erro
                 error, MF_EUSAGE, "\"%s\" means several runs: %s and %s", name, ids[found], ids[i]);
         found = (int)i;
     }
-    if (found < 0 || name[0] == '\0')
-        return mf_raise(error,
-                        MF_EUSAGE,
-                        "there is no run \"%s\" (mayfly ls shows all, the newest is %s)",
-                        name,
-                        ids[count - 1]);
-    return found;
+    if (found >= 0 && name[0] != '\0')
+        return found;
+    int last = newest(ids, count, error);
+    if (last < 0)
+        return -1;
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "there is no run \"%s\" (mayfly ls shows all, the newest is %s)",
+                    name,
+                    ids[last]);
 }
 
 char *run_folder_find(const char *name, char run_id[RUN_ID_SIZE], struct mf_error *error)
@@ -224,7 +244,7 @@ int run_folder_lock(const char *folder, struct mf_error *error)
     int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         mf_raise_errno(error, "cannot open %s", path == NULL ? "master.lock" : path);
-    } else if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    } else if (fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK}) < 0) {
         mf_raise(error, MF_ESETUP, "another master works on this run (%s is locked)", path);
         close(fd);
         fd = -1;
@@ -240,7 +260,9 @@ bool run_folder_is_live(const char *folder)
     mf_free(path);
     if (fd < 0)
         return false;
-    bool live = flock(fd, LOCK_SH | LOCK_NB) < 0;
+    /* Only asks: a lock that is taken to try it could refuse a master that starts just now. */
+    struct flock lock = {.l_type = F_WRLCK};
+    bool live = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     close(fd);
     return live;
 }

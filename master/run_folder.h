@@ -33,6 +33,8 @@ int run_folder_lock(const char *folder, struct mf_error *error);
 /* Whether some master holds the lock now. */
 bool run_folder_is_live(const char *folder);
 
+/* Whether a name has the form of a run id: others may have put other things beside the runs. */
+bool run_folder_is_id(const char *name);
 /* All run ids, oldest first (heap, each and the array); *count of them. NULL with an error. */
 char **run_folder_list(size_t *count, struct mf_error *error);
 void run_folder_list_free(char **ids, size_t count);
