@@ -1,0 +1,264 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# What the system tests share; sourced, never run. A test script defines functions named case_* and ends with
+# `run_cases "$@"`: each case runs in a subshell of its own, in an empty folder of its own ($WORK, the current
+# folder) that also holds its HOME, XDG_STATE_HOME, XDG_CACHE_HOME and TMPDIR, so that copies of a script can
+# run at once. With arguments only the named cases run; KEEP=1 keeps the folders.
+#
+# A case waits for conditions (wait_until), never for times. The first assertion that does not hold ends it.
+# Exit code: 1 when a case failed; 77 when one was skipped (a failure where CI=true); else 0.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+: "${MAYFLY_BIN:?the path of mayfly; run these tests by ctest}"
+: "${MAYFLY_TEST_BIN:?the folder of the test programs; run these tests by ctest}"
+LIMIT_SECONDS=${LIMIT_SECONDS:-60} # after so long a condition counts as never met
+
+fail() {
+    local depth
+    printf 'FAIL: %s\n' "$*"
+    for ((depth = 1; depth < ${#FUNCNAME[@]} - 1; depth++)); do
+        case ${FUNCNAME[depth]} in
+        case_*) printf '  in %s, line %s\n' "${FUNCNAME[depth]}" "${BASH_LINENO[depth - 1]}" ;;
+        esac
+    done
+    exit 1
+} >&2
+
+skip() {
+    printf 'SKIPPED: %s\n' "$*" >&2
+    if [ "${CI:-}" = true ]; then
+        fail "with CI=true nothing may be skipped"
+    fi
+    exit 77
+}
+
+assert_equal() { # GOT WANTED WHAT
+    [ "$1" = "$2" ] || fail "$(printf '%s\n  got    %q\n  wanted %q' "${3:-these differ:}" "$1" "$2")"
+}
+
+assert_same() { # GOT_FILE WANTED_FILE
+    cmp -s -- "$1" "$2" || fail "$(printf '%s and %s differ:\n' "$1" "$2"; diff -a -- "$1" "$2" | head -n 20)"
+}
+
+assert_contains() { # FILE TEXT
+    grep -qaF -e "$2" -- "$1" || fail "$(printf '%s does not contain: %s\nit says:\n' "$1" "$2"; tail -n 20 -- "$1")"
+}
+
+assert_not_contains() { # FILE TEXT
+    ! grep -qaF -e "$2" -- "$1" || fail "$(printf '%s contains: %s\n' "$1" "$2"; grep -aF -e "$2" -- "$1")"
+}
+
+assert_exit() { # WANTED: the exit code of the last run_job
+    [ "$CODE" = "$1" ] || fail "$(printf 'exit code %s, wanted %s; standard error:\n' "$CODE" "$1"; tail -n 20 err)"
+}
+
+assert_file() { # FILE
+    [ -e "$1" ] || fail "$1 is not there"
+}
+
+assert_no_file() { # FILE
+    if [ -e "$1" ] || [ -L "$1" ]; then fail "$1 is there"; fi
+}
+
+# A condition is a command; a string of several words goes through eval.
+wait_until() { # CONDITION
+    local deadline=$((SECONDS + LIMIT_SECONDS))
+    until eval "$1" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "never came true within $LIMIT_SECONDS s: $1"
+        sleep 0.05
+    done
+}
+
+# Writes job.yaml from standard input.
+job() {
+    cat >job.yaml
+}
+
+# mayfly with the streams `out` and `err`; sets CODE.
+mayfly() {
+    CODE=0
+    "$MAYFLY_BIN" "$@" >out 2>err </dev/null || CODE=$?
+}
+
+# The run that `err` or `out` names: sets RUN_ID and RUN (its folder).
+find_run() {
+    RUN_ID=$(grep -aohE '[0-9]{8}-[0-9]{6}-[A-Za-z0-9_-]+-[0-9a-f]{4}' err out | head -n 1) ||
+        fail "$(printf 'no run id in the output:\n'; cat err)"
+    RUN=$XDG_STATE_HOME/mayfly/runs/$RUN_ID
+}
+
+# Runs job.yaml to its end, whatever it is, and checks that nothing of it is left. Sets CODE, RUN_ID, RUN.
+run_job() { # [ARGUMENT...]
+    mayfly run job.yaml "$@"
+    find_run
+    assert_nothing_left "$RUN_ID"
+}
+
+# run_job that has to succeed.
+succeed() { # [ARGUMENT...]
+    run_job "$@"
+    assert_exit 0
+    assert_equal "$(summary .state)" succeeded "state"
+}
+
+# Starts job.yaml and comes back as soon as its run folder is known. Sets PID, RUN_ID, RUN.
+start_job() { # [ARGUMENT...]
+    "$MAYFLY_BIN" run job.yaml "$@" >out 2>err </dev/null &
+    PID=$!
+    wait_until "grep -q 'mayfly: run 2' err || ! kill -0 $PID"
+    find_run
+}
+
+# Waits for what start_job started. Sets CODE.
+await_end() {
+    wait_until "has_ended $PID"
+    CODE=0
+    wait "$PID" || CODE=$?
+}
+
+has_ended() { # PID: gone, or a child of ours that waits to be reaped
+    local state
+    state=$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) || return 0
+    [ "$state" = Z ]
+}
+
+# What jq says of summary.json.
+summary() { # FILTER
+    jq -r "$1" "$RUN/summary.json"
+}
+
+# done failed dead cancelled, after checking that they add up to total.
+counts() {
+    [ "$(summary '.subtasks | .total == .done + .failed + .dead + .cancelled')" = true ] ||
+        fail "the counts do not add up: $(summary .subtasks)"
+    summary '.subtasks | "\(.done) \(.failed) \(.dead) \(.cancelled)"'
+}
+
+# Rows of run.db, columns separated by |.
+query() { # SQL
+    sqlite3 -batch -readonly "$RUN/run.db" "$1"
+}
+
+# Process ids of the run: those that carry its id in their environment or command line.
+processes_of() { # RUN_ID
+    printf 'MAYFLY_RUN=%s\n' "$1" >"$BASE/mark"
+    printf '%s\n' "$1" >"$BASE/id"
+    {
+        grep -lsazxF -f "$BASE/mark" /proc/[0-9]*/environ || :
+        grep -lsaF -f "$BASE/id" /proc/[0-9]*/cmdline || :
+    } 2>/dev/null | cut -d/ -f3 | sort -un
+}
+
+# The command line of a process; nothing when it is gone.
+command_of() { # PID
+    { tr '\0' ' ' <"/proc/$1/cmdline" || :; } 2>/dev/null
+}
+
+# Process ids of the workers of a run (not of their slots).
+workers_of() { # RUN_ID
+    local pid
+    for pid in $(processes_of "$1"); do
+        if command_of "$pid" | grep -q 'mayfly-worker start '; then echo "$pid"; fi
+    done
+}
+
+slots_of() { # RUN_ID
+    local pid
+    for pid in $(processes_of "$1"); do
+        if command_of "$pid" | grep -q 'mayfly-worker slot'; then echo "$pid"; fi
+    done
+}
+
+# Folders of the run at all the places where a worker may live.
+places_of() { # RUN_ID
+    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" \
+        -path "*/runs/$1" 2>/dev/null || :
+}
+
+is_all_gone() { # RUN_ID
+    [ -z "$(processes_of "$1")" ] && [ -z "$(places_of "$1")" ]
+}
+
+assert_nothing_left() { # RUN_ID
+    local pids places run=$XDG_STATE_HOME/mayfly/runs/$1
+    pids=$(processes_of "$1")
+    if [ -n "$pids" ]; then
+        fail "processes of run $1 are left: $(for pid in $pids; do
+            printf '\n  %s %s' "$pid" "$(command_of "$pid")"
+        done)"
+    fi
+    places=$(places_of "$1")
+    [ -z "$places" ] || fail "folders of run $1 are left: $places"
+    assert_no_file "$run/keys"
+    assert_no_file "$run/control.sock"
+}
+
+# Ends everything that the case started, by the runs that stand in its state folder.
+end_all() {
+    local run pid
+    for run in "$1"/state*/mayfly/runs/*; do
+        if [ ! -d "$run" ]; then continue; fi
+        pid=$(sed -n 's/.* process \([0-9]*\)$/\1/p; /process [0-9]*$/q' "$run/master.log" 2>/dev/null | head -n 1)
+        if [ -n "$pid" ] && grep -qsazF "HOME=$1/" "/proc/$pid/environ"; then
+            kill -KILL "$pid" 2>/dev/null || :
+        fi
+        for pid in $(processes_of "$(basename "$run")"); do
+            kill -KILL "$pid" 2>/dev/null || :
+        done
+    done
+    for pid in $(jobs -p); do
+        kill -KILL "$pid" 2>/dev/null || :
+    done
+}
+
+clean_up() {
+    end_all "$WORK"
+    cd /
+    chmod -R u+rwX "$WORK" 2>/dev/null || :
+    if [ -z "${KEEP:-}" ]; then rm -rf "$WORK"; else echo "kept: $WORK"; fi
+}
+
+run_case() { # NAME
+    WORK=$BASE/$1
+    mkdir -p "$WORK/home" "$WORK/state" "$WORK/cache" "$WORK/tmp"
+    cd "$WORK"
+    trap clean_up EXIT
+    trap 'exit 1' INT TERM
+    export HOME=$WORK/home XDG_STATE_HOME=$WORK/state XDG_CACHE_HOME=$WORK/cache TMPDIR=$WORK/tmp
+    mkdir work
+    cd work
+    "$1"
+}
+
+run_cases() { # [NAME...]
+    local name code failed=0 skipped=0 started
+    [ $# -gt 0 ] || read -ra names <<<"$(declare -F | sed -n 's/^declare -f \(case_.*\)/\1/p' | tr '\n' ' ')"
+    [ $# -eq 0 ] || names=("$@")
+    unset "${!MAYFLY_RUN@}" "${!XDG_@}"
+    BASE=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-system.XXXXXX")
+    trap '[ -n "${KEEP:-}" ] || rm -rf "$BASE"' EXIT
+    trap 'exit 1' INT TERM
+    for name in "${names[@]}"; do
+        started=$EPOCHREALTIME
+        set +e
+        (
+            set -e
+            run_case "$name"
+        )
+        code=$?
+        set -e
+        case $code in
+        0) code=ok ;;
+        77) code=SKIPPED skipped=1 ;;
+        *) code=FAILED failed=1 ;;
+        esac
+        printf '%-8s %6.1f s  %s\n' "$code" "$(bc_minus "$EPOCHREALTIME" "$started")" "$name"
+    done
+    [ "$failed" -eq 0 ] || exit 1
+    [ "$skipped" -eq 0 ] || exit 77
+}
+
+bc_minus() {
+    awk -v a="$1" -v b="$2" 'BEGIN { print a - b }'
+}
