@@ -397,7 +397,7 @@ static int add_item(const struct mf_subtask *subtask,
     int rc = subtask->has_number
                  ? mf_buffer_printf(out, error, "%lld", (long long)subtask->number)
                  : mf_buffer_append(out, subtask->item.data, subtask->item.length, error);
-    if (rc < 0 || mf_buffer_append(out, "\n", 1, error) < 0)
+    if (rc < 0)
         return -1;
     start->item_length = out->length - before;
     return 0;
