@@ -29,6 +29,7 @@ struct progress *progress_create(bool quiet)
         return NULL;
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     progress->quiet = quiet;
+    progress->last_us = mf_monotonic_us();
     progress->live = isatty(2) && (term == NULL || strcmp(term, "dumb") != 0);
     progress->color = progress->live && (no_color == NULL || no_color[0] == '\0');
     progress->next_us = quiet ? MF_NEVER : mf_monotonic_us() + (progress->live ? 0 : LINE_US);
@@ -49,7 +50,7 @@ static void update_rate(struct progress *progress, const struct progress_view *v
 {
     uint64_t finished = view->done + view->failed;
     double seconds = (double)(now_us - progress->last_us) / 1e6;
-    if (progress->last_us != 0 && seconds > 0) {
+    if (seconds > 0) {
         double now = (double)(finished - progress->last_finished) / seconds;
         progress->rate = progress->rate == 0 ? now : 0.8 * progress->rate + 0.2 * now;
     }

@@ -20,7 +20,7 @@
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
 
-#define KILL_AFTER_US 10000000
+#define KILL_AFTER_US 7000000 /* more than a worker gives its own subtasks */
 
 struct worker_process {
     struct worker_process *next;
