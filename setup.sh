@@ -128,7 +128,7 @@ build() {
     say "build: cmake --preset release"
     quietly cmake --preset release -DMAYFLY_TESTS="$tests" || fail "cmake failed: see above"
     say "build: compiling into build/release"
-    quietly cmake --build --preset release || fail "the build failed: see above"
+    quietly cmake --build --preset release -- --quiet || fail "the build failed: see above"
 }
 
 command_build() {
