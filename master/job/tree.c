@@ -422,6 +422,13 @@ static int apply_set(struct tree *tree, const char *set, struct mf_error *error)
     const char *equals = strchr(set, '=');
     if (equals == NULL || equals == set)
         return mf_raise(error, MF_EUSAGE, "expected key=value, for example task.timeout=15m");
+    for (const char *p = set; p < equals; p++) {
+        if (*p <= ' ' || *p > '~') /* libyaml takes no key that is not UTF-8 */
+            return mf_raise(error,
+                            MF_EUSAGE,
+                            "a key of --set is written in printable ASCII; give others as a "
+                            "mapping {KEY: VALUE}");
+    }
     int value = parse_value(tree, equals + 1, error), mapping = 1;
     const char *key = set;
     for (size_t length; value > 0 && mapping > 0; key += length + 1) {

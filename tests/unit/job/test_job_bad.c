@@ -274,6 +274,9 @@ static void options_name_themselves(void **state)
                "--set task.command.x=1: command is a list in the job file, not a mapping");
     expect_set("novalue", "--set novalue: expected key=value, for example task.timeout=15m");
     expect_set("=1", "--set =1: expected key=value, for example task.timeout=15m");
+    expect_set("\x83=1",
+               "--set \x83=1: a key of --set is written in printable ASCII; give others as a "
+               "mapping {KEY: VALUE}");
     expect_set("a..b=1", "--set a..b=1: a part of the key is empty");
     expect_set(
         "name=[a",
