@@ -38,7 +38,9 @@ struct executed {
     int64_t ended_us;            /* monotonic */
     struct executed_file *files; /* to send before the result is */
     uint32_t file_count;
-    void *memory; /* what the result borrows from */
+    void *memory;  /* what the result borrows from */
+    char *failure; /* heap, NULL at first: for whoever turns the result into a failure later; freed
+                      by executor_release */
 };
 
 struct executor_callbacks {
@@ -78,6 +80,8 @@ void executor_take_back(struct executor *executor, const struct mf_fence *fence)
 /* Ends it at once, TERM then KILL: `ended` with MF_CAUSE_CANCELLED follows; queued ones come as
  * `returned`. */
 void executor_cancel(struct executor *executor, const struct mf_fence *fence);
+/* As executor_cancel, of everything that was submitted. */
+void executor_cancel_all(struct executor *executor);
 void executor_release(struct executor *executor, struct executed *executed);
 
 /* What is in slots now; returns how many were written to `fences` (at most `size`). */

@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "stand.h"
+#include "worker/place.h"
 
 static struct mf_fence fence_of(uint64_t id)
 {
@@ -265,7 +267,7 @@ static void a_large_request_arrives_whole(void **state)
     free(item);
     stand_until(stand, stand_has_ended, 10);
     for (uint64_t id = 1; id <= 10; id++)
-        assert_inline(end_of(stand, id), "1000001\n");
+        assert_inline(end_of(stand, id), "1000000\n");
 }
 
 static void destroying_ends_what_runs(void **state)
@@ -286,6 +288,49 @@ static void destroying_ends_what_runs(void **state)
     assert_int_equal(child_count(), 0);
 }
 
+/* Looks again and again, for a minute at most. */
+static void wait_for(struct stand *stand, bool (*condition)(struct stand *, uint64_t), uint64_t arg)
+{
+    for (int i = 0; !condition(stand, arg); i++) {
+        assert_true(i < 6000);
+        usleep(10000);
+    }
+}
+
+static bool is_gone(struct stand *stand, uint64_t pid)
+{
+    (void)stand;
+    return !is_process((pid_t)pid);
+}
+
+static void a_killed_worker_leaves_no_process(void **state)
+{
+    struct stand *stand = *state;
+    struct mf_error error;
+    stand_shell(stand,
+                "echo $PPID > $MAYFLY_JOB/pid-9; setsid sleep 1000 & echo $! > $MAYFLY_JOB/pid-{};"
+                "wait");
+    pid_t worker = fork();
+    assert_true(worker >= 0);
+    if (worker == 0) {
+        stand_start(stand, 1);
+        stand_submit_id(stand, 1);
+        stand_until(stand, stand_has_ended, 1);
+        _exit(0);
+    }
+    wait_for(stand, has_written_pid, 1);
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    wait_for(stand, is_gone, (uint64_t)read_pid(stand, 1));
+    wait_for(stand, is_gone, (uint64_t)read_pid(stand, 9));
+    while (waitpid(-1, NULL, WNOHANG) > 0) /* this process became their reaper */
+        continue;
+    char path[128];
+    snprintf(path, sizeof path, "%s/attempts/1-1-1", stand->worker);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(place_remove(stand->worker, NULL, &error), 0);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, stand_setup, stand_teardown)
@@ -303,6 +348,7 @@ int main(void)
         CASE(slots_killed_again_and_again_are_replaced),
         CASE(a_large_request_arrives_whole),
         CASE(destroying_ends_what_runs),
+        CASE(a_killed_worker_leaves_no_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
