@@ -127,6 +127,13 @@ static int cut_file(const struct log_writer *writer, int fd, uint64_t size, stru
     return ftruncate(fd, (off_t)size) < 0 ? raise_write(writer, error) : 0;
 }
 
+static bool has_segment(const struct log_writer *writer, uint32_t number)
+{
+    char path[4096]; /* not from the heap: no answer is not the answer no */
+    snprintf(path, sizeof path, "%s/%06u.seg", writer->folder, number);
+    return access(path, F_OK) == 0;
+}
+
 /* Finds the end of the index: behind the last entry whose block is there. */
 static int find_index_end(struct log_writer *writer, struct log_scan *scan, struct mf_error *error)
 {
@@ -146,6 +153,8 @@ static int find_index_end(struct log_writer *writer, struct log_scan *scan, stru
                             (unsigned long long)at);
         if (found != LOG_FOUND)
             break;
+        if (entry.segment < writer->segment || !has_segment(writer, entry.segment))
+            break; /* its segment is gone: what follows has lost its place, too */
         if (entry.segment != writer->segment) {
             if (open_segment(writer, entry.segment, error) < 0)
                 return -1;
@@ -223,13 +232,6 @@ static int recover_segment(struct log_writer *writer, struct log_scan *scan, str
                         writer->segment,
                         (unsigned long long)writer->segment_size);
     return cut_file(writer, writer->segment_fd, writer->segment_size, error);
-}
-
-static bool has_segment(const struct log_writer *writer, uint32_t number)
-{
-    char path[4096]; /* not from the heap: no answer is not the answer no */
-    snprintf(path, sizeof path, "%s/%06u.seg", writer->folder, number);
-    return access(path, F_OK) == 0;
 }
 
 static int continue_store(struct log_writer *writer, struct mf_error *error)
