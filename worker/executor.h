@@ -56,6 +56,10 @@ struct executor_callbacks {
 };
 
 /*
+ * Makes this process a sub-reaper; it must have no other children, since what a dead slot leaves is
+ * killed as "children that are no slots". Callbacks come from executor_tick, the loop, and (only
+ * `returned`) from taking back and cancelling.
+ *
  * folder: the worker's own (0700), where attempts/ and streams/ are made. task is copied. binary:
  * this executable
  * (/proc/self/exe as a rule). Starts `slots` slot processes.
@@ -70,7 +74,8 @@ struct executor *executor_create(struct mf_loop *loop,
                                  const struct executor_callbacks *callbacks,
                                  struct mf_error *error);
 
-/* Queues an attempt; copies what it needs. -1 only with MF_ENOMEM. */
+/* Queues an attempt, which the next executor_tick hands out; copies what it needs. A fence that is
+ * known (submitted and not released yet) is ignored. -1 only with MF_ENOMEM. */
 int executor_submit(struct executor *executor,
                     const struct mf_subtask *subtask,
                     struct mf_error *error);
@@ -89,9 +94,11 @@ uint32_t executor_running(const struct executor *executor, struct mf_fence *fenc
 uint32_t executor_free_places(const struct executor *executor);
 uint32_t executor_queued(const struct executor *executor); /* submitted, not ended */
 
-int64_t executor_tick(struct executor *executor, int64_t now_us); /* its next deadline */
+/* Hands out and looks at deadlines: before each wait of the loop. Returns its next deadline. */
+int64_t executor_tick(struct executor *executor, int64_t now_us);
 
-/* Ends all slots and their trees (KILL after kill_after), and removes attempts/ and streams/. */
+/* Ends all slots and their trees (KILL after kill_after), waits for that, and removes attempts/ and
+ * streams/. What has ended and was not released is freed too. */
 void executor_destroy(struct executor *executor);
 
 /* main() of `mayfly-worker slot`: control socket on descriptor 3. Returns the exit code. */
