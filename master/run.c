@@ -270,6 +270,7 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
            run->epoch,
            MAYFLY_VERSION,
            (int)getpid());
+    run_history_begin(run);
     if (open_plan(run, retry, error) < 0 || open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
@@ -386,6 +387,9 @@ static void record_end(struct run *run)
             run->failure = error;
     }
     run->recorder = NULL;
+    row.has_total = counts.plan_ended;
+    row.total = run->is_retry ? run->base_total : counts.planned;
+    run_history_end(run, &row);
 }
 
 static void close_run(struct run *run)
@@ -469,11 +473,14 @@ static int give_up(struct run *run, const struct mf_error *error)
         record_run(run->recorder, &row, &ignored);
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
+        run_history_end(run, &row);
     }
     close_run(run);
     mf_log_to(-1, MF_ERROR);
-    if (!is_trace)
+    if (!is_trace) {
         tree_remove(run->folder, &ignored);
+        run_history_remove(run);
+    }
     if (run->interrupts > 0)
         return 130;
     return error->code == MF_EINPUT ? 1 : mf_error_exit_code(error->code);

@@ -138,6 +138,11 @@ void run_worker_dismiss(struct run *run, uint32_t worker);
 /* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
+/* run_history.c: what goes wrong with the history is logged and harms no run. */
+void run_history_begin(struct run *run);
+void run_history_end(struct run *run, const struct record_run *row);
+void run_history_remove(struct run *run);
+
 /* run_gather.c */
 void run_gather_start(struct run *run);
 void run_gathered(void *arg, uint32_t events);
