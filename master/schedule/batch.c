@@ -19,6 +19,18 @@ static uint32_t bounded(uint64_t value, uint64_t low, uint64_t high)
     return (uint32_t)(value > high ? high : value);
 }
 
+/* What it should hold now: less than its target when the end is near. */
+static uint32_t aim_of(const struct schedule *s, const struct worker *w)
+{
+    uint64_t target = w->target;
+    if (s->counts.plan_ended) {
+        uint64_t all = 2 * (s->ready_slots > 0 ? s->ready_slots : w->slots);
+        uint64_t share = (s->live + all - 1) / all * w->slots;
+        target = target < share ? target : share;
+    }
+    return bounded(target, w->slots, s->config.batch_max);
+}
+
 void batch_aim(struct schedule *s, struct worker *w)
 {
     uint64_t slots = w->slots, target = w->target == 0 ? slots * 2 : w->target;
@@ -28,13 +40,8 @@ void batch_aim(struct schedule *s, struct worker *w)
         uint64_t ideal = ahead > UINT32_MAX ? UINT32_MAX : slots + slots * ahead;
         target = ideal < target * 2 ? ideal : target * 2;
     }
-    if (s->counts.plan_ended) {
-        uint64_t all = 2 * (s->ready_slots > 0 ? s->ready_slots : slots);
-        uint64_t share = (s->live + all - 1) / all * slots;
-        target = target < share ? target : share;
-    }
     w->target = bounded(target, slots, s->config.batch_max);
-    if (w->held < w->target && w->in[LINK_QUEUE] != LIST_SWEEP)
+    if (w->held < aim_of(s, w) && w->in[LINK_QUEUE] != LIST_SWEEP)
         core_list_put(s, LIST_HUNGRY, w);
 }
 
@@ -55,19 +62,24 @@ bool batch_offer(struct schedule *s)
     struct worker_ends *hungry = &s->list[LIST_HUNGRY];
     while (hungry->head != 0 && s->counts.pending > 0 && core_run_working(s) && !s->counts.paused) {
         struct worker *w = core_worker_at(s, hungry->head);
-        uint64_t share = (s->counts.pending + hungry->count - 1) / hungry->count;
+        if (s->turns == 0 || s->turns > hungry->count)
+            s->turns = hungry->count;
+        uint64_t share = (s->counts.pending + s->turns - 1) / s->turns;
+        s->turns--;
         core_list_take(s, LINK_QUEUE, w);
-        if (w->held >= w->target)
+        uint32_t aim = aim_of(s, w);
+        if (w->held >= aim)
             continue;
-        uint64_t want = w->target - w->held;
+        uint64_t want = aim - w->held;
         for (uint64_t n = share < want ? share : want; n > 0; n--)
             offer(s, w, s->pending_head);
-        if (w->held < w->target)
+        if (w->held < aim)
             core_list_put(s, LIST_HUNGRY, w);
         core_worker_weigh(s, w);
         core_list_put(s, LIST_FLUSH, w);
         return true;
     }
+    s->turns = 0;
     return false;
 }
 

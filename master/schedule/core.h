@@ -137,6 +137,7 @@ struct schedule {
     uint64_t duration_us16; /* EWMA over all workers */
     uint32_t asked;         /* issues asked back, not answered yet */
     struct worker_ends list[LISTS];
+    uint32_t turns;     /* hungry workers that have not had their turn in this round */
     uint64_t load_used; /* bit per LOAD list that is not empty */
     uint32_t relaunched, launch_failures;
     int64_t relaunch_us;
