@@ -392,6 +392,19 @@ static void record_end(struct run *run)
     run_history_end(run, &row);
 }
 
+/* The authority's key and the server's: with them gone nobody can join this run any more. */
+static void remove_credentials(struct run *run)
+{
+    struct mf_error error;
+    if (run->keys_folder == NULL)
+        return;
+    run->stats.credentials_removed = authority_remove(run->keys_folder, &error) == 0;
+    if (!run->stats.credentials_removed)
+        mf_log(MF_ERROR, "the run's keys cannot be removed: %s", error.text);
+    mf_free(run->keys_folder);
+    run->keys_folder = NULL;
+}
+
 static void close_run(struct run *run)
 {
     struct mf_error error;
@@ -406,9 +419,7 @@ static void close_run(struct run *run)
     intake_destroy(run->intake);
     record_close(run->recorder, NULL);
     authority_destroy(run->authority);
-    if (run->keys_folder != NULL && authority_remove(run->keys_folder, &error) < 0)
-        mf_log(MF_ERROR, "the run's keys cannot be removed: %s", error.text);
-    mf_free(run->keys_folder);
+    remove_credentials(run);
     plan_destroy(run->plan);
     schedule_destroy(run->schedule);
     if (run->own_batch != NULL)
@@ -443,6 +454,7 @@ static int exit_code(const struct run *run)
 static int finish(struct run *run)
 {
     struct mf_error error;
+    remove_credentials(run);
     record_end(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)

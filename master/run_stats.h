@@ -3,6 +3,7 @@
 #ifndef MAYFLY_MASTER_RUN_STATS_H
 #define MAYFLY_MASTER_RUN_STATS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RUN_SWEEPS_MAX 64
@@ -23,6 +24,7 @@ struct run_stats {
     uint32_t launched, lost, verified_gone, unverified;
     struct run_sweep sweeps[RUN_SWEEPS_MAX];
     uint32_t sweep_count;
+    bool credentials_removed; /* from the run folder */
 };
 
 #endif

@@ -237,6 +237,7 @@ json_t *run_summary_json(struct run *run)
         json_pack(
             "{s:I, s:I}", "in", (json_int_t)wire.bytes_in, "out", (json_int_t)wire.bytes_out));
     json_object_set_new(summary, "hosts", hosts_json(stats));
+    json_object_set_new(summary, "credentials_removed", json_boolean(stats->credentials_removed));
     bool has_result = run->final_state == RUN_SUCCEEDED || run->final_state == RUN_PARTIAL;
     add_path(summary, "result", run, "result", has_result && run->job->gather != GATHER_NONE);
     add_path(summary, "log", run, "master.log", true);
@@ -281,5 +282,8 @@ void run_summary_print(struct run *run)
                      sweep->left[0] == '\0' ? "" : ": ",
                      sweep->left);
     }
+    if (!stats->credentials_removed)
+        progress_say(
+            run->progress, "NOT removed: the keys in %s/keys (see master.log)", run->folder);
     progress_say(run->progress, "everything is in %s", run->folder);
 }
