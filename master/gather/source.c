@@ -91,7 +91,7 @@ void source_close(struct source *source)
 
 static int check_stop(const struct source *source, struct mf_error *error)
 {
-    if (source->stop == NULL || *source->stop == 0)
+    if (source->stop == NULL || __atomic_load_n(source->stop, __ATOMIC_RELAXED) == 0)
         return 0;
     return mf_raise(error, MF_ESETUP, "gathering %s was stopped", source->run_folder);
 }

@@ -40,7 +40,7 @@ static int authorize(
 static int is_stopped(void *arg)
 {
     const volatile int *stop = arg;
-    return *stop != 0;
+    return __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
 }
 
 /* Opens an empty private database: it needs no durability, since it is made anew each time. */

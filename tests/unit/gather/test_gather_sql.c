@@ -234,7 +234,7 @@ static void *stop_later(void *arg)
     snprintf(path, sizeof path, "%s/gather.db", stopper->folder);
     while (access(path, F_OK) < 0)
         usleep(1000);
-    stopper->stop = 1;
+    __atomic_store_n(&stopper->stop, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
