@@ -401,8 +401,12 @@ struct executor *executor_create(struct mf_loop *loop,
 {
     struct executor *executor = mf_calloc(1, sizeof *executor);
     char *absolute = realpath(folder, NULL);
-    if (absolute == NULL || executor == NULL) {
+    if (absolute == NULL) {
         mf_raise_errno(error, "cannot use the worker's folder %s", folder);
+        goto fail;
+    }
+    if (executor == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: the executor");
         goto fail;
     }
     executor->loop = loop;

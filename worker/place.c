@@ -282,15 +282,17 @@ char *place_make(const char *run_id, uint32_t worker, struct mf_error *error)
     char **places = place_candidates(&count);
     char *path = NULL;
     struct mf_buffer reasons = {0};
-    if (places == NULL)
+    if (places == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the places of a worker");
+        return NULL;
+    }
     for (unsigned i = 0; i < count && path == NULL; i++) {
         struct mf_error reason = {0};
         path = make_below(places[i], run_id, worker, &reason);
         if (path == NULL)
             mf_buffer_printf(&reasons, NULL, "%s%s", i == 0 ? "" : "; ", reason.text);
     }
-    if (places != NULL && path == NULL)
+    if (path == NULL)
         mf_raise(error,
                  MF_ESETUP,
                  "no place on this host is writable and executable for a worker: %s; "

@@ -64,7 +64,9 @@ int slot_process_start(struct slot_process *slot,
     int rc = spawn(slot, binary, ends[1], env, error);
     close(ends[1]);
     slot->fd = ends[0];
-    if (rc == 0 && say_configure(slot, folder, error) == 0 && slot_process_send(slot) == 0)
+    if (rc == 0)
+        rc = say_configure(slot, folder, error);
+    if (rc == 0 && slot_process_send(slot) == 0)
         return 0;
     if (rc == 0)
         mf_raise(error, MF_ESYSTEM, "the process of slot %u cannot be spoken to", slot->number);

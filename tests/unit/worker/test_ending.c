@@ -101,10 +101,10 @@ static void check_all_gone(struct stand *stand, unsigned expected)
     snprintf(path, sizeof path, "%s/pids", stand->job);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
-    int pid;
+    char line[32];
     unsigned count = 0;
-    while (fscanf(file, "%d", &pid) == 1) {
-        assert_false(is_process(pid));
+    while (fgets(line, sizeof line, file) != NULL) {
+        assert_false(is_process((pid_t)strtol(line, NULL, 10)));
         count++;
     }
     fclose(file);

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "common/alloc.h"
 #include "stand.h"
 #include "worker/place.h"
 
@@ -40,13 +41,13 @@ static bool has_written_pid(struct stand *stand, uint64_t id)
 static pid_t read_pid(struct stand *stand, uint64_t id)
 {
     char path[128];
-    int pid = 0;
+    char line[32] = "";
     snprintf(path, sizeof path, "%s/pid-%llu", stand->job, (unsigned long long)id);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
-    assert_int_equal(fscanf(file, "%d", &pid), 1);
+    assert_non_null(fgets(line, sizeof line, file));
     fclose(file);
-    return pid;
+    return (pid_t)strtol(line, NULL, 10);
 }
 
 static const struct executed *end_of(const struct stand *stand, uint64_t id)
@@ -78,6 +79,29 @@ static void many_run_each_once(void **state)
         assert_non_null(executed);
         assert_inline(executed, expected);
     }
+}
+
+static void each_failing_allocation_is_reported(void **state)
+{
+    struct stand *stand = *state;
+    struct executor_callbacks none = {0};
+    struct mf_error error = {0};
+    stand_shell(stand, "echo {}");
+    stand->env[0] = "A={}";
+    stand->env[1] = "B=b";
+    stand->task.env_count = 2;
+    unsigned long n = 0;
+    struct executor *executor = NULL;
+    while (executor == NULL) {
+        assert_true(++n < 1000);
+        mf_alloc_fail_at(n);
+        executor = executor_create(
+            stand->loop, &stand->task, "r", 1, stand->worker, SLOT_PROGRAM, 1, &none, &error);
+        assert_true(executor != NULL || error.code == MF_ENOMEM);
+        mf_alloc_fail_at(0);
+    }
+    assert_true(n > 10);
+    executor_destroy(executor);
 }
 
 static void the_same_fence_twice_is_once(void **state)
@@ -336,6 +360,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, stand_setup, stand_teardown)
     const struct CMUnitTest tests[] = {
         CASE(many_run_each_once),
+        CASE(each_failing_allocation_is_reported),
         CASE(the_same_fence_twice_is_once),
         CASE(running_ones_are_listed),
         CASE(queued_ones_are_taken_back),
