@@ -76,8 +76,8 @@ enum mf_message_type {
       9,                                                                                           \
       "worker error")                      /* disk full on the worker, folder not writable ... */  \
     X(MF_CAUSE_CANCELLED, 10, "cancelled") /* ended by us on the master's order; never recorded */ \
-    X(MF_CAUSE_LOST, 11, "lost")           /* the worker went away; made by the master only */     \
-    X(MF_CAUSE_POISON, 12, "poison")       /* its workers died too often; made by the master only */
+    X(MF_CAUSE_LOST, 11, "lost")     /* its worker or slot process died; no failure of its */      \
+    X(MF_CAUSE_POISON, 12, "poison") /* its workers died too often; made by the master only */
 
 #define MF_CAUSE_ENUM(name, number, text) name = number,
 enum mf_cause { MF_CAUSES(MF_CAUSE_ENUM) };

@@ -88,6 +88,31 @@ static void queue_fence(struct run *run,
                                       .epoch = fence->epoch});
 }
 
+/* What a worker says of an attempt's end, as the scheduler takes it. A slot process that died is a
+ * loss, like that of a whole worker, not a failure of the command: the core counts an end that it
+ * did not order as one. */
+static uint32_t judge_cause(struct run *run, uint32_t worker, const struct mf_result *result)
+{
+    if (result->cause < MF_CAUSE_LOST)
+        return result->cause;
+    if (result->cause > MF_CAUSE_LOST) /* only a master finds these out */
+        return MF_CAUSE_WORKER_ERROR;
+    struct mf_error error;
+    char text[256];
+    snprintf(
+        text, sizeof text, "%.*s", (int)result->detail.length, (const char *)result->detail.data);
+    mf_log(MF_WARNING,
+           "worker %u lost subtask %llu (attempt %u): %s",
+           worker,
+           (unsigned long long)result->subtask,
+           result->attempt,
+           text);
+    if (record_event(run->recorder, mf_wall_us(), "lost", worker, result->subtask, text, &error) <
+        0)
+        run_fail(run, &error);
+    return MF_CAUSE_CANCELLED;
+}
+
 static void queue_poll(struct run *run, const struct mf_poll *poll)
 {
     uint32_t worker = poll->request.worker;
@@ -95,8 +120,7 @@ static void queue_poll(struct run *run, const struct mf_poll *poll)
         queue_fence(run, EVENT_RETURNED, worker, &poll->returned[i]);
     for (uint32_t i = 0; i < poll->result_count; i++) {
         const struct mf_result *result = &poll->results[i];
-        /* Causes that only a master finds out are not a worker's to say. */
-        uint32_t cause = result->cause >= MF_CAUSE_LOST ? MF_CAUSE_WORKER_ERROR : result->cause;
+        uint32_t cause = judge_cause(run, worker, result);
         run_queue(run,
                   (struct schedule_event){.kind = EVENT_ENDED,
                                           .worker = worker,

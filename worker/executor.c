@@ -88,7 +88,7 @@ static void slot_died(struct slot_process *slot)
     slot->deaths = slot->running == NULL ? slot->deaths + 1 : 0;
     snprintf(detail, sizeof detail, "the slot process that ran it %s", why);
     if (slot->running != NULL)
-        harvest_failure(slot->running, MF_CAUSE_WORKER_ERROR, detail);
+        harvest_failure(slot->running, MF_CAUSE_LOST, detail);
     executor->dead++;
     executor->clean_at_us = 0;
     executor->clean_limit_us = mf_monotonic_us() + CLEAN_LIMIT_US;

@@ -252,7 +252,7 @@ static void a_killed_slot_is_replaced(void **state)
         stand_submit_id(stand, id);
     stand_until(stand, stand_has_ended, 10);
     const struct executed *executed = end_of(stand, 1);
-    assert_cause(executed, MF_CAUSE_WORKER_ERROR);
+    assert_cause(executed, MF_CAUSE_LOST);
     assert_detail(executed, "killed by signal 9");
     assert_false(is_process(read_pid(stand, 1)));
     for (uint64_t id = 2; id <= 10; id++)
@@ -270,7 +270,7 @@ static void slots_killed_again_and_again_are_replaced(void **state)
         stand_submit_id(stand, id);
     stand_until(stand, stand_has_ended, 8);
     for (uint64_t id = 1; id <= 8; id++)
-        assert_cause(end_of(stand, id), MF_CAUSE_WORKER_ERROR);
+        assert_cause(end_of(stand, id), MF_CAUSE_LOST);
 }
 
 static void a_large_request_arrives_whole(void **state)
