@@ -70,6 +70,14 @@ void ledger_event(struct sim *sim, const struct schedule_event *event)
         sim->aborted = true;
 }
 
+/* Something for a worker has to be followed by a flush. */
+static void to_flush(struct sim *sim, uint32_t worker, bool something)
+{
+    struct peer *peer = peer_of(sim, worker);
+    sim->unflushed += (uint32_t)something - (uint32_t)peer->unflushed;
+    peer->unflushed = something;
+}
+
 static void offered(struct sim *sim, const struct schedule_action *action)
 {
     struct account *account = &sim->accounts[action->subtask];
@@ -95,6 +103,7 @@ static void offered(struct sim *sim, const struct schedule_action *action)
     sim->live_of[action->worker]++;
     sim->live++;
     sim->offers++;
+    to_flush(sim, action->worker, true);
 }
 
 static bool is_final_cause(const struct sim *sim, const struct task *end)
@@ -223,8 +232,19 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
         break;
     }
     case SCHEDULE_RUN_STATE:
-        if (action->state == RUN_DISMISSING)
+        if (action->state == RUN_DISMISSING) {
             void_all(sim);
+            if (sim->committed != sim->recorded && !sim->stopped)
+                violation(sim, "G3: the run winds up before all records are committed");
+        }
+        break;
+    case SCHEDULE_TAKE_BACK:
+    case SCHEDULE_CANCEL:
+        to_flush(sim, action->worker, true);
+        break;
+    case SCHEDULE_FLUSH:
+    case SCHEDULE_LOST:
+        to_flush(sim, action->worker, false);
         break;
     case SCHEDULE_GATHER:
         gather(sim);
@@ -275,6 +295,8 @@ void ledger_step(struct sim *sim)
         violation(sim,
                   "G2: the end of subtask %llu is neither recorded nor fenced",
                   ID(sim->expected.at[0].subtask));
+    if (sim->unflushed > 0)
+        violation(sim, "something is said to a worker without a flush");
     if (counts.cancelled > 0 || counts.state > RUN_GATHERING)
         sim->aborted = true;
     /* What was given up after a cancel has no action of its own. */

@@ -127,6 +127,7 @@ struct peer {
     bool joined, away, lost, dismissed, gone;
     struct tasks offers, take_back, cancel;
     bool tell_dismiss;
+    bool unflushed; /* the ledger's */
 };
 
 /* What the ledger knows of a subtask. */
@@ -172,7 +173,8 @@ struct sim {
     struct account *accounts; /* by subtask */
     struct tasks expected;    /* ends that were applied and are not answered yet */
     uint64_t done, failed, dead, retried, offers, fenced, live;
-    uint32_t *live_of; /* by worker */
+    uint32_t unflushed; /* workers */
+    uint32_t *live_of;  /* by worker */
     uint64_t peak_bytes, peak_live;
     char violation[512];
 };

@@ -303,6 +303,22 @@ static void test_other_epoch_is_void(void **state)
     assert_int_equal(counts().fenced, 4);
 }
 
+/* The loss is not told yet, but what the worker held is void from that moment. */
+static void test_void_before_the_loss_is_told(void **state)
+{
+    (void)state;
+    two_workers(2);
+    poll(1);
+    queue((struct schedule_event){.kind = EVENT_WORKER_DIED, .worker = 1});
+    queue((struct schedule_event){.kind = EVENT_ENDED, .worker = 1, .subtask = 1, .attempt = 1});
+    queue((struct schedule_event){.kind = EVENT_STARTED, .worker = 1, .subtask = 2, .attempt = 1});
+    collect();
+    assert_int_equal(h.actions[0].kind, SCHEDULE_FENCED);
+    assert_int_equal(h.actions[1].kind, SCHEDULE_LOST);
+    assert_int_equal(counts().done, 0);
+    assert_int_equal(counts().pending, 2);
+}
+
 static void test_time_runs_backwards(void **state)
 {
     (void)state;
@@ -330,6 +346,7 @@ int main(void)
                                        TEST(test_lost_is_given_up),
                                        TEST(test_dismissal_deadline),
                                        TEST(test_other_epoch_is_void),
+                                       TEST(test_void_before_the_loss_is_told),
                                        TEST(test_time_runs_backwards)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
