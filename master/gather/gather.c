@@ -3,9 +3,9 @@
 #include "master/gather/gather.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include "common/alloc.h"
 #include "master/gather/kinds.h"
 
 typedef int kind_f(struct gather *gather, struct mf_error *error);
@@ -17,17 +17,14 @@ static kind_f *const kinds[] = {
     [GATHER_SQL] = gather_sql,
 };
 
-/* A result of an earlier gather is not this one's. */
+/* A result of an earlier gather is not this one's: it goes first, whatever happens then. */
 static int remove_result(const char *run_folder, struct mf_error *error)
 {
-    char *path = mf_format("%s/result", run_folder);
-    if (path == NULL)
-        return mf_raise(error, MF_ENOMEM, "memory is exhausted while gathering %s", run_folder);
-    int result = unlink(path) < 0 && errno != ENOENT
-                     ? mf_raise_errno(error, "cannot remove the old %s", path)
-                     : 0;
-    mf_free(path);
-    return result;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/result", run_folder);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return mf_raise_errno(error, "cannot remove the old %s", path);
+    return 0;
 }
 
 int gather_run(const struct job *job,
@@ -39,8 +36,10 @@ int gather_run(const struct job *job,
     struct gather gather = {.job = job, .run_folder = run_folder, .stop = stop};
     int result = -1;
     *bytes = 0;
+    if (remove_result(run_folder, error) < 0)
+        return -1;
     if (job->gather == GATHER_NONE)
-        return remove_result(run_folder, error);
+        return 0;
     if ((size_t)job->gather >= sizeof kinds / sizeof *kinds || kinds[job->gather] == NULL)
         return mf_raise(error, MF_EUSAGE, "gather kind %d is not known", (int)job->gather);
     gather.output = output_open(run_folder, error);

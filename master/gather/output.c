@@ -45,10 +45,6 @@ struct output *output_open(const char *run_folder, struct mf_error *error)
     output->temporary = mf_format("%s/result.tmp", run_folder);
     if (output->folder == NULL || output->path == NULL || output->temporary == NULL)
         goto no_memory;
-    if (unlink(output->path) < 0 && errno != ENOENT) {
-        mf_raise_errno(error, "cannot remove the old %s", output->path);
-        goto fail;
-    }
     output->fd = open(output->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (output->fd < 0) {
         raise_write(output, error);

@@ -12,7 +12,7 @@
 
 struct output;
 
-/* Begins a new result; an old one of the folder is removed. */
+/* Begins a new result. */
 struct output *output_open(const char *run_folder, struct mf_error *error);
 int output_write(struct output *output, struct mf_bytes bytes, struct mf_error *error);
 int output_text(struct output *output, const char *text, struct mf_error *error);

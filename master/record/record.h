@@ -34,10 +34,10 @@ struct record_row {
     enum schedule_record state;
     uint32_t cause; /* enum mf_cause */
     int32_t exit_code, signal;
+    bool has_result;  /* inline; else, with result_bytes > 0, it is the file outputs/N/S.result */
     int64_t ended_us; /* wall clock of the master; 0 = not known */
     uint64_t wall_us, user_us, system_us, peak_kib;
     uint64_t result_bytes;
-    bool has_result; /* inline; else, with result_bytes > 0, it is the file outputs/N/S.result */
     struct mf_bytes result;
     uint64_t output_count, output_bytes;
     struct mf_bytes detail;

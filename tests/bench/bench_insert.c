@@ -49,7 +49,7 @@ static void insert(sqlite3 *db, sqlite3_stmt *stmt, int64_t subtask, int64_t end
 
 int main(int argc, char **argv)
 {
-    int64_t rows = argc > 1 ? atoll(argv[1]) : 1000000;
+    int64_t rows = argc > 1 ? strtoll(argv[1], NULL, 10) : 1000000;
     char path[4096];
     snprintf(path, sizeof path, "%s/bench_insert.%d.db", argc > 2 ? argv[2] : ".", (int)getpid());
     sqlite3 *db;

@@ -23,6 +23,13 @@ static void fail(const struct mf_error *error)
     exit(1);
 }
 
+static void *must(void *memory)
+{
+    if (memory == NULL)
+        abort();
+    return memory;
+}
+
 static void committed(struct record_batch *batch, void *arg)
 {
     mf_mailbox_post(arg, &batch->mail);
@@ -53,13 +60,13 @@ static uint32_t fill(struct record_batch *batch, uint64_t next, uint64_t rows, i
 static void push(struct recorder *recorder,
                  struct mf_mailbox *mailbox,
                  struct record_batch *batches,
-                 int batch_count,
+                 size_t batch_count,
                  uint64_t rows)
 {
     uint64_t next = 1;
     int flying = 0;
     int64_t stamp = mf_wall_us();
-    for (int i = 0; i < batch_count && next <= rows; i++, flying++) {
+    for (size_t i = 0; i < batch_count && next <= rows; i++, flying++) {
         next += fill(&batches[i], next, rows, stamp);
         record_submit(recorder, &batches[i]);
     }
@@ -84,7 +91,7 @@ static void push(struct recorder *recorder,
 int main(int argc, char **argv)
 {
     uint64_t rows = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
-    int batch_count = argc > 3 ? atoi(argv[3]) : 16;
+    size_t batch_count = argc > 3 ? strtoul(argv[3], NULL, 10) : 16;
     char path[4096];
     snprintf(path, sizeof path, "%s/bench_record.%d.db", argc > 2 ? argv[2] : ".", (int)getpid());
     struct mf_error error;
@@ -98,14 +105,11 @@ int main(int argc, char **argv)
                                    .arg = &mailbox};
     uint32_t epoch;
     int notice;
-    struct record_batch *batches = calloc((size_t)batch_count, sizeof *batches);
-    if (batches == NULL || mf_mailbox_init(&mailbox, &error) < 0)
-        return 1;
-    for (int i = 0; i < batch_count; i++) {
-        batches[i].rows = calloc(BATCH_ROWS, sizeof *batches[i].rows);
-        if (batches[i].rows == NULL)
-            return 1;
-    }
+    struct record_batch *batches = must(calloc(batch_count, sizeof *batches));
+    if (mf_mailbox_init(&mailbox, &error) < 0)
+        fail(&error);
+    for (size_t i = 0; i < batch_count; i++)
+        batches[i].rows = must(calloc(BATCH_ROWS, sizeof *batches[i].rows));
     struct recorder *recorder = record_open(&config, &epoch, &notice, &error);
     if (recorder == NULL)
         fail(&error);
@@ -118,7 +122,7 @@ int main(int argc, char **argv)
            (unsigned long long)rows,
            seconds,
            (double)rows / seconds);
-    for (int i = 0; i < batch_count; i++)
+    for (size_t i = 0; i < batch_count; i++)
         free(batches[i].rows);
     free(batches);
     mf_mailbox_fini(&mailbox);

@@ -69,7 +69,7 @@ static void mend_blocks(unsigned char *bytes, size_t length)
         if (stored > left)
             return;
         unsigned char *body = bytes + at + LOG_BLOCK_HEADER;
-        memcpy(bytes + at, "MFLB", 4);
+        put_u32(bytes + at, 0x424c464du); /* "MFLB" */
         put_u32(bytes + at + 20, (uint32_t)crc32_z(0, body, stored));
         put_u32(bytes + at + 24, (uint32_t)crc32_z(0, bytes + at, 24));
         at += LOG_BLOCK_HEADER + stored;
@@ -83,7 +83,7 @@ static void mend_entries(unsigned char *bytes, size_t length)
         size_t set = get_u32(bytes + at + 28);
         if (set > left)
             return;
-        memcpy(bytes + at, "MFLE", 4);
+        put_u32(bytes + at, 0x454c464du); /* "MFLE" */
         uint32_t crc = (uint32_t)crc32_z(0, bytes + at, 48);
         put_u32(bytes + at + 48, (uint32_t)crc32_z(crc, bytes + at + LOG_ENTRY_HEADER, set));
         at += LOG_ENTRY_HEADER + set;

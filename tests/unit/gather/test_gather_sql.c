@@ -2,6 +2,10 @@
 /* Gather sql: table results, types, the statement's limits, the CSV that comes out. */
 #include "tests/unit/gather/gather_fixture.h"
 
+#include <pthread.h>
+
+#include "common/alloc.h"
+
 static void use(struct gather_test *test, enum output_format format, const char *sql)
 {
     test->job.output.format = format;
@@ -256,6 +260,37 @@ static void a_query_can_be_stopped(void **state)
     assert_non_null(strstr(test->error.text, "stopped"));
 }
 
+static void exhausted_memory_is_reported(void **state)
+{
+    struct gather_test *test = *state;
+    static const struct {
+        enum gather_kind kind;
+        enum output_format format;
+    } cases[] = {{GATHER_CONCAT, OUTPUT_TEXT},
+                 {GATHER_CSV, OUTPUT_CSV},
+                 {GATHER_JSONL, OUTPUT_JSONL},
+                 {GATHER_SQL, OUTPUT_TEXT},
+                 {GATHER_SQL, OUTPUT_TSV},
+                 {GATHER_SQL, OUTPUT_CSV},
+                 {GATHER_SQL, OUTPUT_JSONL}};
+    struct job_column n = {(char *)(uintptr_t) "n", COLUMN_INTEGER};
+    gather_results(test, TEXTS("{}\n{}"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int result = -1;
+        use(test, cases[i].format, "select count(*) from results");
+        declare(test, &n, cases[i].format == OUTPUT_JSONL);
+        test->job.gather = cases[i].kind;
+        for (unsigned long at = 1; result < 0; at++) {
+            mf_alloc_fail_at(at);
+            result = gather_run(&test->job, test->run.folder, &test->bytes, NULL, &test->error);
+            mf_alloc_fail_at(0);
+            assert_int_equal(gather_read(test) != NULL, result == 0);
+            if (result < 0)
+                assert_int_equal(test->error.code, MF_ENOMEM);
+        }
+    }
+}
+
 /* The same query and data through the sqlite3 shell, if it is there. */
 static void output_is_that_of_the_sqlite3_shell(void **state)
 {
@@ -304,6 +339,7 @@ int main(void)
         cmocka_unit_test(malformed_csv_is_named),
         TEST(wrong_sql_is_a_usage_error),
         TEST(a_query_can_be_stopped),
+        TEST(exhausted_memory_is_reported),
         TEST(output_is_that_of_the_sqlite3_shell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

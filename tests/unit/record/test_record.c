@@ -187,11 +187,11 @@ static void batches_come_back_in_order(void **state)
     enum { BATCHES = 500, ROWS = 100 };
     struct record_batch *batches = calloc(BATCHES, sizeof *batches);
     struct record_row *rows = calloc(BATCHES * ROWS, sizeof *rows);
-    for (int i = 0; i < BATCHES; i++) {
+    for (uint64_t i = 0; i < BATCHES; i++) {
         batches[i].rows = rows + i * ROWS;
         batches[i].row_count = ROWS;
-        for (int j = 0; j < ROWS; j++)
-            rows[i * ROWS + j] = fixture_row((uint64_t)(i * ROWS + j + 1), 1, RECORD_DONE);
+        for (uint64_t j = 0; j < ROWS; j++)
+            rows[i * ROWS + j] = fixture_row(i * ROWS + j + 1, 1, RECORD_DONE);
         record_submit(run->recorder, &batches[i]);
     }
     int next = 0;
