@@ -58,7 +58,7 @@ static void on_signal(void *arg, uint32_t events)
         run_apply(run, (struct schedule_event){.kind = EVENT_DRAIN});
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
-        run->gather_stop = 1;
+        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
         run_apply(run, (struct schedule_event){.kind = EVENT_CANCEL});
     } else {
         _exit(130);
@@ -68,10 +68,14 @@ static void on_signal(void *arg, uint32_t events)
 static int watch_signals(struct run *run, struct mf_error *error)
 {
     sigset_t set;
+    struct sigaction hangup;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP); /* stays ignored under nohup and when submitted */
+    /* Under nohup and when submitted it is ignored: a blocked signal would come in spite of that.
+     */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -201,7 +205,7 @@ static void control_cancel(void *arg, bool drain)
     struct run *run = arg;
     mf_log(MF_INFO, drain ? "asked to drain" : "asked to cancel");
     if (!drain)
-        run->gather_stop = 1;
+        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
     run_apply(run, (struct schedule_event){.kind = drain ? EVENT_DRAIN : EVENT_CANCEL});
 }
 

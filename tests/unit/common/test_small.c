@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small things of common/: errors, buffers, stamps, the log. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/error.h"
+#include "common/log.h"
+
+static void test_errors_read_as_sentences(void **state)
+{
+    (void)state;
+    struct mf_error error;
+    assert_int_equal(mf_raise(&error, MF_EUSAGE, "no %s", "job"), -1);
+    assert_int_equal(error.code, MF_EUSAGE);
+    assert_string_equal(error.text, "no job");
+    assert_int_equal(mf_error_prefix(&error, "job.yaml:%d", 3), -1);
+    assert_string_equal(error.text, "job.yaml:3: no job");
+    errno = ENOENT;
+    assert_int_equal(mf_raise_errno(&error, "cannot open %s", "x"), -1);
+    assert_string_equal(error.text, "cannot open x: No such file or directory");
+    assert_int_equal(mf_raise(NULL, MF_ENOMEM, "unread"), -1);
+}
+
+static void test_long_errors_are_cut_not_overrun(void **state)
+{
+    (void)state;
+    struct mf_error error;
+    char text[3000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    mf_raise(&error, MF_ESYSTEM, "%s", text);
+    assert_int_equal(strlen(error.text), sizeof error.text - 1);
+    mf_error_prefix(&error, "prefix");
+    assert_memory_equal(error.text, "prefix: x", 9);
+    errno = EIO;
+    mf_raise_errno(&error, "%s", text);
+    assert_int_equal(strlen(error.text), sizeof error.text - 1);
+}
+
+static void test_exit_codes(void **state)
+{
+    (void)state;
+    assert_int_equal(mf_error_exit_code(MF_OK), 0);
+    assert_int_equal(mf_error_exit_code(MF_EUSAGE), 2);
+    assert_int_equal(mf_error_exit_code(MF_ESETUP), 3);
+    assert_int_equal(mf_error_exit_code(MF_ENOMEM), 3);
+}
+
+static void test_buffer_grows_and_keeps(void **state)
+{
+    (void)state;
+    struct mf_error error;
+    struct mf_buffer buffer = {0};
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(mf_buffer_printf(&buffer, &error, "%d,", i), 0);
+    assert_memory_equal(mf_buffer_text(&buffer), "0,1,2,", 6);
+    size_t length = buffer.length;
+    mf_alloc_fail_at(1);
+    assert_int_equal(mf_buffer_reserve(&buffer, buffer.capacity, &error), -1);
+    mf_alloc_fail_at(0);
+    assert_int_equal(error.code, MF_ENOMEM);
+    assert_int_equal(buffer.length, length);
+    assert_int_equal(mf_buffer_reserve(&buffer, SIZE_MAX, &error), -1);
+    mf_buffer_fini(&buffer);
+    assert_true(mf_bytes_equal(mf_bytes_text(NULL), mf_bytes_of("", 0)));
+}
+
+static void test_stamp(void **state)
+{
+    (void)state;
+    char text[MF_STAMP_SIZE];
+    assert_string_equal(mf_stamp(0, text), "1970-01-01T00:00:00.000Z");
+    assert_string_equal(mf_stamp(1795415630123456, text), "2026-11-23T06:33:50.123Z");
+}
+
+/* A peer's words must not be able to forge a line of the log. */
+static void test_log_escapes_control_characters(void **state)
+{
+    (void)state;
+    FILE *file = tmpfile();
+    char line[512] = "";
+    mf_log_to(fileno(file), MF_INFO);
+    mf_log(MF_DEBUG, "not shown");
+    mf_log(MF_WARNING, "evil\n2026-01-01 error forged\x1b[31m");
+    mf_log_to(-1, MF_INFO);
+    mf_log(MF_ERROR, "not shown either");
+    rewind(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_non_null(strstr(line, " warning evil\\x0a2026-01-01 error forged\\x1b[31m\n"));
+    assert_null(fgets(line, sizeof line, file));
+    fclose(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_read_as_sentences),
+                                       cmocka_unit_test(test_long_errors_are_cut_not_overrun),
+                                       cmocka_unit_test(test_exit_codes),
+                                       cmocka_unit_test(test_buffer_grows_and_keeps),
+                                       cmocka_unit_test(test_stamp),
+                                       cmocka_unit_test(test_log_escapes_control_characters)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
