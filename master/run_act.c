@@ -102,7 +102,7 @@ static void settle_files(struct run *run, const struct record_row *row)
  * result. */
 static void act_record(struct run *run, const struct schedule_action *action)
 {
-    bool is_own = action->cause == MF_CAUSE_POISON || run->answering.poll == NULL;
+    bool is_own = action->cause >= MF_CAUSE_LOST || run->answering.poll == NULL;
     struct run_batch *batch = is_own ? run->own_batch : run->answering.batch;
     if (is_own && batch == NULL)
         batch = run->own_batch = run_batch_take(run, OWN_ROWS);
