@@ -336,6 +336,7 @@ int mf_placeholder_check(const char *text, enum mf_quoting quoting, struct mf_er
 {
     struct mf_shell_scan scan = {0};
     char place[64];
+    bool has_value = false;
     for (size_t at = 0, next; text[at] != '\0'; at = next) {
         struct token token = token_at(text, at);
         const char *obstacle = quoting == MF_QUOTE_SHELL ? mf_shell_obstacle(&scan, at) : NULL;
@@ -360,9 +361,17 @@ int mf_placeholder_check(const char *text, enum mf_quoting quoting, struct mf_er
                 (int)token.length,
                 text + at,
                 obstacle);
+        has_value = has_value || token.kind != TOKEN_LITERAL;
         mf_shell_value(&scan);
         next = at + token.length;
     }
+    /* What a shell makes of a broken line is not to be foreseen. */
+    if (has_value && quoting == MF_QUOTE_SHELL && mf_shell_is_open(&scan))
+        return mf_raise(
+            error,
+            MF_EUSAGE,
+            "the shell line is not finished: a quote, bracket or here-document that it opens is "
+            "not closed");
     return 0;
 }
 

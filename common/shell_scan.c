@@ -107,13 +107,19 @@ static size_t announce_heredoc(struct mf_shell_scan *scan, const char *text, siz
     at += heredoc->strip_tabs ? 1 : 0;
     while (text[at] == ' ' || text[at] == '\t')
         at++;
+    if (text[at] == '\\' && text[at + 1] == '\n')
+        scan->unclear = "behind a here-document whose delimiter is in the next line";
     for (; text[at] != '\0' && (quote != '\0' || !ends_word(text[at])); at++) {
         if (text[at] == quote) {
             quote = '\0';
         } else if (quote == '\0' && (text[at] == '\'' || text[at] == '"')) {
             quote = text[at];
             heredoc->is_quoted = true;
-        } else if (text[at] != '\\' || quote != '\0') {
+        } else if (text[at] == '\\' && text[at + 1] == '\n') {
+            scan->unclear = "behind a here-document whose delimiter goes on in the next line";
+        } else if (text[at] == '\\' && quote == '\0') {
+            heredoc->is_quoted = true;
+        } else {
             if (length + 1 < MF_SHELL_DELIMITER)
                 heredoc->delimiter[length++] = text[at];
             else
@@ -194,8 +200,8 @@ static size_t step_code(struct mf_shell_scan *scan, const char *text, size_t at)
         size_t opened = open_dollar(scan, p);
         used = opened == 0 ? 1 : opened;
     } else if (*p == '(') {
-        if (p[1] == '(')
-            scan->unclear = "behind ((, which shells read differently";
+        if (p[1] == '(' || (at > 0 && text[at - 1] == '='))
+            scan->unclear = "behind (( or =(, which shells read differently";
         push(scan, PARENTHESIS);
     } else if (*p == ')') {
         used = close_parenthesis(scan, p);
@@ -259,7 +265,15 @@ const char *mf_shell_obstacle(const struct mf_shell_scan *scan, size_t at)
         return scan->unclear;
     if (scan->escaped)
         return "behind a backslash";
+    /* A line end in the value could be taken for the start of the here-document's body. */
+    if (scan->heredoc_count > 0 && scan->depth > 0)
+        return "within brackets on the line of a here-document";
     return names[effective(scan)];
+}
+
+bool mf_shell_is_open(const struct mf_shell_scan *scan)
+{
+    return scan->depth > 0 || scan->heredoc_count > 0 || scan->escaped;
 }
 
 size_t mf_shell_step(struct mf_shell_scan *scan, const char *text, size_t at)

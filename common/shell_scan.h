@@ -41,6 +41,9 @@ const char *mf_shell_obstacle(const struct mf_shell_scan *scan, size_t at);
  * it. */
 size_t mf_shell_step(struct mf_shell_scan *scan, const char *text, size_t at);
 
+/* At the end of the text: a quote, bracket or here-document is still open. */
+bool mf_shell_is_open(const struct mf_shell_scan *scan);
+
 /* A value was put at `at`: it is part of a word. */
 void mf_shell_value(struct mf_shell_scan *scan);
 

@@ -154,11 +154,16 @@ static void placeholders_that_could_become_code_are_refused(void **state)
     expect_refused("echo $(( {} + 1 ))", "inside $(( ))");
     expect_refused("echo ${x:-{}}", "inside ${ }");
     expect_refused("echo $'a\\'b {}'", "behind $'");
-    expect_refused("(( x = {} ))", "behind ((");
+    expect_refused("(( x = {} ))", "behind (( or =(");
+    expect_refused("cat <<E\\\nF\nE\n{}\nEF\n", "whose delimiter goes on in the next line");
     expect_refused("echo \"$(case x in a) echo \"{}\" ;; esac)\"", "");
     expect_refused("true \\\n# it's\n echo '{}'", "inside single quotes");
     expect_refused("echo $(true)#'\n{}'", "inside single quotes");
     expect_refused("cat <<E\nfoo \\\nE\n{}\nE\n", "behind a here-document with substitutions");
+    expect_refused("cat <<E $(echo {})\nE\n", "within brackets on the line of a here-document");
+    expect_refused("cat {} <<E", "the shell line is not finished");
+    expect_refused("echo {} \"x", "the shell line is not finished");
+    expect_refused("echo $(cat {}", "the shell line is not finished");
     expect_refused("echo {field:} x", "column 6: {field:NAME} is not finished");
 }
 
