@@ -282,7 +282,10 @@ static int check_executor(const struct reader *reader, struct mf_error *error)
             reader, path, error, "the list is empty; its first part is the program");
     if (path == paths[1] && job->shell[strspn(job->shell, " \t\n")] == '\0')
         return reader_raise(reader, path, error, "the shell line is empty");
-#ifndef MAYFLY_BENCH
+#ifdef MAYFLY_BENCH
+    if (path == paths[2] && !job->is_noop)
+        return reader_raise(reader, path, error, "expected true");
+#else
     if (path == paths[2])
         return reader_raise(
             reader,
@@ -290,8 +293,6 @@ static int check_executor(const struct reader *reader, struct mf_error *error)
             error,
             "this executor is only in programs that were built for benchmarks (MAYFLY_BENCH)");
 #endif
-    if (path == paths[2] && !job->is_noop)
-        return reader_raise(reader, path, error, "expected true");
     return 0;
 }
 

@@ -49,7 +49,7 @@ bool tree_is_nothing(const yaml_node_t *node)
 static void show(const char *text, char *out, size_t size)
 {
     size_t used = 0, i = 0;
-    for (; text[i] != '\0' && i < SHOWN_MAX && used + 8 < size; i++) {
+    for (; i < SHOWN_MAX && text[i] != '\0' && used + 8 < size; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c < 0x20 || c == 0x7f)
             used += (size_t)snprintf(out + used, size - used, "\\x%02x", c);

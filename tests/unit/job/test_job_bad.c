@@ -218,6 +218,11 @@ static void what_does_not_go_together(void **state)
     expect(HEAD "task: {command: []}\n",
            "j.yaml:3: task.command: the list is empty; its first part is the program");
     expect(HEAD "task: {shell: ' '}\n", "j.yaml:3: task.shell: the shell line is empty");
+#ifndef MAYFLY_BENCH
+    expect(HEAD "task: {noop: true}\n",
+           "j.yaml:3: task.noop: this executor is only in programs that were built for benchmarks "
+           "(MAYFLY_BENCH)");
+#endif
     expect(HEAD "task: {command: [a], stdin: piece}\n",
            "j.yaml:3: task.stdin: only the splits lines and records have pieces");
     expect(HEAD "task: {command: [a], files: [../x]}\n",
