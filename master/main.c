@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mayfly: finds the subcommand and hands over. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,20 @@
 #include "common/alloc.h"
 #include "master/command.h"
 
-static const struct command *const commands[] = {&command_run, &command_submit, &command_version};
+static const struct command *const commands[] = {
+    &command_run,
+    &command_submit,
+    &command_ls,
+    &command_status,
+    &command_watch,
+    &command_results,
+    &command_logs,
+    &command_retry,
+    &command_cancel,
+    &command_sql,
+    &command_clean,
+    &command_version,
+};
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
@@ -66,7 +80,7 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         char line[64];
         snprintf(line, sizeof line, "%s %s", commands[i]->name, commands[i]->arguments);
-        fprintf(out, "  %-24s %s\n", line, commands[i]->summary);
+        fprintf(out, "  %-27s %s\n", line, commands[i]->summary);
     }
     fputs("\nRUN is a run id, the start of one, or `last`.\n"
           "Exit codes: 0 succeeded, 1 failed, 2 wrong usage or job file, 3 could not be carried "
@@ -117,8 +131,17 @@ static int unknown(const char *name)
     return 2;
 }
 
+/* A stream that is closed is taken by something that fails: else the next file would be it. */
+static void open_missing_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+    open_missing_streams();
     if (argc < 2) {
         print_help(stderr);
         return 2;

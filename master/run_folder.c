@@ -219,21 +219,30 @@ static int pick(char *const *ids, size_t count, const char *name, struct mf_erro
                     ids[last]);
 }
 
+char *run_folder_path(const char *run_id, struct mf_error *error)
+{
+    char *runs = runs_folder(error);
+    if (runs == NULL)
+        return NULL;
+    char *folder = run_path(runs, run_id);
+    if (folder == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    mf_free(runs);
+    return folder;
+}
+
 char *run_folder_find(const char *name, char run_id[RUN_ID_SIZE], struct mf_error *error)
 {
     size_t count;
     char **ids = run_folder_list(&count, error);
     if (ids == NULL)
         return NULL;
-    char *folder = NULL, *runs = NULL;
+    char *folder = NULL;
     int i = pick(ids, count, name, error);
-    if (i >= 0 && (runs = runs_folder(error)) != NULL) {
+    if (i >= 0) {
         snprintf(run_id, RUN_ID_SIZE, "%s", ids[i]);
-        folder = run_path(runs, ids[i]);
-        if (folder == NULL)
-            mf_raise(error, MF_ENOMEM, "out of memory: a path");
+        folder = run_folder_path(ids[i], error);
     }
-    mf_free(runs);
     run_folder_list_free(ids, count);
     return folder;
 }

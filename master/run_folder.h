@@ -23,6 +23,10 @@ char *state_folder(struct mf_error *error);
  * MF_ESETUP naming the place and the remedy (read-only, full ...). */
 char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error);
 
+/* The folder that a run of this id has (heap), whether it is there or not. NULL: as state_folder.
+ */
+char *run_folder_path(const char *run_id, struct mf_error *error);
+
 /* The folder of the run that `name` means (heap), its id in run_id. NULL: MF_EUSAGE naming what is
  * there. */
 char *run_folder_find(const char *name, char run_id[RUN_ID_SIZE], struct mf_error *error);

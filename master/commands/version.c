@@ -8,9 +8,16 @@
 
 static int version_main(int argc, char **argv)
 {
-    command_parse(&command_version, NULL, NULL, "Print the versions of the program and its interfaces.", argc, argv,
+    command_parse(&command_version,
+                  NULL,
+                  NULL,
+                  "Print the versions of the program and its interfaces.",
+                  argc,
+                  argv,
                   NULL);
-    printf("mayfly %s (job file 1, protocol %d, results table %d)\n", MAYFLY_VERSION, MF_PROTOCOL,
+    printf("mayfly %s (job file 1, protocol %d, results table %d)\n",
+           MAYFLY_VERSION,
+           MF_PROTOCOL,
            RECORD_SCHEMA_VERSION);
     return 0;
 }

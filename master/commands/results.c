@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly results: what the subtasks of a run came to, in plan order: their results, their dead
+ * letters, or a line each for programs. Works on a live run too.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "master/command.h"
+#include "master/commands/items.h"
+#include "master/commands/letter.h"
+#include "master/commands/outcome.h"
+#include "master/commands/overview.h"
+#include "master/commands/text.h"
+#include "master/gather/gather.h"
+#include "master/record/run_db.h"
+#include "master/run_folder.h"
+
+enum { KEY_DEAD = 256, KEY_FAILED, KEY_JOBLOG, KEY_TAIL };
+
+struct arguments {
+    const char *run;
+    struct selection selection;
+    bool dead, failed, json, joblog;
+    uint64_t tail;
+};
+
+static const struct argp_option options[] = {
+    {"dead", KEY_DEAD, NULL, 0, "List the subtasks that used up their attempts, and why", 0},
+    {"failed", KEY_FAILED, NULL, 0, "List those that failed for good at once", 0},
+    {"tail", KEY_TAIL, "N", 0, "Show the last N lines of their standard error (5)", 0},
+    {"json", 'J', NULL, 0, "Write a line of JSON a finished subtask", 0},
+    {"joblog", KEY_JOBLOG, NULL, 0, "Write the columns of GNU Parallel's joblog", 0},
+    {0}};
+
+static void add_argument(struct arguments *arguments, const char *text, struct argp_state *state)
+{
+    struct mf_error error;
+    if (arguments->run == NULL)
+        arguments->run = text;
+    else if (selection_add(&arguments->selection, text, &error) < 0)
+        argp_error(state, "%s", error.text);
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case KEY_DEAD:
+        arguments->dead = true;
+        return 0;
+    case KEY_FAILED:
+        arguments->failed = true;
+        return 0;
+    case KEY_TAIL:
+        if (text_number(text, 0, 1000, &arguments->tail) < 0)
+            argp_error(state, "--tail takes a number up to 1000, not \"%s\"", text);
+        return 0;
+    case 'J':
+        arguments->json = true;
+        return 0;
+    case KEY_JOBLOG:
+        arguments->joblog = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        add_argument(arguments, text, state);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->json && arguments->joblog)
+            argp_error(state, "--json and --joblog exclude each other");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The walk over the outcomes. */
+struct walk {
+    const struct arguments *arguments;
+    const char *folder;
+    struct items *items; /* NULL when no items are shown, or the plan can't be read */
+    uint64_t seen;       /* selected subtasks that have ended */
+    uint64_t without;    /* of these, named ones that have no result */
+};
+
+static int print_result(struct walk *walk, const struct outcome *outcome, struct mf_error *error)
+{
+    char why[96];
+    if (strcmp(outcome->state, "done") == 0)
+        return outcome_write(outcome, walk->folder, error);
+    if (walk->arguments->selection.count > 0) {
+        walk->without++;
+        fprintf(stderr,
+                "mayfly: subtask %" PRIu64 " has no result, it is %s: %s\n",
+                outcome->subtask,
+                outcome->state,
+                outcome_why(outcome, why));
+    }
+    return 0;
+}
+
+static int set_result(json_t *object, const struct walk *walk, const struct outcome *outcome)
+{
+    char path[4096];
+    int rc = json_object_set_new(
+        object, "result_bytes", json_integer((json_int_t)outcome->result_bytes));
+    if (outcome->has_result || outcome->result_bytes == 0)
+        rc |= text_json_bytes(object, "result", outcome->result);
+    else
+        rc |= text_json_bytes(
+            object,
+            "result_file",
+            mf_bytes_text(gather_result_path(walk->folder, outcome->subtask, path)));
+    if (outcome->output_count == 0)
+        return rc;
+    int length = snprintf(path,
+                          sizeof path,
+                          "%s/outputs/%" PRIu64 "/%" PRIu64,
+                          walk->folder,
+                          outcome->subtask / 1000,
+                          outcome->subtask);
+    return rc | text_json_bytes(object, "outputs", mf_bytes_of(path, (size_t)length));
+}
+
+static json_t *outcome_json(const struct outcome *outcome)
+{
+    return json_pack("{s:I, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}",
+                     "subtask",
+                     (json_int_t)outcome->subtask,
+                     "state",
+                     outcome->state,
+                     "attempts",
+                     (int)outcome->attempts,
+                     "attempt",
+                     (int)outcome->attempt,
+                     "cause",
+                     outcome->cause,
+                     "exit_code",
+                     outcome->exit_code,
+                     "signal",
+                     outcome->signal,
+                     "epoch",
+                     (int)outcome->epoch,
+                     "worker",
+                     (int)outcome->worker,
+                     "wall_us",
+                     (json_int_t)outcome->wall_us,
+                     "user_us",
+                     (json_int_t)outcome->user_us,
+                     "system_us",
+                     (json_int_t)outcome->system_us,
+                     "peak_kib",
+                     (json_int_t)outcome->peak_kib,
+                     "output_count",
+                     (json_int_t)outcome->output_count,
+                     "output_bytes",
+                     (json_int_t)outcome->output_bytes);
+}
+
+static int print_json(const struct walk *walk,
+                      const struct outcome *outcome,
+                      const struct mf_subtask *piece,
+                      struct mf_error *error)
+{
+    json_t *object = outcome_json(outcome);
+    int rc = text_json_bytes(object, "host", mf_bytes_text(outcome->host));
+    if (outcome->ended_us == 0)
+        rc |= text_json_stamp(object, "started", 0);
+    else
+        rc |= text_json_stamp(object, "started", outcome->ended_us - outcome->wall_us);
+    rc |= text_json_stamp(object, "ended", outcome->ended_us);
+    if (piece != NULL)
+        rc |= items_set_json(object, piece);
+    if (outcome->detail.length > 0)
+        rc |= text_json_bytes(object, "detail", outcome->detail);
+    if (strcmp(outcome->state, "done") == 0)
+        rc |= set_result(object, walk, outcome);
+    if (rc == 0)
+        return text_json_print(object, 0, error);
+    json_decref(object);
+    return mf_raise(error, MF_ENOMEM, "out of memory: subtask %" PRIu64, outcome->subtask);
+}
+
+/* Exitval and Signal as GNU Parallel has them; -1 for an end that was neither. */
+static int joblog_exit(const struct outcome *outcome)
+{
+    if (outcome->signal != 0)
+        return 0;
+    if (outcome->exit_code == 0 && strcmp(outcome->state, "done") != 0)
+        return -1;
+    return outcome->exit_code;
+}
+
+static int print_joblog(const struct walk *walk,
+                        const struct outcome *outcome,
+                        const struct mf_subtask *piece,
+                        struct mf_error *error)
+{
+    struct mf_buffer command = {0};
+    int64_t started_us = outcome->ended_us == 0 ? 0 : outcome->ended_us - outcome->wall_us;
+    int rc = 0;
+    if (piece != NULL)
+        rc = items_command(walk->items, piece, &command, error);
+    if (rc == 0) {
+        printf("%" PRIu64 "\t%s\t%.3f\t%10.3f\t0\t%" PRIu64 "\t%d\t%d\t",
+               outcome->subtask,
+               outcome->host,
+               (double)started_us / 1e6,
+               (double)outcome->wall_us / 1e6,
+               outcome->result_bytes,
+               joblog_exit(outcome),
+               outcome->signal);
+        fwrite(command.data, 1, command.length, stdout);
+        putchar('\n');
+    }
+    mf_buffer_fini(&command);
+    return rc;
+}
+
+static bool is_wanted(const struct arguments *arguments, const char *state)
+{
+    if (!arguments->dead && !arguments->failed)
+        return true;
+    return (arguments->dead && strcmp(state, "dead") == 0) ||
+           (arguments->failed && strcmp(state, "failed") == 0);
+}
+
+static int on_outcome(void *arg, const struct outcome *outcome, struct mf_error *error)
+{
+    struct walk *walk = arg;
+    const struct arguments *arguments = walk->arguments;
+    walk->seen++;
+    if (!is_wanted(arguments, outcome->state))
+        return 0;
+    const struct mf_subtask *piece =
+        walk->items == NULL ? NULL : items_find(walk->items, outcome->subtask);
+    int rc;
+    if (arguments->json)
+        rc = print_json(walk, outcome, piece, error);
+    else if (arguments->joblog)
+        rc = print_joblog(walk, outcome, piece, error);
+    else if (arguments->dead || arguments->failed)
+        rc = letter_print(outcome, piece, walk->folder, arguments->tail, error);
+    else
+        rc = print_result(walk, outcome, error);
+    return rc == 0 && ferror(stdout) != 0 ? 1 : rc;
+}
+
+/* 1 when named subtasks have no record yet, which it says. */
+static int check_named(const struct walk *walk)
+{
+    const struct selection *selection = &walk->arguments->selection;
+    uint64_t named = 0;
+    for (size_t i = 0; i < selection->count; i++)
+        named += selection->ranges[i].last - selection->ranges[i].first + 1;
+    if (walk->seen >= named || ferror(stdout) != 0)
+        return walk->without > 0;
+    fprintf(stderr,
+            "mayfly: %" PRIu64 " of the %" PRIu64 " named subtasks have not ended, or are not in "
+            "the plan\n",
+            named - walk->seen,
+            named);
+    return 1;
+}
+
+static int print_all(struct walk *walk, sqlite3 *db, const char *path, struct mf_error *error)
+{
+    const struct arguments *arguments = walk->arguments;
+    struct mf_error trouble;
+    bool needs_items = arguments->json || arguments->joblog || arguments->dead || arguments->failed;
+    if (needs_items && (walk->items = items_open(walk->folder, db, &trouble)) == NULL)
+        fprintf(stderr, "mayfly: the items can't be shown: %s\n", trouble.text);
+    if (arguments->joblog)
+        puts("Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand");
+    int rc = outcome_each(db, path, &arguments->selection, on_outcome, walk, error);
+    if (walk->items != NULL && items_trouble(walk->items) != NULL)
+        fprintf(stderr, "mayfly: not all items can be shown: %s\n", items_trouble(walk->items));
+    items_close(walk->items);
+    return rc < 0 ? -1 : check_named(walk);
+}
+
+static int results(const char *folder, const struct arguments *arguments)
+{
+    struct walk walk = {.arguments = arguments, .folder = folder};
+    struct mf_error error;
+    char *path = run_path(folder, "run.db");
+    if (path == NULL) {
+        mf_raise(&error, MF_ENOMEM, "out of memory: a path");
+        return command_fail(&error);
+    }
+    if ((arguments->dead || arguments->failed) && overview_has_socket(folder))
+        json_decref(overview_ask(folder, "flush", NULL)); /* without it, logs are a little older */
+    sqlite3 *db = run_db_open(path, &error);
+    int code = db == NULL ? -1 : print_all(&walk, db, path, &error);
+    if (code < 0)
+        code = command_fail(&error);
+    run_db_close(db);
+    mf_free(path);
+    return code;
+}
+
+static int results_main(int argc, char **argv)
+{
+    struct arguments arguments = {.tail = 5};
+    char run_id[RUN_ID_SIZE];
+    struct mf_error error;
+    command_parse(
+        &command_results,
+        options,
+        parse,
+        "Print the results of a run's done subtasks in plan order, as they are (default: all of "
+        "the newest run); SUBTASK is a number or a range such as 5-9.\v"
+        "A live run shows what is recorded so far. The exit code is 1 when a named subtask has no "
+        "result. The keys of --json are described in docs/control.md.",
+        argc,
+        argv,
+        &arguments);
+    selection_close(&arguments.selection);
+    char *folder = run_folder_find(arguments.run == NULL ? "last" : arguments.run, run_id, &error);
+    text_begin();
+    int code = folder == NULL ? command_fail(&error) : results(folder, &arguments);
+    mf_free(folder);
+    selection_fini(&arguments.selection);
+    return text_end(code);
+}
+
+const struct command command_results = {.name = "results",
+                                        .arguments = "[RUN [SUBTASK...]]",
+                                        .summary = "print results, or list dead letters",
+                                        .main = results_main};

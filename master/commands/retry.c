@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly retry: the dead letters of a finished run are tried again, in the same run. What can fail
+ * is tried before the run is touched; from the re-drive on it is a run that is under way, and when
+ * its master is killed then, an interrupted one.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "master/command.h"
+#include "master/commands/items.h"
+#include "master/commands/overview.h"
+#include "master/commands/selection.h"
+#include "master/record/run_db.h"
+#include "master/record/sql.h"
+#include "master/run.h"
+#include "master/run_folder.h"
+
+enum { KEY_DEAD = 256, KEY_FAILED };
+
+#define SUBTASKS_MAX 1000000u /* that can be named */
+
+struct arguments {
+    const char *run;
+    struct selection selection;
+    bool dead, failed;
+    struct run_options options;
+};
+
+static const struct argp_option options[] = {
+    {"dead", KEY_DEAD, NULL, 0, "Only those that used up their attempts", 0},
+    {"failed", KEY_FAILED, NULL, 0, "Only those that failed for good at once", 0},
+    {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
+    {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
+    {"quiet", 'q', NULL, 0, "Show no progress", 0},
+    {0}};
+
+static void add_argument(struct arguments *arguments, const char *text, struct argp_state *state)
+{
+    struct mf_error error;
+    if (arguments->run == NULL)
+        arguments->run = text;
+    else if (selection_add(&arguments->selection, text, &error) < 0)
+        argp_error(state, "%s", error.text);
+}
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case KEY_DEAD:
+        arguments->dead = true;
+        return 0;
+    case KEY_FAILED:
+        arguments->failed = true;
+        return 0;
+    case 'o':
+        arguments->options.output = text;
+        return 0;
+    case 'J':
+        arguments->options.json = true;
+        return 0;
+    case 'q':
+        arguments->options.quiet = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        add_argument(arguments, text, state);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->run == NULL)
+            argp_error(state, "a run is needed, for example: mayfly retry last");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Whether there is something to try again, of the kinds that are asked for. */
+static bool has_letters(const struct overview *overview, const struct arguments *arguments)
+{
+    bool any = !arguments->dead && !arguments->failed;
+    return ((any || arguments->failed) && overview->failed > 0) ||
+           ((any || arguments->dead) && overview->dead > 0);
+}
+
+static int refuse_unfinished(const struct overview *overview, struct mf_error *error)
+{
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "run %s was %s: only a run that has ended partial or failed can be retried; "
+                    "its results stay (mayfly results %s), start it anew with mayfly run %s",
+                    overview->run_id,
+                    overview->state,
+                    overview->run_id,
+                    overview->job_path);
+}
+
+/* Why this run can't be retried, with what to do instead; 0 when it can. `was_redriven`: it is a
+ * retry that was interrupted. */
+static int check(const struct overview *overview,
+                 const struct arguments *arguments,
+                 bool was_redriven,
+                 struct mf_error *error)
+{
+    const char *id = overview->run_id, *state = overview->state;
+    if (overview->is_live)
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "run %s is live (%s): wait until it has ended (mayfly watch %s)",
+                        id,
+                        state,
+                        id);
+    if (strcmp(state, "succeeded") == 0)
+        return mf_raise(
+            error, MF_EUSAGE, "run %s succeeded: it has nothing that could be tried again", id);
+    if (strcmp(state, "cancelled") == 0 || (!overview->is_ended && !was_redriven))
+        return refuse_unfinished(overview, error);
+    if (!was_redriven && !has_letters(overview, arguments))
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "run %s has no such dead letter to try again; it is %s%s%s",
+                        id,
+                        state,
+                        overview->reason[0] == '\0' ? "" : ": ",
+                        overview->reason);
+    if (!overview->has_total)
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "the plan of run %s was not finished, so it can't go on; start it anew "
+                        "with mayfly run %s",
+                        id,
+                        overview->job_path);
+    return 0;
+}
+
+/* The named subtasks one by one (heap). */
+static uint64_t *
+list_ids(const struct selection *selection, uint64_t *count, struct mf_error *error)
+{
+    *count = 0;
+    for (size_t i = 0; i < selection->count; i++) {
+        uint64_t more = selection->ranges[i].last - selection->ranges[i].first + 1;
+        if (more > SUBTASKS_MAX - *count) {
+            mf_raise(error, MF_EUSAGE, "at most %u subtasks can be named", SUBTASKS_MAX);
+            return NULL;
+        }
+        *count += more;
+    }
+    uint64_t *ids = mf_calloc(*count + 1, sizeof *ids), n = 0;
+    if (ids == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: a list of subtasks");
+    for (size_t i = 0; ids != NULL && i < selection->count; i++)
+        for (uint64_t id = selection->ranges[i].first; id <= selection->ranges[i].last; id++)
+            ids[n++] = id;
+    return ids;
+}
+
+static int redrive(const char *path, const struct arguments *arguments, struct mf_error *error)
+{
+    bool any = !arguments->dead && !arguments->failed;
+    uint64_t id_count, count = 0;
+    uint64_t *ids = list_ids(&arguments->selection, &id_count, error);
+    if (ids == NULL)
+        return -1;
+    int rc = run_db_redrive(
+        path, any || arguments->failed, any || arguments->dead, ids, id_count, &count, error);
+    mf_free(ids);
+    return rc;
+}
+
+/* What is open, as it is collected. */
+struct opened {
+    struct plan_open *open;
+    size_t count, capacity;
+    bool is_short; /* memory is exhausted */
+};
+
+static int add_open(void *arg, uint64_t subtask, uint32_t last_attempt, uint32_t failures)
+{
+    struct opened *opened = arg;
+    if (opened->count == opened->capacity) {
+        size_t capacity = opened->capacity == 0 ? 64 : opened->capacity * 2;
+        struct plan_open *more = mf_realloc(opened->open, capacity * sizeof *more);
+        if (more == NULL) {
+            opened->is_short = true;
+            return 1;
+        }
+        opened->open = more;
+        opened->capacity = capacity;
+    }
+    opened->open[opened->count++] =
+        (struct plan_open){.subtask = subtask, .last_attempt = last_attempt, .failures = failures};
+    return 0;
+}
+
+static int
+collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_error *error)
+{
+    struct run_facts facts;
+    if (run_db_facts(db, &facts, error) < 0)
+        return -1;
+    if (run_db_each_open(db, facts.total, add_open, opened, error) < 0)
+        return -1;
+    if (opened->is_short)
+        return mf_raise(error, MF_ENOMEM, "out of memory: %zu open subtasks", opened->count);
+    uint64_t known = facts.done + facts.failed + facts.dead + opened->count;
+    if (known != facts.total)
+        return mf_raise(error,
+                        MF_EINPUT,
+                        "the counts of run %s do not add up: %" PRIu64 " of %" PRIu64
+                        " subtasks are known",
+                        facts.run_id,
+                        known,
+                        facts.total);
+    *retry = (struct run_retry){.open = opened->open,
+                                .open_count = opened->count,
+                                .total = facts.total,
+                                .done = facts.done,
+                                .failed = facts.failed,
+                                .dead = facts.dead};
+    return 0;
+}
+
+/* A retry in the making. */
+struct attempt_again {
+    const struct arguments *arguments;
+    const char *folder;
+    char *path; /* of run.db */
+    sqlite3 *db;
+    struct job *job;
+    char *worker_binary;
+    int lock_fd; /* -1 = not held */
+    struct opened opened;
+};
+
+/* Under the lock: nobody else changes the run now. */
+static int check_run(const struct attempt_again *again, const char *run_id, struct mf_error *error)
+{
+    struct overview overview;
+    int64_t superseded = 0;
+    if (overview_read(again->folder, run_id, &overview, error) < 0)
+        return -1;
+    if (again->lock_fd >= 0)
+        overview.is_live = false; /* the lock is ours */
+    if (!overview.is_ended &&
+        sql_integer(again->db,
+                    again->path,
+                    "SELECT EXISTS (SELECT 1 FROM attempt WHERE superseded = 1)",
+                    &superseded,
+                    error) < 0)
+        return -1;
+    return check(&overview, again->arguments, superseded != 0, error);
+}
+
+/* All that can fail before the run is touched. */
+static int prepare(struct attempt_again *again, const char *run_id, struct mf_error *error)
+{
+    again->path = run_path(again->folder, "run.db");
+    if (again->path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    again->db = run_db_open(again->path, error);
+    if (again->db == NULL || check_run(again, run_id, error) < 0)
+        return -1;
+    again->lock_fd = run_folder_lock(again->folder, error);
+    if (again->lock_fd < 0 || check_run(again, run_id, error) < 0)
+        return -1;
+    again->job = items_job(again->folder, again->db, error);
+    if (again->job == NULL)
+        return -1;
+    again->worker_binary = command_worker_binary(error);
+    return again->worker_binary == NULL ? -1 : 0;
+}
+
+static int go(struct attempt_again *again, char *folder, const char *run_id)
+{
+    struct mf_error error;
+    struct run_retry retry;
+    struct run_options run_options = again->arguments->options;
+    if (prepare(again, run_id, &error) < 0 || redrive(again->path, again->arguments, &error) < 0 ||
+        collect(again->db, &again->opened, &retry, &error) < 0)
+        return command_fail(&error);
+    run_db_close(again->db);
+    again->db = NULL;
+    run_options.worker_binary = again->worker_binary;
+    int lock_fd = again->lock_fd;
+    again->lock_fd = -1;
+    return run_master(again->job, run_id, folder, lock_fd, &retry, &run_options);
+}
+
+static int retry_main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct attempt_again again = {.arguments = &arguments, .lock_fd = -1};
+    char run_id[RUN_ID_SIZE];
+    struct mf_error error;
+    int code;
+    command_parse(
+        &command_retry,
+        options,
+        parse,
+        "Try the dead letters of a finished run again (default: all of them; SUBTASK is a number "
+        "or a range such as 5-9), and gather its result anew.\v"
+        "The run must have ended partial or failed. Subtasks that were cancelled because of the "
+        "failures are run too. Results that are recorded are kept and not computed again; the old "
+        "attempts stay in the results table, marked as superseded.",
+        argc,
+        argv,
+        &arguments);
+    selection_close(&arguments.selection);
+    char *folder = run_folder_find(arguments.run, run_id, &error);
+    again.folder = folder;
+    code = folder == NULL ? command_fail(&error) : go(&again, folder, run_id);
+    if (again.lock_fd >= 0)
+        close(again.lock_fd);
+    run_db_close(again.db);
+    job_destroy(again.job);
+    mf_free(again.worker_binary);
+    mf_free(again.path);
+    mf_free(again.opened.open);
+    mf_free(folder);
+    selection_fini(&arguments.selection);
+    return code;
+}
+
+const struct command command_retry = {.name = "retry",
+                                      .arguments = "RUN [SUBTASK...]",
+                                      .summary = "try the dead letters of a run again",
+                                      .main = retry_main};

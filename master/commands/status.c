@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly status: how a run stands. A live master is asked; else run.db and summary.json say it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "master/command.h"
+#include "master/commands/overview.h"
+#include "master/commands/text.h"
+
+struct arguments {
+    const char *run;
+    bool json;
+};
+
+static const struct argp_option options[] = {{"json", 'J', NULL, 0, "Write one JSON object", 0},
+                                             {0}};
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'J':
+        arguments->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->run != NULL)
+            argp_error(state, "one run at a time: \"%s\" is too much", text);
+        arguments->run = text;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* A new reference, or NULL when there is none (yet) or it is damaged. */
+static json_t *load_summary(const char *folder)
+{
+    char *path = run_path(folder, "summary.json");
+    json_t *summary = path == NULL ? NULL : json_load_file(path, 0, NULL);
+    mf_free(path);
+    return summary;
+}
+
+/* What run.db says, as a live master would. */
+static json_t *recorded_status(const struct overview *overview)
+{
+    json_t *status = json_pack("{s:i, s:s, s:s, s:s, s:o, s:f}",
+                               "version",
+                               1,
+                               "run_id",
+                               overview->run_id,
+                               "job",
+                               overview->job_name,
+                               "state",
+                               overview->state,
+                               "subtasks",
+                               overview_subtasks_json(overview),
+                               "seconds",
+                               (double)overview_wall_us(overview) / 1e6);
+    if (status != NULL && overview->reason[0] != '\0')
+        json_object_set_new(status, "reason", json_string(overview->reason));
+    return status;
+}
+
+static int print_json(const char *folder,
+                      const struct overview *overview,
+                      json_t *status,
+                      struct mf_error *error)
+{
+    if (status == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a status");
+    json_t *summary = overview->is_ended ? load_summary(folder) : NULL;
+    json_object_del(status, "ok");
+    int rc = text_json_stamp(status, "started", overview->started_us);
+    rc |= text_json_stamp(status, "ended", overview->ended_us);
+    rc |= text_json_bytes(status, "folder", mf_bytes_text(folder));
+    rc |= json_object_set_new(status, "summary", summary == NULL ? json_null() : summary);
+    if (rc == 0)
+        return text_json_print(status, JSON_INDENT(2), error);
+    json_decref(status);
+    return mf_raise(error, MF_ENOMEM, "out of memory: a status");
+}
+
+static json_int_t integer(const json_t *object, const char *group, const char *key)
+{
+    return json_integer_value(json_object_get(json_object_get(object, group), key));
+}
+
+static void print_live(const json_t *status)
+{
+    printf("now      %" JSON_INTEGER_FORMAT " running, %" JSON_INTEGER_FORMAT
+           " offered, %" JSON_INTEGER_FORMAT " pending, %" JSON_INTEGER_FORMAT
+           " waiting to be tried again\n",
+           integer(status, "live", "running"),
+           integer(status, "live", "offered"),
+           integer(status, "live", "pending"),
+           integer(status, "live", "waiting"));
+    printf("workers  %" JSON_INTEGER_FORMAT " alive of %" JSON_INTEGER_FORMAT
+           " launched, %" JSON_INTEGER_FORMAT " lost\n",
+           integer(status, "workers", "alive"),
+           integer(status, "workers", "launched"),
+           integer(status, "workers", "lost"));
+    printf("rate     %.1f subtasks/s\n", json_number_value(json_object_get(status, "rate_per_s")));
+}
+
+static void print_summary(const json_t *summary)
+{
+    printf("attempts %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT
+           " of them tried again, %" JSON_INTEGER_FORMAT " void\n",
+           integer(summary, "attempts", "total"),
+           integer(summary, "attempts", "retried"),
+           integer(summary, "attempts", "fenced"));
+    printf("workers  %" JSON_INTEGER_FORMAT " launched, %" JSON_INTEGER_FORMAT
+           " lost, %" JSON_INTEGER_FORMAT " verified gone, %" JSON_INTEGER_FORMAT " unverified\n",
+           integer(summary, "workers", "launched"),
+           integer(summary, "workers", "lost"),
+           integer(summary, "workers", "verified_gone"),
+           integer(summary, "workers", "unverified"));
+    printf("rate     %.1f subtasks/s\n", json_number_value(json_object_get(summary, "rate_per_s")));
+    const char *result = json_string_value(json_object_get(summary, "result"));
+    if (result != NULL)
+        printf("result   %s\n", result);
+}
+
+static void print_text(const char *folder, const struct overview *overview, const json_t *status)
+{
+    char counts[160], total[24] = "?", time[TEXT_SIZE];
+    if (overview->has_total)
+        snprintf(total, sizeof total, "%" PRIu64, overview->total);
+    printf("run      %s\njob      %s\n", overview->run_id, overview->job_name);
+    printf("state    %s%s\n",
+           overview->state,
+           json_is_true(json_object_get(status, "paused")) ? ", paused" : "");
+    printf("subtasks %s planned: %s\n", total, overview_counts(overview, counts, sizeof counts));
+    if (status != NULL)
+        print_live(status);
+    printf("time     %s\n", text_duration(overview_wall_us(overview), time));
+    if (overview->reason[0] != '\0')
+        printf("reason   %s\n", overview->reason);
+    json_t *summary = overview->is_ended ? load_summary(folder) : NULL;
+    if (summary != NULL)
+        print_summary(summary);
+    json_decref(summary);
+    printf("folder   %s\n", folder);
+}
+
+static int status_main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct overview overview;
+    struct mf_error error;
+    command_parse(&command_status,
+                  options,
+                  parse,
+                  "Show how a run stands (default: the newest).\v"
+                  "The keys of --json are described in docs/control.md.",
+                  argc,
+                  argv,
+                  &arguments);
+    char *folder = overview_find(arguments.run == NULL ? "last" : arguments.run, &overview, &error);
+    if (folder == NULL)
+        return command_fail(&error);
+    text_begin();
+    json_t *live = overview.is_live ? overview_ask(folder, "status", &error) : NULL;
+    if (overview.is_live && live == NULL && overview_has_socket(folder))
+        fprintf(stderr, "mayfly: %s\n", error.text);
+    int code = 0;
+    if (!arguments.json)
+        print_text(folder, &overview, live);
+    else if (print_json(folder,
+                        &overview,
+                        live == NULL ? recorded_status(&overview) : json_incref(live),
+                        &error) < 0)
+        code = command_fail(&error);
+    json_decref(live);
+    mf_free(folder);
+    return text_end(code);
+}
+
+const struct command command_status = {.name = "status",
+                                       .arguments = "[RUN]",
+                                       .summary = "show how a run stands",
+                                       .main = status_main};
