@@ -15,6 +15,8 @@
 
 #include "common/alloc.h"
 
+#define STAMP_LENGTH 15 /* of "20261122-084512" */
+
 char *run_path(const char *folder, const char *name)
 {
     return mf_format("%s/%s", folder, name);
@@ -118,9 +120,30 @@ out:
     return folder;
 }
 
-static int compare_ids(const void *a, const void *b)
+/* When the run was made: its job file is written once. */
+static struct timespec made_at(const char *runs, const char *id)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    struct stat facts = {0};
+    char path[4096];
+    int length = snprintf(path, sizeof path, "%s/%s/job.yaml", runs, id);
+    if (length < 0 || (size_t)length >= sizeof path || stat(path, &facts) < 0)
+        facts.st_mtim = (struct timespec){0};
+    return facts.st_mtim;
+}
+
+/* Oldest first. The stamp of an id counts seconds: within one, the folder tells. */
+static int compare_ids(const void *left, const void *right, void *runs)
+{
+    const char *a = *(char *const *)left, *b = *(char *const *)right;
+    int by_stamp = strncmp(a, b, STAMP_LENGTH);
+    if (by_stamp != 0)
+        return by_stamp;
+    struct timespec made_a = made_at(runs, a), made_b = made_at(runs, b);
+    if (made_a.tv_sec != made_b.tv_sec)
+        return made_a.tv_sec < made_b.tv_sec ? -1 : 1;
+    if (made_a.tv_nsec != made_b.tv_nsec)
+        return made_a.tv_nsec < made_b.tv_nsec ? -1 : 1;
+    return strcmp(a, b);
 }
 
 static int add_id(char ***ids, size_t *count, const char *name)
@@ -155,12 +178,11 @@ char **run_folder_list(size_t *count, struct mf_error *error)
     }
     if (dir != NULL)
         closedir(dir);
-    mf_free(runs);
-    if (ids == NULL) {
+    if (ids == NULL)
         mf_raise(error, MF_ENOMEM, "out of memory: the list of runs");
-        return NULL;
-    }
-    qsort(ids, *count, sizeof *ids, compare_ids);
+    else
+        qsort_r(ids, *count, sizeof *ids, compare_ids, runs);
+    mf_free(runs);
     return ids;
 }
 

@@ -208,18 +208,6 @@ static void clean_names(struct cleaned *cleaned)
     mf_free(ids);
 }
 
-/* When the run ended; an interrupted one: when it last wrote. */
-static int64_t end_of(const char *folder, const struct overview *overview)
-{
-    struct stat facts;
-    if (overview->ended_us != 0)
-        return overview->ended_us;
-    char *path = run_path(folder, "master.log");
-    bool is_known = path != NULL && stat(path, &facts) == 0;
-    mf_free(path);
-    return is_known ? (int64_t)facts.st_mtim.tv_sec * 1000000 : overview->started_us;
-}
-
 static void clean_if_chosen(struct cleaned *cleaned, char *folder, const char *run_id)
 {
     const struct arguments *arguments = cleaned->arguments;
@@ -231,7 +219,7 @@ static void clean_if_chosen(struct cleaned *cleaned, char *folder, const char *r
     }
     if (overview.is_live || (!overview.is_ended && !arguments->interrupted))
         return;
-    int64_t age_us = mf_wall_us() - end_of(folder, &overview);
+    int64_t age_us = mf_wall_us() - (overview.ended_us != 0 ? overview.ended_us : overview.left_us);
     if (arguments->by_age && (age_us < 0 || (uint64_t)age_us < arguments->older_than_us))
         return;
     remove_run(cleaned, folder, run_id, overview.state);

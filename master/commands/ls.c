@@ -116,7 +116,8 @@ static int add_line(struct table *table, json_t *array, const char *run_id, stru
     if (folder == NULL)
         return -1;
     line.folder = folder;
-    overview_read(folder, run_id, &line.overview, &line.error);
+    if (overview_read(folder, run_id, &line.overview, &line.error) == 0)
+        line.error.code = MF_OK;
     int rc = table != NULL ? add_row(table, &line, error) : add_object(array, &line, error);
     if (rc == 0 && table != NULL && line.error.code != MF_OK)
         fprintf(stderr, "mayfly: %s\n", line.error.text);

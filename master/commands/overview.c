@@ -65,6 +65,14 @@ json_t *overview_ask(const char *folder, const char *command, struct mf_error *e
     return NULL;
 }
 
+bool overview_has_socket(const char *folder)
+{
+    char *path = run_path(folder, "control.sock");
+    bool has = path == NULL || access(path, F_OK) == 0;
+    mf_free(path);
+    return has;
+}
+
 static uint64_t count_in(const json_t *subtasks, const char *key)
 {
     return (uint64_t)json_integer_value(json_object_get(subtasks, key));
@@ -74,6 +82,7 @@ static uint64_t count_in(const json_t *subtasks, const char *key)
 static int ask_counts(const char *folder, struct overview *overview)
 {
     json_t *status = overview_ask(folder, "status", NULL);
+    overview->is_silent = status == NULL && overview_has_socket(folder);
     if (status == NULL)
         return -1;
     const json_t *subtasks = json_object_get(status, "subtasks");
@@ -134,6 +143,17 @@ static int count_rows(sqlite3 *db, struct overview *overview, struct mf_error *e
     return 0;
 }
 
+static void set_interrupted(const char *folder, struct overview *overview)
+{
+    struct stat facts;
+    char *path = run_path(folder, "master.log");
+    snprintf(overview->state, sizeof overview->state, "interrupted");
+    overview->left_us = overview->started_us;
+    if (path != NULL && stat(path, &facts) == 0)
+        overview->left_us = (int64_t)facts.st_mtim.tv_sec * 1000000 + facts.st_mtim.tv_nsec / 1000;
+    mf_free(path);
+}
+
 static int
 read_db(const char *folder, const char *path, struct overview *overview, struct mf_error *error)
 {
@@ -149,20 +169,12 @@ read_db(const char *folder, const char *path, struct overview *overview, struct 
     }
     if (rc == 0 && !overview->is_ended) {
         if (!overview->is_live)
-            snprintf(overview->state, sizeof overview->state, "interrupted");
+            set_interrupted(folder, overview);
         if (!overview->is_live || ask_counts(folder, overview) < 0)
             rc = count_rows(db, overview, error);
     }
     run_db_close(db);
     return rc;
-}
-
-bool overview_has_socket(const char *folder)
-{
-    char *path = run_path(folder, "control.sock");
-    bool has = path == NULL || access(path, F_OK) == 0;
-    mf_free(path);
-    return has;
 }
 
 int overview_read(const char *folder,
@@ -171,8 +183,10 @@ int overview_read(const char *folder,
                   struct mf_error *error)
 {
     struct stat facts;
-    *overview = (struct overview){0};
-    snprintf(overview->run_id, sizeof overview->run_id, "%s", run_id);
+    struct overview fresh = {0};
+    snprintf(fresh.run_id, sizeof fresh.run_id, "%s", run_id); /* it may be the old one's */
+    *overview = fresh;
+    run_id = overview->run_id;
     if (stat(folder, &facts) < 0)
         return mf_raise(error, MF_EINPUT, "cannot read %s: %s", folder, strerror(errno));
     if (!S_ISDIR(facts.st_mode) || !run_folder_is_id(run_id))
@@ -209,9 +223,11 @@ char *overview_find(const char *name, struct overview *overview, struct mf_error
 
 int64_t overview_wall_us(const struct overview *overview)
 {
-    if (overview->started_us == 0 || (overview->ended_us == 0 && !overview->is_live))
+    int64_t end_us = overview->ended_us != 0  ? overview->ended_us
+                     : overview->left_us != 0 ? overview->left_us
+                                              : mf_wall_us();
+    if (overview->started_us == 0)
         return 0;
-    int64_t end_us = overview->ended_us != 0 ? overview->ended_us : mf_wall_us();
     return end_us > overview->started_us ? end_us - overview->started_us : 0;
 }
 

@@ -20,11 +20,13 @@ struct overview {
     char job_path[1024]; /* of the job file, as it was given */
     char state[32];      /* of table run, or "starting" (no run.db yet) or "interrupted" */
     char reason[512];
-    bool is_live;  /* a master holds the lock */
-    bool is_ended; /* the state is final */
+    bool is_live;   /* a master holds the lock */
+    bool is_silent; /* it listens, but does not answer */
+    bool is_ended;  /* the state is final */
     bool has_total;
     uint64_t total, done, failed, dead, cancelled;
     int64_t started_us, ended_us; /* 0 = not known, has not ended */
+    int64_t left_us;              /* of an interrupted run: when its master last wrote */
 };
 
 /*
@@ -38,7 +40,7 @@ int overview_read(const char *folder,
 /* As overview_read of the run that `name` means; its folder (heap), NULL with an error. */
 char *overview_find(const char *name, struct overview *overview, struct mf_error *error);
 
-/* From the start to the end, or to now. */
+/* From the start to the end, to now of a live run. */
 int64_t overview_wall_us(const struct overview *overview);
 /* The exit code of `mayfly run` for a state; 3 for one that is not an end. */
 int overview_exit_code(const char *state);

@@ -167,9 +167,12 @@ static int status_main(int argc, char **argv)
     if (folder == NULL)
         return command_fail(&error);
     text_begin();
-    json_t *live = overview.is_live ? overview_ask(folder, "status", &error) : NULL;
-    if (overview.is_live && live == NULL && overview_has_socket(folder))
-        fprintf(stderr, "mayfly: %s\n", error.text);
+    json_t *live =
+        overview.is_live && !overview.is_silent ? overview_ask(folder, "status", &error) : NULL;
+    if (overview.is_silent)
+        fputs("mayfly: the run's master does not answer (is it stopped?): this is what it has "
+              "recorded\n",
+              stderr);
     int code = 0;
     if (!arguments.json)
         print_text(folder, &overview, live);
