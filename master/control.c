@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -189,7 +190,8 @@ static int listen_on(struct control *control, const char *run_folder, struct mf_
     unlinkat(control->folder_fd, "control.sock", 0);
     make_address(control->folder_fd, &address);
     control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (control->listen_fd < 0 ||
+    /* The mode of an unbound socket is what its name gets. */
+    if (control->listen_fd < 0 || fchmod(control->listen_fd, 0600) < 0 ||
         bind(control->listen_fd, (struct sockaddr *)&address, sizeof address) < 0 ||
         listen(control->listen_fd, 16) < 0)
         return mf_raise_errno(error, "cannot make the control socket in %s", run_folder);

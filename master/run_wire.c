@@ -157,6 +157,7 @@ static bool on_polled(void *arg,
     run_act(run);
     bool borrows = run->answering.borrows;
     run->answering = (struct answering){0};
+    run_act(run); /* rows that the master itself made meanwhile go their own way */
     if (batch == NULL)
         return false;
     if (batch->base.row_count == 0) {
