@@ -38,7 +38,10 @@ assert_equal() { # GOT WANTED WHAT
 }
 
 assert_same() { # GOT_FILE WANTED_FILE
-    cmp -s -- "$1" "$2" || fail "$(printf '%s and %s differ:\n' "$1" "$2"; diff -a -- "$1" "$2" | head -n 20)"
+    cat -- "$1" >"$WORK/got"
+    cat -- "$2" >"$WORK/wanted"
+    cmp -s "$WORK/got" "$WORK/wanted" ||
+        fail "$(printf '%s is not as wanted:\n' "$1"; diff -a "$WORK/got" "$WORK/wanted" | head -n 20)"
 }
 
 assert_contains() { # FILE TEXT
@@ -114,7 +117,7 @@ start_job() { # [ARGUMENT...]
 await_end() {
     wait_until "has_ended $PID"
     CODE=0
-    wait "$PID" || CODE=$?
+    wait "$PID" 2>/dev/null || CODE=$?
 }
 
 has_ended() { # PID: gone, or a child of ours that waits to be reaped

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck disable=SC2016 # what stands in single quotes is meant as it is
+# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
 # The main path: what a job's command gets (arguments, environment, folder, standard input), and what comes back.
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * say SOCKET LINE: sends a line to a unix stream socket and prints the line that comes back. What system tests
- * need to speak to a run's control socket. Exit code 1 when nobody listens or no whole line comes.
+ * say SOCKET LINE: sends a line to a unix stream socket and prints the line that comes back. What
+ * system tests need to speak to a run's control socket. Exit code 1 when nobody listens or no whole
+ * line comes.
  */
 #include <fcntl.h>
 #include <stdio.h>
