@@ -68,11 +68,16 @@ struct printer {
     bool json;
 };
 
+static bool needs_quotes(unsigned char c)
+{
+    return c == ',' || c == '"' || c == '\r' || c == '\n';
+}
+
 static void print_field(struct mf_bytes bytes)
 {
     bool is_quoted = false;
     for (size_t i = 0; i < bytes.length; i++)
-        is_quoted |= memchr(",\"\r\n", bytes.data[i], 4) != NULL;
+        is_quoted |= needs_quotes(bytes.data[i]);
     if (!is_quoted) {
         if (bytes.length > 0)
             fwrite(bytes.data, 1, bytes.length, stdout);
