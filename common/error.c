@@ -70,5 +70,7 @@ int mf_error_exit_code(int code)
 {
     if (code == MF_OK)
         return MAYFLY_EXIT_SUCCEEDED;
+    if (code == MF_EINPUT)
+        return MAYFLY_EXIT_FAILED;
     return code == MF_EUSAGE ? MAYFLY_EXIT_USAGE : MAYFLY_EXIT_UNABLE;
 }

@@ -15,7 +15,7 @@ enum mf_code {
     MF_ESETUP = 2,   /* cannot be carried out here: no host, no disk, no place: exit code 3 */
     MF_ENOMEM = 3,   /* memory is exhausted: exit code 3 */
     MF_ESYSTEM = 4,  /* a system call or library failed: exit code 3 */
-    MF_EINPUT = 5,   /* an input vanished, changed or is malformed */
+    MF_EINPUT = 5,   /* an input vanished, changed or is malformed: exit code 1 */
     MF_EPROTOCOL = 6 /* a peer said something that it must not say */
 };
 
@@ -56,8 +56,7 @@ int mf_error_prefix(struct mf_error *error, const char *format, ...)
         -1;                                                                                        \
     })
 
-/* The exit code of the command line for an enum mf_code (design: 2 usage, 3 could not be carried
- * out). */
+/* The exit code of the command line for an enum mf_code. */
 int mf_error_exit_code(int code);
 
 #endif

@@ -48,7 +48,7 @@ int dry_run(const struct job *job)
         fprintf(stderr, "mayfly: %s\n", error.text);
         if (job->prepare.count > 0 || job->prepare_shell != NULL)
             fprintf(stderr, "mayfly: (the job's prepare command is not run by --dry-run)\n");
-        return error.code == MF_EINPUT ? 1 : mf_error_exit_code(error.code);
+        return mf_error_exit_code(error.code);
     }
     if (fflush(stdout) != 0)
         return 3;

@@ -437,6 +437,13 @@ static void close_run(struct run *run)
     mf_free(run->workers);
 }
 
+/* Not a single worker came, although the plan was good (or is not known to be bad). */
+static bool had_no_worker(const struct run *run)
+{
+    bool is_plan_wrong = run->plan_over && run->stats.planned_us == 0;
+    return run->stats.first_joined_us == 0 && run->stats.launched > 0 && !is_plan_wrong;
+}
+
 static int exit_code(const struct run *run)
 {
     if (run->failure.code != MF_OK)
@@ -449,9 +456,8 @@ static int exit_code(const struct run *run)
         return MAYFLY_EXIT_CANCELLED;
     case RUN_INTERRUPTED:
         return MAYFLY_EXIT_INTERRUPTED;
-    default: /* failed; without a single worker it never could be carried out */
-        return run->stats.first_joined_us == 0 && run->stats.launched > 0 ? MAYFLY_EXIT_UNABLE
-                                                                          : MAYFLY_EXIT_FAILED;
+    default:
+        return had_no_worker(run) ? MAYFLY_EXIT_UNABLE : MAYFLY_EXIT_FAILED;
     }
 }
 
@@ -499,7 +505,7 @@ static int give_up(struct run *run, const struct mf_error *error)
     }
     if (run->interrupts > 0)
         return 130;
-    return error->code == MF_EINPUT ? 1 : mf_error_exit_code(error->code);
+    return mf_error_exit_code(error->code);
 }
 
 int run_master(const struct job *job,

@@ -56,6 +56,7 @@ static void test_exit_codes(void **state)
     assert_int_equal(mf_error_exit_code(MF_EUSAGE), 2);
     assert_int_equal(mf_error_exit_code(MF_ESETUP), 3);
     assert_int_equal(mf_error_exit_code(MF_ENOMEM), 3);
+    assert_int_equal(mf_error_exit_code(MF_EINPUT), 1);
 }
 
 static void test_buffer_grows_and_keeps(void **state)
