@@ -83,10 +83,10 @@ case_foreign_and_damaged_folders() {
     mayfly ls --json
     assert_equal "$(jq -r '[.[] | select(.state == "unreadable") | .error] | length' out)" 4 "errors"
     mayfly status 20980101
-    assert_exit 3
+    assert_exit 1
     assert_contains err "20980101-000000-broken-0000/run.db"
     mayfly results 20980101
-    assert_exit 3
+    assert_exit 1
     rm -r "$runs/zz-foreign" "$runs/20980101-000000-broken-0000" "$runs/20990101-000000-empty-0000"
     touch "$runs/zz.txt"
     mayfly status
@@ -212,11 +212,11 @@ EOF
     assert_equal "$(wc -c <"$file")" 200003 "the large result"
     truncate -s 100 "$file"
     mayfly results last 2
-    assert_exit 3
+    assert_exit 1
     assert_contains err "does not have the 200003 bytes"
     rm "$file"
     mayfly results last 2
-    assert_exit 3
+    assert_exit 1
     assert_contains err "cannot read the result of subtask 2"
 }
 

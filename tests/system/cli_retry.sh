@@ -127,7 +127,7 @@ case_retry_refused() {
     assert_equal "$(query "SELECT state FROM run")" failed "the run as it was"
     printf 'damaged' | dd of="$RUN/run.db" bs=1 conv=notrunc status=none
     mayfly retry last
-    assert_exit 3
+    assert_exit 1
     assert_contains err "run.db"
 }
 
