@@ -6,7 +6,9 @@
  */
 #include "master/record/run_db.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "master/record/run_file.h"
 #include "master/record/sql.h"
@@ -35,9 +37,24 @@ static sqlite3 *open_checked(const char *path, int flags, struct mf_error *error
     return NULL;
 }
 
+/* A master that was killed in mid-commit leaves a hot journal where there is no write-ahead log (a
+ * network file system); only who may write can roll it back. */
+static bool roll_back(const char *path, struct mf_error *error)
+{
+    char journal[4096];
+    int n = snprintf(journal, sizeof journal, "%s-journal", path);
+    if (n < 0 || (size_t)n >= sizeof journal || access(journal, F_OK) < 0)
+        return false;
+    sqlite3 *db = open_checked(path, SQLITE_OPEN_READWRITE, error);
+    sqlite3_close(db);
+    return db != NULL;
+}
+
 sqlite3 *run_db_open(const char *path, struct mf_error *error)
 {
     sqlite3 *db = open_checked(path, SQLITE_OPEN_READONLY, error);
+    if (db == NULL && roll_back(path, error))
+        db = open_checked(path, SQLITE_OPEN_READONLY, error);
     if (db == NULL)
         return NULL;
     sqlite3_exec(db, "PRAGMA cache_size = -8192", NULL, NULL, NULL); /* only speed depends on it */

@@ -112,6 +112,37 @@ static void killed_while_recording(void **state)
         }
 }
 
+/* The child: dies in mid-commit, when its journal is on the disk and so is half of its change. */
+static void die_in_commit(const char *path)
+{
+    sqlite3 *db;
+    if (sqlite3_open(path, &db) != SQLITE_OK ||
+        sqlite3_exec(db, "BEGIN IMMEDIATE; DELETE FROM attempt", NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_db_cacheflush(db) != SQLITE_OK)
+        _exit(1);
+    _exit(0);
+}
+
+static void hot_journals_are_rolled_back_for_readers(void **state)
+{
+    struct run_fixture *run = *state;
+    char journal[4096];
+    int status;
+    run->network_fs = 1;
+    fixture_open(run);
+    struct record_row row = fixture_row(1, 1, RECORD_DONE);
+    fixture_record(run, &row, 1);
+    fixture_close(run);
+    pid_t child = fork();
+    if (child == 0)
+        die_in_commit(run->db_path);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    snprintf(journal, sizeof journal, "%s-journal", run->db_path);
+    assert_int_equal(access(journal, F_OK), 0);
+    assert_int_equal(integer_of(run, "SELECT count(*) FROM attempt"), 1);
+}
+
 static void killed_before_the_schema_was_there(void **state)
 {
     struct run_fixture *run = *state;
@@ -353,6 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(killed_while_recording),
+        TEST(hot_journals_are_rolled_back_for_readers),
         TEST(killed_before_the_schema_was_there),
         TEST(a_file_that_may_not_grow),
         TEST(a_full_disk),
