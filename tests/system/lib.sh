@@ -84,6 +84,18 @@ mayfly() {
     "$MAYFLY_BIN" "$@" >out 2>err </dev/null || CODE=$?
 }
 
+# As `mayfly`, by root, as a user without rights, who can get at what is in the case's folder.
+as_user() { # UID ARGUMENT...
+    local uid=$1
+    shift
+    mkdir "$WORK/bin"
+    cp "$MAYFLY_BIN" "$MAYFLY_BIN-worker" "$WORK/bin"
+    chmod o+x "$BASE"
+    chown -R "$uid" "$WORK"
+    CODE=0
+    setpriv --reuid="$uid" --regid="$uid" --clear-groups "$WORK/bin/mayfly" "$@" >out 2>err </dev/null || CODE=$?
+}
+
 # The run that `err` or `out` names: sets RUN_ID and RUN (its folder).
 find_run() {
     RUN_ID=$(grep -aohE '[0-9]{8}-[0-9]{6}-[A-Za-z0-9_-]+-[0-9a-f]{4}' err out | head -n 1) ||
