@@ -169,7 +169,10 @@ static void handle_poll(struct scatter *scatter,
     lane->held_since_us = mf_monotonic_us();
     if (lane->held_since_us + scatter->hold_us < scatter->overdue_us)
         scatter->overdue_us = lane->held_since_us + scatter->hold_us;
-    lane->must_answer = poll->result_count > 0 || poll->returned_count > 0;
+    /* Lane 1 is never held: with both lanes at the master a worker could not tell its next result.
+     */
+    lane->must_answer =
+        poll->result_count > 0 || poll->returned_count > 0 || poll->request.lane == 1;
     lane->committing = true; /* not answered from inside the callback */
     if (!scatter->callbacks.polled(
             scatter->callbacks.arg, poll, &ticket, &lane->held->message, scatter->decoder))

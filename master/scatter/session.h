@@ -21,7 +21,7 @@ struct lane {
     uint64_t sequence;          /* of the last request */
     struct endpoint_mail *held; /* the request to answer, NULL = none */
     bool committing;            /* not before its commit */
-    bool must_answer;           /* it carried results: answer at once, also with nothing to say */
+    bool must_answer;           /* at once, also with nothing to say */
     int64_t held_since_us;
     nng_msg *reply; /* to the last request, NULL while it is held */
 };
