@@ -131,9 +131,9 @@ void run_batches_fini(struct run *run);
 /* run_wire.c: what workers say; fills the callbacks of scatter. */
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 void run_launch_callbacks(struct run *run, struct launcher_callbacks *callbacks);
-void run_launch(struct run *run, uint32_t worker);
-void run_worker_lost(struct run *run, uint32_t worker);
-void run_worker_dismiss(struct run *run, uint32_t worker);
+void run_launch(struct run *run, uint32_t id);
+void run_worker_lost(struct run *run, uint32_t id);
+void run_worker_dismiss(struct run *run, uint32_t id);
 
 /* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);

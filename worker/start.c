@@ -67,13 +67,14 @@ static int search(const struct unpacked *request, const char *folder, const char
     const char *list = variable(request, "PATH");
     if (list == NULL)
         list = "/usr/local/bin:/usr/bin:/bin";
-    if (strlen(name) >= sizeof last_search.name || strlen(list) >= sizeof last_search.path_variable)
+    size_t name_size = strlen(name) + 1, list_size = strlen(list) + 1;
+    if (name_size > sizeof last_search.name || list_size > sizeof last_search.path_variable)
         return ENAMETOOLONG;
     if (last_search.found[0] == '/' && strcmp(last_search.name, name) == 0 &&
         strcmp(last_search.path_variable, list) == 0)
         return 0;
-    strcpy(last_search.name, name);
-    strcpy(last_search.path_variable, list);
+    memcpy(last_search.name, name, name_size);
+    memcpy(last_search.path_variable, list, list_size);
     int reason = ENOENT;
     for (const char *at = list, *end; at != NULL; at = end == NULL ? NULL : end + 1) {
         end = strchr(at, ':');

@@ -223,8 +223,10 @@ static void remove_folders(struct sweep *sweep)
 {
     unsigned count = 0;
     char **places = place_candidates(&count);
-    if (places == NULL)
+    if (places == NULL) {
         add_left(sweep, "unknown: out of memory");
+        return;
+    }
     for (unsigned i = 0; i < count; i++)
         remove_below(sweep, places[i]);
     place_candidates_free(places, count);

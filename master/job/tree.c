@@ -83,9 +83,9 @@ const char *tree_place(const struct tree *tree, int id, char out[TREE_PLACE_MAX]
 const char *tree_describe(const yaml_node_t *node, char out[TREE_PLACE_MAX])
 {
     if (node->type == YAML_SCALAR_NODE && !tree_is_nothing(node)) {
-        out[0] = '\'';
-        show(tree_text(node), out + 1, TREE_PLACE_MAX - 2);
-        strcat(out, "'");
+        char shown[TREE_PLACE_MAX - 2];
+        show(tree_text(node), shown, sizeof shown);
+        snprintf(out, TREE_PLACE_MAX, "'%s'", shown);
         return out;
     }
     const char *kind = node->type == YAML_SEQUENCE_NODE  ? "a list"

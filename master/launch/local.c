@@ -119,14 +119,33 @@ static void first_line(char *text)
     text[strcspn(text, "\n")] = '\0';
 }
 
+/* Takes blanks and a number from *at. */
+static bool take_number(const char **at, uint32_t *number)
+{
+    const char *digits = *at + strspn(*at, " ");
+    char *end;
+    if (*digits < '0' || *digits > '9')
+        return false;
+    errno = 0;
+    unsigned long value = strtoul(digits, &end, 10);
+    if (errno != 0 || value > UINT32_MAX)
+        return false;
+    *number = (uint32_t)value;
+    *at = end;
+    return true;
+}
+
 /* "mayfly 1 started <worker> <pid> <port>", the last line of a start's output (a login banner may
  * stand before it). */
 static bool parse_ready(const char *output, uint32_t worker, uint32_t *pid)
 {
+    static const char ready[] = "mayfly 1 started ";
     for (const char *line = output; line != NULL; line = strchr(line, '\n')) {
-        unsigned id, process, port;
+        uint32_t id, process, port;
         line += *line == '\n';
-        if (sscanf(line, "mayfly 1 started %u %u %u", &id, &process, &port) == 3 && id == worker) {
+        const char *at = line + sizeof ready - 1;
+        if (strncmp(line, ready, sizeof ready - 1) == 0 && take_number(&at, &id) &&
+            take_number(&at, &process) && take_number(&at, &port) && id == worker) {
             *pid = process;
             return true;
         }

@@ -100,8 +100,8 @@ int bench(const struct options *options)
         apply(&b, (struct schedule_event){.kind = EVENT_WORKER_ADD, .worker = id, .slots = 2});
     for (uint32_t id = 1; id <= options->workers; id++)
         apply(&b, (struct schedule_event){.kind = EVENT_WORKER_JOINED, .worker = id, .slots = 2});
-    for (uint64_t i = 0; !b.finished && !b.refused; i++)
-        round_of(&b, 1 + (uint32_t)(i % options->workers));
+    for (uint32_t id = 1; !b.finished && !b.refused; id = id < options->workers ? id + 1 : 1)
+        round_of(&b, id);
     clock_gettime(CLOCK_MONOTONIC, &end);
     double took = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     printf("mayfly-sim: scheduler alone, %u workers, %llu subtasks: %.2f s, %.0f ns a subtask, "

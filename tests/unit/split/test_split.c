@@ -158,7 +158,7 @@ static void pieces_say_what_the_input_was(void **state)
     assert_int_equal(piece.input_size, 4);
     assert_int_equal(piece.input_inode, status.st_ino);
     assert_true(piece.input_mtime_ns ==
-                status.st_mtim.tv_sec * 1000000000ll + status.st_mtim.tv_nsec);
+                status.st_mtim.tv_sec * 1000000000LL + status.st_mtim.tv_nsec);
     assert_true(mf_bytes_equal(piece.path, mf_bytes_text("a")));
     assert_int_equal(piece.attempt, 0);
     split_destroy(split);
