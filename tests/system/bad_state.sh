@@ -13,14 +13,18 @@ task: {command: [echo, "{}"]}
 END
 }
 
-# Runs this script's function NAME where FOLDER is a tmpfs with these options.
+# Runs this script's function NAME where FOLDER is a tmpfs with these options. In a chroot the mounts of a new
+# namespace can't be made private: there they are undone by hand.
 on_tmpfs() { # FOLDER OPTIONS NAME
-    local user=()
-    [ "$(id -u)" -eq 0 ] || user=(--map-root-user)
-    unshare "${user[@]}" --mount true 2>/dev/null || skip "no right to mount: run as root"
+    local how=(--mount)
+    [ "$(id -u)" -eq 0 ] || how+=(--map-root-user)
+    unshare "${how[@]}" true 2>/dev/null || how+=(--propagation unchanged)
+    unshare "${how[@]}" true 2>/dev/null || skip "no right to mount: run as root"
     declare -fx "$3" mayfly
     export MAYFLY_BIN
-    unshare "${user[@]}" --mount bash -euc "mount -t tmpfs -o '$2' tmpfs '$1'; cd '$PWD'; $3"
+    unshare "${how[@]}" bash -euc "mount -t tmpfs -o '$2' tmpfs '$1'
+        trap \"cd /; umount -l '$1'\" EXIT
+        cd '$PWD'; $3"
 }
 
 case_no_home_at_all() {
