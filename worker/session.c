@@ -31,7 +31,7 @@
 #include "worker/upload.h"
 
 #define FLUSH_US 20000     /* a finished result waits no longer than this for others */
-#define STARTED_US 100000  /* the master hears of a long-running subtask after this */
+#define STARTED_US 20000   /* the master hears of a long-running subtask after this */
 #define LOG_US 2000000     /* the worker's log goes home this often */
 #define LEAVE_US 10000000  /* after a dismissal: the master has this long to take the rest */
 #define POLL_RESULTS 2048u /* results in one poll */

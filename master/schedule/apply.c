@@ -127,7 +127,7 @@ static uint32_t spare_workers(const struct schedule *s)
     uint32_t alive = s->worker_in[WORKER_LAUNCHING] + s->worker_in[WORKER_JOINING] +
                      s->worker_in[WORKER_READY] + s->list[LIST_LOSING].count +
                      s->list[LIST_WANTED].count;
-    uint32_t left = core_run_relaunches_left(s);
+    uint32_t left = core_run_relaunches_most(s);
     return alive < left ? alive : left;
 }
 

@@ -31,6 +31,8 @@ static void finish(struct schedule *s,
                    uint32_t cause)
 {
     struct subtask *sub = core_subtask_at(s, index);
+    s->relaunched =
+        0; /* the run gets on: what is lost from now on may be replaced as often again */
     push_record(s, sub, issue, record, cause);
     for (unsigned k = 0; k < 2; k++) {
         if (sub->issue[k].worker == 0)

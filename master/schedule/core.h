@@ -230,7 +230,8 @@ void core_run_pace_launches(struct schedule *s); /* a launch came to nothing */
 bool core_run_act(struct schedule *s);
 bool core_run_relaunch(struct schedule *s);
 bool core_run_plan(struct schedule *s);
-uint32_t core_run_relaunches_left(const struct schedule *s);
+uint32_t core_run_relaunches_left(const struct schedule *s); /* now */
+uint32_t core_run_relaunches_most(const struct schedule *s); /* after a record, too */
 void core_run_tick(struct schedule *s);
 int64_t core_run_deadline(const struct schedule *s);
 

@@ -240,14 +240,24 @@ void core_run_pace_launches(struct schedule *s)
     s->relaunch_us = s->now_us + ((int64_t)RELAUNCH_FIRST_US << doublings);
 }
 
-uint32_t core_run_relaunches_left(const struct schedule *s)
+static uint32_t relaunches(const struct schedule *s, uint32_t used)
 {
     uint64_t max = s->config.relaunch_max;
     if (max == SCHEDULE_RELAUNCH_AUTO)
         max = 3ull * s->worker_added;
-    uint64_t left = max > s->relaunched ? max - s->relaunched : 0;
+    uint64_t left = max > used ? max - used : 0;
     uint64_t ids = SCHEDULE_WORKER_MAX - 1 - s->worker_last;
     return (uint32_t)(left < ids ? left : ids);
+}
+
+uint32_t core_run_relaunches_left(const struct schedule *s)
+{
+    return relaunches(s, s->relaunched);
+}
+
+uint32_t core_run_relaunches_most(const struct schedule *s)
+{
+    return relaunches(s, 0);
 }
 
 bool core_run_relaunch(struct schedule *s)

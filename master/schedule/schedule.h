@@ -63,8 +63,9 @@ struct schedule_config {
     uint32_t batch_max;  /* subtasks offered to a worker that are not finished, at most (4096) */
     uint64_t horizon_us; /* offer about this much work ahead (200 ms) */
     uint32_t plan_ahead; /* ask for the plan when fewer are pending (8192) */
-    uint32_t relaunch_max; /* lost workers replaced in all while work is left (default
-                              SCHEDULE_RELAUNCH_AUTO: 3 x the workers that were added) */
+    uint32_t relaunch_max; /* lost workers replaced, while work is left, without a subtask becoming
+                              final in between (default SCHEDULE_RELAUNCH_AUTO: 3 x the workers
+                              that were added) */
     uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
