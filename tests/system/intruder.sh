@@ -187,6 +187,7 @@ END
     wait_until '[ "$(wc -l <sent)" -ge 10 ]'
     touch enough
     wait "$noise" || :
+    wait_until "[ \"\$(refused_in_tls)\" -gt 0 ]"
     assert_unharmed 8
 }
 
