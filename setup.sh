@@ -168,7 +168,7 @@ command_demo() {
     run folder   $folder
                  result, summary.json, run.db (each attempt; any SQL tool reads it), logs/, master.log
     look at it   build/release/mayfly status last
-                 build/release/mayfly results last
+                 build/release/mayfly results last 7 | head
                  build/release/mayfly sql last "select state, count(*) from subtask group by state"
                  build/release/mayfly logs last
 END
