@@ -9,6 +9,7 @@
 #include "master/run_internal.h"
 
 #define OWN_ROWS 256u
+#define FAILURES_TOLD 3u
 
 void run_fail(struct run *run, const struct mf_error *error)
 {
@@ -98,6 +99,25 @@ static void settle_files(struct run *run, const struct record_row *row)
         run_fail(run, &error);
 }
 
+/* The first failures are told at once: they often show what is wrong with all. */
+static void tell_failure(struct run *run, const struct record_row *row)
+{
+    char how[64];
+    if (row->cause == MF_CAUSE_EXIT)
+        snprintf(how, sizeof how, "exit code %d", row->exit_code);
+    else if (row->cause == MF_CAUSE_SIGNAL)
+        snprintf(how, sizeof how, "killed by signal %d", row->signal);
+    else
+        snprintf(how, sizeof how, "%s", mf_cause_name((int)row->cause));
+    progress_say(run->progress,
+                 "subtask %llu failed: %s%s%.*s",
+                 (unsigned long long)row->subtask,
+                 how,
+                 row->detail.length > 0 ? ": " : "",
+                 (int)row->detail.length,
+                 (const char *)row->detail.data);
+}
+
 /* The row of an answered result, or of one that the master makes itself (poison): that has no
  * result. */
 static void act_record(struct run *run, const struct schedule_action *action)
@@ -136,6 +156,8 @@ static void act_record(struct run *run, const struct schedule_action *action)
     worker->busy_us += result->wall_us;
     if (has_files(result))
         settle_files(run, row);
+    if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)
+        tell_failure(run, row);
 }
 
 static void act_fenced(struct run *run, const struct schedule_action *action)

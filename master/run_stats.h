@@ -21,6 +21,7 @@ struct run_stats {
     int64_t started_us, planned_us, first_joined_us, gathering_us, dismissing_us, ended_us;
     int64_t started_wall_us, ended_wall_us;
     int64_t launched_us; /* the first launch was asked for */
+    uint64_t failures;   /* final ones that workers reported */
     uint32_t launched, lost, verified_gone, unverified;
     struct run_sweep sweeps[RUN_SWEEPS_MAX];
     uint32_t sweep_count;

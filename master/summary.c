@@ -272,6 +272,12 @@ void run_summary_print(struct run *run)
                  (unsigned long long)totals.dead,
                  (unsigned long long)totals.cancelled,
                  seconds);
+    if (totals.failed + totals.dead > 0)
+        progress_say(
+            run->progress,
+            "mayfly results %s --dead shows the dead letters, mayfly retry %s tries them again",
+            run->run_id,
+            run->run_id);
     for (uint32_t i = 0; i < stats->sweep_count; i++) {
         const struct run_sweep *sweep = &stats->sweeps[i];
         progress_say(run->progress,
