@@ -429,7 +429,7 @@ static void on_link(void *arg, uint32_t events)
     struct session *session = arg;
     nng_msg *reply;
     int lane;
-    while ((lane = link_take(session->link, &reply)) >= 0 && session->phase != OVER) {
+    while (session->phase != OVER && (lane = link_take(session->link, &reply)) >= 0) {
         if (reply == NULL) {
             struct mf_error error;
             mf_raise(&error, MF_ESYSTEM, "a request on lane %d failed inside nng", lane);
