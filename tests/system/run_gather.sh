@@ -44,7 +44,7 @@ END
     succeed
     assert_same <(tr -d '\0' <out) <(seq 12)
     assert_equal "$(query "select (select ended_us from attempt where subtask = 1 and state = 'done') >
-        (select ended_us from attempt where subtask = 12 and state = 'done')")" 1 "the first ended after the last"
+        (select started_us from attempt where subtask = 12 and state = 'done')")" 1 "the first ended after the last began"
 }
 
 case_jsonl() {
