@@ -17,7 +17,7 @@ make_stand_in() {
 IFS= read -r input
 [[ \$input =~ \"worker\":\ *([0-9]+) ]]
 worker=\${BASH_REMATCH[1]}
-printf '%s\n' "\$input" >"$PWD/input.new" && mv "$PWD/input.new" "$PWD/input.\$worker"
+printf '%s\n' "\$input" >"$PWD/input.new.\$worker" && mv "$PWD/input.new.\$worker" "$PWD/input.\$worker"
 if [ -e "$PWD/hold.\$worker" ]; then
     sleep 1000 >/dev/null 2>&1 </dev/null &
     echo "mayfly 1 started \$worker \$! 0"

@@ -21,12 +21,12 @@ int stand_set_up(void **state)
     struct wire_stand *stand = calloc(1, sizeof *stand);
     struct mf_error error;
     const char *base = getenv("TMPDIR");
+    assert_non_null(stand);
     snprintf(stand->folder,
              sizeof stand->folder,
              "%.40s/mayfly-wire-XXXXXX",
              base == NULL ? "/tmp" : base);
-    if (mkdtemp(stand->folder) == NULL)
-        return -1;
+    assert_non_null(mkdtemp(stand->folder));
     char keys[80];
     snprintf(keys, sizeof keys, "%s/keys", stand->folder);
     stand->authority = authority_create(keys, STAND_RUN, &error);
