@@ -301,7 +301,17 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
     }
     if (request->sequence < lane->sequence) {
         scatter->counts.repeated++;
-        endpoint_drop(scatter->endpoint, entry);
+        if (session->pipe == entry->pipe)
+            endpoint_drop(scatter->endpoint, entry); /* overtaken on its own connection */
+        else
+            refuse(scatter,
+                   entry,
+                   peer,
+                   MF_REFUSAL_SESSION,
+                   "request %llu of lane %u of worker %u is an old one, it was answered long ago",
+                   (unsigned long long)request->sequence,
+                   request->lane,
+                   session->worker);
         return;
     }
     if (request->sequence != lane->sequence + 1 || lane->held != NULL) {
