@@ -134,7 +134,8 @@ END
     wait_until "grep -q 'worker 2 joined' $RUN/master.log && [ -e input.1 ]"
     intruder replay
     assert_contains said "hello: answer of type 65"
-    assert_contains said "hello again: no answer"
+    assert_contains said "hello again: refused 5"
+    assert_contains "$RUN/master.log" ": request 1 of lane 0 of worker 1 is an old one"
     assert_contains said "hello without a certificate: no answer"
     assert_contains said "poll on the first connection: answer of type 66"
     [ "$(refused_in_tls)" -gt 0 ] || fail "the one without a certificate is not counted"
