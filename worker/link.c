@@ -61,7 +61,7 @@ static void lane_ready(void *arg)
     if (rc != 0 && !lane->receiving)
         nng_msg_free(nng_aio_get_msg(lane->aio));
     lane->reply = rc == 0 ? nng_aio_get_msg(lane->aio) : NULL;
-    if (rc != NNG_ECLOSED)
+    if (rc != NNG_ECLOSED && rc != NNG_ECANCELED) /* these only when the link is destroyed */
         mf_mailbox_post(&lane->link->mailbox, &lane->mail);
 }
 
@@ -171,11 +171,17 @@ void link_destroy(struct link *link)
 {
     if (link == NULL)
         return;
+    /* Lanes before the socket: a callback that still uses its context when the socket's memory is
+     * gone makes nng panic. */
+    for (unsigned i = 0; i < MF_LANES; i++)
+        if (link->lanes[i].is_open) {
+            nng_aio_stop(link->lanes[i].aio);
+            nng_ctx_close(link->lanes[i].ctx);
+        }
     if (link->is_open)
         nng_close(link->socket);
     for (unsigned i = 0; i < MF_LANES; i++)
         if (link->lanes[i].is_open) {
-            nng_aio_stop(link->lanes[i].aio);
             nng_aio_free(link->lanes[i].aio);
             nng_msg_free(link->lanes[i].reply);
         }

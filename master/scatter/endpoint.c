@@ -249,10 +249,14 @@ void endpoint_destroy(struct endpoint *endpoint)
 {
     if (endpoint == NULL)
         return;
+    /* Contexts before the socket: a callback that still uses its context when the socket's memory
+     * is gone makes nng panic. */
+    for (struct context *context = endpoint->contexts; context != NULL; context = context->next) {
+        nng_aio_stop(context->aio);
+        nng_ctx_close(context->ctx);
+    }
     if (endpoint->is_open)
         nng_close(endpoint->socket);
-    for (struct context *context = endpoint->contexts; context != NULL; context = context->next)
-        nng_aio_stop(context->aio);
     free_mail(endpoint);
     while (endpoint->contexts != NULL) {
         struct context *context = endpoint->contexts;
