@@ -48,6 +48,26 @@ static int copy_to_file(int from, const char *name, struct mf_error *error)
     return rc;
 }
 
+int run_result_copy(const char *folder, int fd, const char *name, struct mf_error *error)
+{
+    char *path = run_path(folder, "result");
+    if (path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    int rc =
+        from >= 0
+            ? copy(from, fd, name, error)
+            : mf_raise(
+                  error,
+                  MF_EINPUT,
+                  "there is no gathered result (%s): the run has not succeeded, or gathers nothing",
+                  path);
+    if (from >= 0)
+        close(from);
+    mf_free(path);
+    return rc;
+}
+
 int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error)
 {
     const struct run_options *options = run->options;

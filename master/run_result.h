@@ -9,6 +9,10 @@
 
 struct run;
 
+/* Copies the gathered result of the run in `folder` to `fd`; `name` is what messages call it. -1
+ * with MF_EINPUT when there is none. */
+int run_result_copy(const char *folder, int fd, const char *name, struct mf_error *error);
+
 int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error);
 
 #endif

@@ -17,17 +17,19 @@
 #include "master/gather/gather.h"
 #include "master/record/run_db.h"
 #include "master/run_folder.h"
+#include "master/run_result.h"
 
-enum { KEY_DEAD = 256, KEY_FAILED, KEY_JOBLOG, KEY_TAIL };
+enum { KEY_DEAD = 256, KEY_FAILED, KEY_GATHERED, KEY_JOBLOG, KEY_TAIL };
 
 struct arguments {
     const char *run;
     struct selection selection;
-    bool dead, failed, json, joblog;
+    bool gathered, dead, failed, json, joblog;
     uint64_t tail;
 };
 
 static const struct argp_option options[] = {
+    {"gathered", KEY_GATHERED, NULL, 0, "Print the one gathered result of the run", 0},
     {"dead", KEY_DEAD, NULL, 0, "List the subtasks that used up their attempts, and why", 0},
     {"failed", KEY_FAILED, NULL, 0, "List those that failed for good at once", 0},
     {"tail", KEY_TAIL, "N", 0, "Show the last N lines of their standard error (5)", 0},
@@ -48,6 +50,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
+    case KEY_GATHERED:
+        arguments->gathered = true;
+        return 0;
     case KEY_DEAD:
         arguments->dead = true;
         return 0;
@@ -70,6 +75,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case ARGP_KEY_END:
         if (arguments->json && arguments->joblog)
             argp_error(state, "--json and --joblog exclude each other");
+        if (arguments->gathered && (arguments->json || arguments->joblog || arguments->dead ||
+                                    arguments->failed || arguments->selection.count > 0))
+            argp_error(state, "--gathered stands alone");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -281,6 +289,12 @@ static int print_all(struct walk *walk, sqlite3 *db, const char *path, struct mf
     return rc < 0 ? -1 : check_named(walk);
 }
 
+static int print_gathered(const char *folder)
+{
+    struct mf_error error;
+    return run_result_copy(folder, 1, "standard output", &error) < 0 ? command_fail(&error) : 0;
+}
+
 static int results(const char *folder, const struct arguments *arguments)
 {
     struct walk walk = {.arguments = arguments, .folder = folder};
@@ -320,7 +334,11 @@ static int results_main(int argc, char **argv)
     selection_close(&arguments.selection);
     char *folder = run_folder_find(arguments.run == NULL ? "last" : arguments.run, run_id, &error);
     text_begin();
-    int code = folder == NULL ? command_fail(&error) : results(folder, &arguments);
+    int code;
+    if (folder == NULL)
+        code = command_fail(&error);
+    else
+        code = arguments.gathered ? print_gathered(folder) : results(folder, &arguments);
     mf_free(folder);
     selection_fini(&arguments.selection);
     return text_end(code);

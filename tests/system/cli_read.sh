@@ -129,6 +129,11 @@ case_results() {
     assert_exit 0
     printf "out one\nout fi'e\n" >wanted
     assert_same out wanted
+    mayfly results --gathered
+    assert_exit 0
+    assert_same out "$RUN/result"
+    mayfly results --gathered last 3
+    assert_exit 2
     mayfly results last 4 1-1
     assert_exit 0
     assert_same out wanted
