@@ -30,7 +30,7 @@
 #include "worker/ready.h"
 #include "worker/upload.h"
 
-#define FLUSH_US 20000     /* a finished result waits no longer than this for others */
+#define FLUSH_US 100000    /* a finished result waits no longer than this for others */
 #define STARTED_US 20000   /* the master hears of a long-running subtask after this */
 #define LOG_US 2000000     /* the worker's log goes home this often */
 #define LEAVE_US 10000000  /* after a dismissal: the master has this long to take the rest */
@@ -192,11 +192,12 @@ static void stamp_ages(struct ready_list *list, int64_t now_us)
         list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
 }
 
-static void send_poll(struct session *session, unsigned lane)
+/* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
+static void send_poll(struct session *session, unsigned lane, bool results)
 {
     struct mf_error error;
     struct ready_list *sent = &session->sent[lane];
-    if (ready_move(&session->ready, sent, POLL_RESULTS, POLL_BYTES, &error) < 0) {
+    if (results && ready_move(&session->ready, sent, POLL_RESULTS, POLL_BYTES, &error) < 0) {
         fail_session(session, &error);
         return;
     }
@@ -237,7 +238,7 @@ static int64_t flush_due(const struct session *session)
     if (session->ready.count == 0)
         return due;
     uint32_t queued = session->executor == NULL ? 0 : executor_queued(session->executor);
-    if (session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 3) / 4)
+    if (session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2)
         return 0;
     int64_t flush = session->ready.ended_us[0] + FLUSH_US;
     return flush < due ? flush : due;
@@ -294,10 +295,12 @@ static void pump(struct session *session, int64_t now_us)
 {
     if (session->phase == WORKING || session->phase == LEAVING)
         send_upload(session);
+    /* A poll with results is answered at once, so a lane that took along whatever lies ready would
+     * go to and fro with one or two results and a commit each time. */
     if (session->phase == WORKING && link_is_free(session->link, 0))
-        send_poll(session, 0);
+        send_poll(session, 0, flush_due(session) <= now_us);
     if (session->phase == WORKING && link_is_free(session->link, 1) && flush_due(session) <= now_us)
-        send_poll(session, 1);
+        send_poll(session, 1, true);
     if (session->phase == LEAVING && has_nothing_left(session) && link_is_free(session->link, 2))
         send_bye(session);
 }
