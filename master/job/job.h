@@ -20,7 +20,14 @@ enum records_format { RECORDS_CSV = 1, RECORDS_TSV, RECORDS_JSONL, RECORDS_PARAG
 enum gather_kind { GATHER_NONE = 1, GATHER_CONCAT, GATHER_JSONL, GATHER_CSV, GATHER_SQL };
 enum output_format { OUTPUT_TEXT = 1, OUTPUT_CSV, OUTPUT_TSV, OUTPUT_JSONL };
 enum column_type { COLUMN_TEXT = 1, COLUMN_INTEGER, COLUMN_REAL };
-enum launcher_kind { LAUNCHER_LOCAL = 1 };
+enum launcher_kind { LAUNCHER_LOCAL = 1, LAUNCHER_SSH };
+/* Whether inputs and the job's own files travel to the workers. */
+enum staging_mode {
+    STAGING_AUTO = 1, /* those that a worker does not find under their path, the very same files */
+    STAGING_ALWAYS,
+    STAGING_NEVER
+};
+enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2 };
 enum durability { DURABILITY_FULL = 1, DURABILITY_PROCESS };
 
 /* A list of strings; item i has lines[i] as its place in the job file. */
@@ -64,6 +71,28 @@ struct job_output {
     uint64_t max_bytes; /* of a result (64 MiB) */
 };
 
+/* One entry of a host list: `user@host:port/slots`, or `:` for this machine. One worker each. */
+struct job_host {
+    char *text; /* as it was written, for messages */
+    bool is_local;
+    char *user;     /* NULL = not said */
+    char *host;     /* without brackets; NULL when local */
+    uint16_t port;  /* 0 = not said */
+    uint32_t slots; /* 0 = not said: those of the job, else one a core */
+};
+
+struct job_hosts {
+    size_t count;
+    struct job_host *items;
+};
+
+/* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
+struct job_ssh {
+    char *identity, *known_hosts;
+    bool accept_new;
+    enum ssh_client client;
+};
+
 struct job {
     char *path;   /* of the job file, as given */
     char *folder; /* absolute folder of the job file */
@@ -89,8 +118,13 @@ struct job {
     enum gather_kind gather;
     char *gather_sql;
     enum launcher_kind launcher;
-    uint32_t worker_count; /* 1 */
-    uint32_t slots;        /* a worker; 0 = one a core */
+    uint32_t worker_count;  /* 1; with hosts, one for each of them */
+    struct job_hosts hosts; /* launcher ssh: at least one */
+    struct job_ssh ssh;
+    char *advertise;  /* an address of this machine that workers can dial; NULL = those found */
+    bool keep_worker; /* leave the worker's program on the hosts */
+    enum staging_mode staging;
+    uint32_t slots; /* a worker; 0 = one a core */
     uint64_t tolerate_count;
     double tolerate_share;
     bool stop_on_failure;

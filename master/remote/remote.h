@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one remote primitive: run a command on a host over SSH, with some standard input, and get
+ * standard output, standard error and the exit code when it is over. Copying is standard input into
+ * `cat`. Everything else that has to do with other hosts is made of this.
+ *
+ * A connection opens by itself, logs in, and runs what is asked of it in order, one command at a
+ * time; it does not block: many side by side share the loop. Host keys are verified before anything
+ * secret is said. One attempt a connection: whether and when to try again is the caller's choice
+ * (remote_result.again).
+ *
+ * Threads: the loop thread only (names are resolved in a thread of their own inside).
+ */
+#ifndef MAYFLY_MASTER_REMOTE_REMOTE_H
+#define MAYFLY_MASTER_REMOTE_REMOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "common/error.h"
+#include "common/loop.h"
+
+#define REMOTE_OUTPUT_MAX (64u << 10) /* of each stream; what comes after is read and dropped */
+
+/* How to log in; the same for all connections of a run. Borrowed while connections live. */
+struct remote_config {
+    const char *identity; /* a private key file; NULL = the agent's keys, then ~/.ssh/id_ed25519 and
+                             id_ecdsa */
+    const char *known_hosts; /* NULL = ~/.ssh/known_hosts, then /etc/ssh/ssh_known_hosts */
+    bool accept_new;         /* add the key of a host that is in neither to known_hosts; a key that
+                                differs is refused all the same */
+    uint64_t connect_us;     /* for name, connection, handshake and login together; 0 = 15 s */
+};
+
+/* Strings are copied by remote_open. */
+struct remote_target {
+    const char *user; /* NULL = the name of the user who runs this */
+    const char *host; /* name or numeric address (an IPv6 one without brackets) */
+    uint16_t port;    /* 0 = 22 */
+};
+
+struct remote_result {
+    int code;            /* exit code, or 128 + signal; -1: it did not run to its end, see error */
+    const char *output;  /* of standard output, NUL-terminated, at most REMOTE_OUTPUT_MAX */
+    const char *problem; /* of standard error, likewise */
+    bool again;          /* code -1: nothing was begun and another attempt may well succeed (refused
+                            by the host's limit of logins, reset before the login) */
+    struct mf_error
+        error; /* code -1: what went wrong with which host, and the remedy, one sentence */
+};
+
+typedef void remote_f(void *arg, const struct remote_result *result);
+
+struct remote;
+
+/* Starts to connect. NULL: MF_ENOMEM. Everything that goes wrong later is told to the commands. */
+struct remote *remote_open(struct mf_loop *loop,
+                           const struct remote_config *config,
+                           const struct remote_target *target,
+                           struct mf_error *error);
+
+/*
+ * Queues a command. `command` is handed to the user's login shell, whatever that is: it is copied,
+ * and should be `sh -c '...'` with no quote, backslash, exclamation mark or line end inside (those
+ * read alike in sh, csh and fish). `input` is its whole standard input, of any size; it is borrowed
+ * until `done` has been called. `done` is called once, from the loop; it may call remote_exec and
+ * remote_close. When the connection fails, `done` is called for all that is queued.
+ */
+int remote_exec(struct remote *remote,
+                const char *command,
+                struct mf_bytes input,
+                remote_f *done,
+                void *arg,
+                struct mf_error *error);
+
+/* Numeric addresses of both ends, once a command has been answered; "" before. Without brackets. */
+const char *remote_peer_address(const struct remote *remote);
+const char *remote_own_address(const struct remote *remote);
+
+/* Looks at deadlines: call before each wait of the loop. Its next deadline. */
+int64_t remote_tick(struct remote *remote, int64_t now_us);
+
+/* Ends the connection and frees it; what is queued is forgotten, without a call. NULL is fine. */
+void remote_close(struct remote *remote);
+
+#endif
