@@ -14,8 +14,9 @@
 
 struct command {
     const char *name;
-    const char *arguments; /* "JOB", "RUN [SUBTASK]" */
-    const char *summary;   /* one line for the list of commands */
+    const char *arguments;             /* "JOB", "RUN [SUBTASK]" */
+    const char *summary;               /* one line for the list of commands */
+    const struct argp_child *children; /* options shared with other commands; NULL = none */
     /* argv[0] is "mayfly NAME". Returns the exit code. */
     int (*main)(int argc, char **argv);
 };

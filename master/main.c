@@ -38,8 +38,11 @@ void command_parse(const struct command *command,
                    char **argv,
                    void *input)
 {
-    const struct argp argp = {
-        .options = options, .parser = parser, .args_doc = command->arguments, .doc = doc};
+    const struct argp argp = {.options = options,
+                              .parser = parser,
+                              .args_doc = command->arguments,
+                              .doc = doc,
+                              .children = command->children};
     argp_err_exit_status = 2;
     error_t rc = argp_parse(&argp, argc, argv, 0, NULL, input);
     if (rc == 0)

@@ -15,38 +15,29 @@
 
 #include "common/alloc.h"
 #include "master/command.h"
+#include "master/commands/sets.h"
+#include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
 #include "master/job/job.h"
 #include "master/record/tree.h"
 #include "master/run.h"
 #include "master/run_folder.h"
 
-#define SETS_MAX 64
-
 struct arguments {
     const char *job;
-    const char *sets[SETS_MAX];
-    size_t set_count;
-    char slots[32];
+    struct sets sets;
     bool dry_run;
     struct run_options options;
 };
 
 static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "Set a key of the job file, for example --set workers.count=4", 0},
-    {"jobs", 'j', "N", 0, "Run N subtasks at a time on this machine (workers.slots)", 0},
+    {"jobs", 'j', "N", 0, "Run N subtasks at a time on each worker (workers.slots)", 0},
     {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
     {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
     {"quiet", 'q', NULL, 0, "Show no progress", 0},
     {"dry-run", 'n', NULL, 0, "Print the plan and run nothing", 0},
     {0}};
-
-static void add_set(struct arguments *arguments, const char *text, struct argp_state *state)
-{
-    if (arguments->set_count == SETS_MAX)
-        argp_error(state, "at most %d --set are allowed", SETS_MAX);
-    arguments->sets[arguments->set_count++] = text;
-}
 
 static void set_slots(struct arguments *arguments, const char *text, struct argp_state *state)
 {
@@ -55,16 +46,18 @@ static void set_slots(struct arguments *arguments, const char *text, struct argp
     long slots = strtol(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || slots < 1 || slots > 4096)
         argp_error(state, "-j takes a number from 1 to 4096, not \"%s\"", text);
-    snprintf(arguments->slots, sizeof arguments->slots, "workers.slots=%ld", slots);
-    add_set(arguments, arguments->slots, state);
+    sets_take(&arguments->sets, mf_format("workers.slots=%ld", slots), state);
 }
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->sets;
+        return 0;
     case 's':
-        add_set(arguments, text, state);
+        sets_add(&arguments->sets, text, state);
         return 0;
     case 'j':
         set_slots(arguments, text, state);
@@ -158,7 +151,8 @@ static int main_of(const struct command *command,
     struct arguments arguments = {0};
     struct mf_error error;
     command_parse(command, options, parse, doc, argc, argv, &arguments);
-    struct job *job = job_load(arguments.job, arguments.sets, arguments.set_count, &error);
+    struct job *job = job_load(arguments.job, arguments.sets.items, arguments.sets.count, &error);
+    sets_fini(&arguments.sets);
     if (job == NULL)
         return command_fail(&error);
     char *worker_binary = command_worker_binary(&error);
@@ -289,8 +283,10 @@ static int submit_main(int argc, char **argv)
 const struct command command_run = {.name = "run",
                                     .arguments = "JOB",
                                     .summary = "run a job and wait for its result",
+                                    .children = ssh_options,
                                     .main = run_main};
 const struct command command_submit = {.name = "submit",
                                        .arguments = "JOB",
                                        .summary = "start a job in the background",
+                                       .children = ssh_options,
                                        .main = submit_main};

@@ -415,7 +415,7 @@ int check_job(struct reader *reader, struct mf_error *error)
                              "this key is missing; for example 'task: {command: [echo, \"{}\"]}'");
     if (check_name(reader, error) < 0 || check_prepare(reader, error) < 0 ||
         check_split(reader, error) < 0 || check_task(reader, error) < 0 ||
-        check_gather(reader, error) < 0)
+        check_gather(reader, error) < 0 || check_workers(reader, error) < 0)
         return -1;
     if (job->orphan_us < job->lease_us)
         return reader_raise(reader,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading a job file: see job.h. The text that goes into the run folder is the file's own, unless
- * --set or a name that comes from the file's name changed it: then it is written anew from the
- * tree.
+ * --set, a name that comes from the file's name or a host file changed it: then it is written anew
+ * from the tree.
  */
 #include "master/job/job.h"
 
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/job/hosts.h"
 #include "master/job/read.h"
 
 static int raise_memory(struct mf_error *error)
@@ -126,12 +127,11 @@ static int complete_name(struct reader *reader, struct mf_error *error)
     return tree_add(&reader->tree, "name", job->name, error);
 }
 
-static int
-keep_text(struct reader *reader, struct mf_bytes text, bool is_changed, struct mf_error *error)
+static int keep_text(struct reader *reader, struct mf_bytes text, struct mf_error *error)
 {
     struct job *job = reader->job;
     struct mf_buffer written = {0};
-    if (is_changed) {
+    if (reader->is_changed) {
         if (tree_write(&reader->tree, &written, error) < 0) {
             mf_buffer_fini(&written);
             return -1;
@@ -156,10 +156,26 @@ static int parse(struct reader *reader,
         return -1;
     if (read_job(reader, error) < 0)
         return -1;
-    bool is_changed = set_count > 0 || reader->job->name == NULL;
+    if (set_count > 0 || reader->job->name == NULL)
+        reader->is_changed = true;
     if (complete_name(reader, error) < 0 || check_job(reader, error) < 0)
         return -1;
-    return keep_text(reader, text, is_changed, error);
+    return keep_text(reader, text, error);
+}
+
+/* The key file is there: better said now than by every login. */
+static int check_identity(const struct job *job, struct mf_error *error)
+{
+    const char *path = job->ssh.identity;
+    if (path == NULL || access(path, R_OK) == 0)
+        return 0;
+    int code = errno;
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "%s: workers.ssh.identity: the key file %s cannot be read: %s",
+                    job->path,
+                    path,
+                    strerror(code));
 }
 
 /* The job's own files are there: better said now than by every attempt. */
@@ -224,7 +240,7 @@ job_load(const char *path, const char *const *sets, size_t set_count, struct mf_
     }
     if (read_file(file, &text, error) == 0 && (folder = folder_of(file, error)) != NULL)
         job = job_parse(file, folder, mf_buffer_view(&text), sets, set_count, error);
-    if (job != NULL && check_files(job, error) < 0) {
+    if (job != NULL && (check_files(job, error) < 0 || check_identity(job, error) < 0)) {
         job_destroy(job);
         job = NULL;
     }
@@ -252,11 +268,16 @@ void job_destroy(struct job *job)
                      job->prepare_shell,
                      job->shell,
                      job->cwd,
-                     job->gather_sql};
+                     job->gather_sql,
+                     job->hosts_file,
+                     job->ssh.identity,
+                     job->ssh.known_hosts,
+                     job->advertise};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         strings_fini(lists[i]);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         mf_free(texts[i]);
+    hosts_fini(&job->hosts);
     for (size_t i = 0; i < job->output.column_count; i++)
         mf_free(job->output.columns[i].name);
     mf_free(job->output.columns);

@@ -120,7 +120,9 @@ struct job {
     enum launcher_kind launcher;
     uint32_t worker_count;  /* 1; with hosts, one for each of them */
     struct job_hosts hosts; /* launcher ssh: at least one */
-    struct job_ssh ssh;
+    char *hosts_file;       /* that they were read from; NULL = none (the copy in the run folder has
+                               them in a list) */
+    struct job_ssh ssh;     /* paths are absolute */
     char *advertise;  /* an address of this machine that workers can dial; NULL = those found */
     bool keep_worker; /* leave the worker's program on the hosts */
     enum staging_mode staging;
@@ -141,8 +143,8 @@ struct job {
 struct job *
 job_load(const char *path, const char *const *sets, size_t set_count, struct mf_error *error);
 
-/* As job_load, of bytes in memory; `path` is for messages, `folder` for relative inputs. For tests
- * and fuzzing. */
+/* As job_load, of bytes in memory; `path` is for messages, `folder` for relative inputs. Of the
+ * files that the job names, only workers.hosts_file is looked at. */
 struct job *job_parse(const char *path,
                       const char *folder,
                       struct mf_bytes text,

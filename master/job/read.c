@@ -6,10 +6,14 @@
 #include "master/job/read.h"
 
 #include <stdarg.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/job/hosts.h"
 #include "master/job/value.h"
 
 #define PATH_BYTES 160
@@ -56,6 +60,19 @@ int reader_seen(const struct reader *reader, const char *path)
 {
     const struct schema_key *row = schema_row(path);
     return row == NULL ? 0 : reader->seen[row - schema_keys];
+}
+
+void reader_drop(struct reader *reader, const char *path)
+{
+    const struct schema_key *row = schema_row(path);
+    const char *dot = strrchr(path, '.');
+    char parent[PATH_BYTES];
+    if (row == NULL || dot == NULL || reader->seen[row - schema_keys] == 0)
+        return;
+    snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
+    tree_drop(&reader->tree, reader_seen(reader, parent), dot + 1);
+    reader->seen[row - schema_keys] = 0;
+    reader->is_changed = true;
 }
 
 int reader_raise(
@@ -254,6 +271,51 @@ read_env(struct job *job, const struct entry *entry, const char *value, struct m
     return rc;
 }
 
+/* The user's home, NULL when there is none. Borrowed. */
+static const char *find_home(void)
+{
+    const char *home = getenv("HOME");
+    const struct passwd *user = home == NULL || *home != '/' ? getpwuid(getuid()) : NULL;
+    return user != NULL ? user->pw_dir : home;
+}
+
+static int read_path(struct reader *reader,
+                     const struct entry *entry,
+                     const char *text,
+                     struct mf_error *error)
+{
+    bool is_home = strncmp(text, "~/", 2) == 0;
+    const char *home = is_home ? find_home() : "";
+    if (*text == '\0')
+        return raise_entry(reader, entry, error, "expected a path, got an empty text");
+    if (home == NULL)
+        return raise_entry(reader, entry, error, "~/ is of no use here: the user has no home");
+    char *path = is_home        ? mf_format("%s%s", home, text + 1)
+                 : *text == '/' ? mf_strdup(text)
+                                : mf_format("%s/%s", reader->job->folder, text);
+    if (path == NULL)
+        return raise_memory(error);
+    int rc = store_text(reader->job, entry->row, path, error);
+    mf_free(path);
+    return rc;
+}
+
+/* One text of hosts: of `text` as a whole, or one item of a list. */
+static int read_hosts(struct reader *reader,
+                      const struct entry *entry,
+                      const char *text,
+                      bool is_item,
+                      struct mf_error *error)
+{
+    struct job_hosts *hosts = &reader->job->hosts;
+    struct mf_error inner = {0};
+    int rc = is_item ? hosts_add(hosts, mf_bytes_text(text), &inner)
+                     : hosts_add_list(hosts, text, &inner);
+    if (rc < 0 && inner.code == MF_ENOMEM)
+        return raise_memory(error);
+    return rc < 0 ? raise_entry(reader, entry, error, inner.text) : 0;
+}
+
 /* Texts that go elsewhere than into a number: 1 taken, 0 not meant for here, -1. */
 static int read_special(struct reader *reader,
                         const struct entry *entry,
@@ -281,6 +343,10 @@ static int read_special(struct reader *reader,
             return 0;
         job->tolerate_count = none;
         return 1;
+    case TARGET_PATH:
+        return read_path(reader, entry, text, error) < 0 ? -1 : 1;
+    case TARGET_HOSTS:
+        return read_hosts(reader, entry, text, false, error) < 0 ? -1 : 1;
     default:
         break;
     }
@@ -366,7 +432,12 @@ static int read_list(struct reader *reader,
                 tree_describe(child, shown),
                 child->type == YAML_MAPPING_NODE ? "; put placeholders in quotes: \"{}\"" : "");
         }
-        if (strings_add(strings, tree_text(child), error) < 0)
+        struct entry at = *entry;
+        at.id = *item;
+        int rc = row->target == TARGET_HOSTS
+                     ? read_hosts(reader, &at, tree_text(child), true, error)
+                     : strings_add(strings, tree_text(child), error);
+        if (rc < 0)
             return -1;
     }
     return 0;

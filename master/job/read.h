@@ -12,6 +12,7 @@ struct reader {
     struct job *job;
     struct tree tree;
     int seen[SCHEMA_MAX]; /* by row of the schema: the node of its value, 0 = not given */
+    bool is_changed;      /* the tree is no longer what the file says */
 };
 
 /* Defaults, then what the file says. */
@@ -20,8 +21,14 @@ int read_job(struct reader *reader, struct mf_error *error);
 /* What no single key can show: kinds, options that need each other, placeholders (check.c). */
 int check_job(struct reader *reader, struct mf_error *error);
 
+/* The same for `workers`; reads the host file (check_workers.c). */
+int check_workers(struct reader *reader, struct mf_error *error);
+
 /* The node of a key's value, 0 when it was not given. */
 int reader_seen(const struct reader *reader, const char *path);
+
+/* From here on the key counts as not given, and is not in the copy. */
+void reader_drop(struct reader *reader, const char *path);
 
 /* MF_EUSAGE with the place of the key's value before the sentence: "FILE:LINE: key: ...". */
 int reader_raise(const struct reader *reader,

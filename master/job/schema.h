@@ -36,6 +36,9 @@ enum schema_target {
     TARGET_ENV,
     TARGET_COLUMN,
     TARGET_TOLERATE,
+    TARGET_PATH, /* a text that becomes an absolute path: ~/ is the home, else from the job's folder
+                  */
+    TARGET_HOSTS,
     TARGET_NAMED_KIND /* a bare word of a kind whose mapping has options */
 };
 

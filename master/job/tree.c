@@ -44,9 +44,7 @@ bool tree_is_nothing(const yaml_node_t *node)
     return false;
 }
 
-/* Copies at most SHOWN_MAX bytes, so that a hostile text can't forge lines or flood the terminal.
- */
-static void show(const char *text, char *out, size_t size)
+void tree_show(const char *text, char *out, size_t size)
 {
     size_t used = 0, i = 0;
     for (; i < SHOWN_MAX && text[i] != '\0' && used + 8 < size; i++) {
@@ -64,7 +62,7 @@ const char *tree_place(const struct tree *tree, int id, char out[TREE_PLACE_MAX]
     for (size_t i = tree->set_count; i > 0 && id > 0; i--) {
         if (id >= tree->set_first_node[i - 1]) {
             snprintf(out, TREE_PLACE_MAX, "--set ");
-            show(tree->sets[i - 1], out + 6, TREE_PLACE_MAX - 6);
+            tree_show(tree->sets[i - 1], out + 6, TREE_PLACE_MAX - 6);
             return out;
         }
     }
@@ -84,7 +82,7 @@ const char *tree_describe(const yaml_node_t *node, char out[TREE_PLACE_MAX])
 {
     if (node->type == YAML_SCALAR_NODE && !tree_is_nothing(node)) {
         char shown[TREE_PLACE_MAX - 2];
-        show(tree_text(node), shown, sizeof shown);
+        tree_show(tree_text(node), shown, sizeof shown);
         snprintf(out, TREE_PLACE_MAX, "'%s'", shown);
         return out;
     }
@@ -459,7 +457,7 @@ int tree_set(struct tree *tree, const char *const *sets, size_t count, struct mf
         char shown[TREE_PLACE_MAX];
         tree->set_first_node[i] = (int)(tree->document.nodes.top - tree->document.nodes.start) + 1;
         if (apply_set(tree, sets[i], error) < 0) {
-            show(sets[i], shown, sizeof shown);
+            tree_show(sets[i], shown, sizeof shown);
             return mf_error_prefix(error, "--set %s", shown);
         }
         tree->set_count = i + 1;
@@ -477,6 +475,50 @@ int tree_add(struct tree *tree, const char *key, const char *value, struct mf_er
     if (id == 0)
         return raise_memory(error);
     return append_pair(tree, 1, key, strlen(key), id, error);
+}
+
+size_t tree_rank(const struct tree *tree, int id)
+{
+    for (size_t i = tree->set_count; i > 0; i--) {
+        if (id >= tree->set_first_node[i - 1])
+            return i;
+    }
+    return 0;
+}
+
+void tree_drop(struct tree *tree, int mapping, const char *key)
+{
+    yaml_node_pair_t *pair = find_pair(tree, mapping, key, strlen(key));
+    if (pair == NULL)
+        return;
+    yaml_node_t *node = tree_node(tree, mapping);
+    size_t behind = (size_t)(node->data.mapping.pairs.top - pair - 1);
+    memmove(pair, pair + 1, behind * sizeof *pair);
+    node->data.mapping.pairs.top--;
+}
+
+int tree_put_list(struct tree *tree,
+                  int mapping,
+                  const char *key,
+                  const struct mf_bytes *items,
+                  size_t count,
+                  struct mf_error *error)
+{
+    yaml_document_t *document = &tree->document;
+    int list = yaml_document_add_sequence(document, NULL, YAML_BLOCK_SEQUENCE_STYLE);
+    if (list == 0)
+        return raise_memory(error);
+    for (size_t i = 0; i < count; i++) {
+        int item = yaml_document_add_scalar(document,
+                                            NULL,
+                                            (const yaml_char_t *)items[i].data,
+                                            (int)items[i].length,
+                                            YAML_ANY_SCALAR_STYLE);
+        if (item == 0 || !yaml_document_append_sequence_item(document, list, item))
+            return raise_memory(error);
+    }
+    tree_drop(tree, mapping, key);
+    return append_pair(tree, mapping, key, strlen(key), list, error);
 }
 
 static int append_output(void *out, unsigned char *data, size_t size)

@@ -48,6 +48,23 @@ const char *tree_place(const struct tree *tree, int id, char out[TREE_PLACE_MAX]
  * cut. */
 const char *tree_describe(const yaml_node_t *node, char out[TREE_PLACE_MAX]);
 
+/* Who said it: 0 = the file, n = the n-th --set. */
+size_t tree_rank(const struct tree *tree, int id);
+
+/* Changes of a mapping, for the copy that is written. Nothing happens when the key is not there. */
+void tree_drop(struct tree *tree, int mapping, const char *key);
+/* A list of texts under `key`, in place of what was there. */
+int tree_put_list(struct tree *tree,
+                  int mapping,
+                  const char *key,
+                  const struct mf_bytes *items,
+                  size_t count,
+                  struct mf_error *error);
+
+/* Copies at most 60 bytes of text, with what is unprintable escaped, so that a hostile text can't
+ * forge lines or flood the terminal. */
+void tree_show(const char *text, char *out, size_t size);
+
 /* Appends the whole as YAML. Ends the tree: only tree_fini may follow. */
 int tree_write(struct tree *tree, struct mf_buffer *out, struct mf_error *error);
 

@@ -124,10 +124,10 @@ static void keys(void **state)
            "j.yaml:5: merge keys (<<) are not supported; write the keys out");
     expect(HEAD TASK "secrets: {A: {env: B}}\n",
            "j.yaml:4: secrets: not available in this version");
-    expect(HEAD TASK "workers: {hosts: [a]}\n",
-           "j.yaml:4: workers.hosts: not available in this version");
-    expect(HEAD TASK "workers: {launcher: ssh}\n",
-           "j.yaml:4: workers.launcher: 'ssh' is not available in this version");
+    expect(HEAD TASK "workers: {slurm: {}}\n",
+           "j.yaml:4: workers.slurm: not available in this version");
+    expect(HEAD TASK "workers: {launcher: slurm}\n",
+           "j.yaml:4: workers.launcher: 'slurm' is not available in this version");
     expect(HEAD TASK "gather: fold\n", "j.yaml:4: gather: 'fold' is not available in this version");
     expect("mayfly: 1\nsplit: queue\n" TASK,
            "j.yaml:2: split: 'queue' is not available in this version");

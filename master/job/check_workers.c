@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who does the work: hosts and what goes with them. What the command line says of hosts outranks
+ * what the file says of workers, and goes into the copy in its place; so do the entries of a host
+ * file, so that the copy depends on no other file.
+ */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "master/job/hosts.h"
+#include "master/job/read.h"
+
+static size_t rank_of(const struct reader *reader, const char *path)
+{
+    return tree_rank(&reader->tree, reader_seen(reader, path));
+}
+
+/* Drops `path` of the file when hosts come from the command line. */
+static void give_way(struct reader *reader, const char *path, const char *hosts)
+{
+    if (reader_seen(reader, hosts) > 0 && rank_of(reader, hosts) > 0 &&
+        reader_seen(reader, path) > 0 && rank_of(reader, path) == 0)
+        reader_drop(reader, path);
+}
+
+static void settle_ranks(struct reader *reader)
+{
+    struct job *job = reader->job;
+    static const char *const sources[] = {"workers.hosts", "workers.hosts_file"};
+    for (size_t i = 0; i < 2; i++) {
+        give_way(reader, "workers.count", sources[i]);
+        give_way(reader, "workers.launcher", sources[i]);
+        give_way(reader, sources[1 - i], sources[i]);
+    }
+    if (reader_seen(reader, "workers.hosts") == 0)
+        hosts_fini(&job->hosts);
+    if (reader_seen(reader, "workers.hosts_file") == 0) {
+        mf_free(job->hosts_file);
+        job->hosts_file = NULL;
+    }
+}
+
+/* The host file's entries take its place in the tree. */
+static int inline_hosts(struct reader *reader, struct mf_error *error)
+{
+    const struct job_hosts *hosts = &reader->job->hosts;
+    struct mf_bytes *texts = mf_calloc(hosts->count, sizeof *texts);
+    if (texts == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a list of hosts");
+    for (size_t i = 0; i < hosts->count; i++)
+        texts[i] = mf_bytes_text(hosts->items[i].text);
+    int mapping = reader_seen(reader, "workers");
+    tree_drop(&reader->tree, mapping, "hosts_file");
+    int rc = tree_put_list(&reader->tree, mapping, "hosts", texts, hosts->count, error);
+    reader->is_changed = true;
+    mf_free(texts);
+    return rc;
+}
+
+static int read_hosts_file(struct reader *reader, struct mf_error *error)
+{
+    struct job *job = reader->job;
+    struct mf_error inner = {0};
+    if (job->hosts_file == NULL)
+        return 0;
+    if (reader_seen(reader, "workers.hosts") > 0)
+        return reader_raise(reader,
+                            "workers.hosts_file",
+                            error,
+                            "workers.hosts is given too; one of the two is expected");
+    if (hosts_read(&job->hosts, job->hosts_file, &inner) == 0)
+        return inline_hosts(reader, error);
+    /* Of the command line, the file's name says it all. */
+    if (inner.code == MF_ENOMEM || rank_of(reader, "workers.hosts_file") > 0)
+        return mf_raise(error, inner.code, "%s", inner.text);
+    return reader_raise(reader, "workers.hosts_file", error, "%s", inner.text);
+}
+
+/* Local workers are all alike, and stand nowhere else. */
+static int check_local_hosts(const struct reader *reader, struct mf_error *error)
+{
+    const struct job_hosts *hosts = &reader->job->hosts;
+    for (size_t i = 0; i < hosts->count; i++) {
+        if (!hosts->items[i].is_local)
+            return reader_raise(reader,
+                                "workers.launcher",
+                                error,
+                                "'local' starts workers on this machine only, but '%.60s' is "
+                                "another host; expected ssh, or no launcher",
+                                hosts->items[i].text);
+        if (hosts->items[i].slots > 0)
+            return reader_raise(reader,
+                                "workers.launcher",
+                                error,
+                                "with 'local' all workers have the same slots: write workers.slots "
+                                "instead of '%.60s'",
+                                hosts->items[i].text);
+    }
+    return 0;
+}
+
+static int check_hosts(const struct reader *reader, struct mf_error *error)
+{
+    struct job *job = reader->job;
+    bool has_launcher = reader_seen(reader, "workers.launcher") > 0;
+    if (!has_launcher)
+        job->launcher = job->hosts.count > 0 ? LAUNCHER_SSH : LAUNCHER_LOCAL;
+    if (job->hosts.count == 0) {
+        if (reader_seen(reader, "workers.hosts") > 0)
+            return reader_raise(
+                reader, "workers.hosts", error, "the list is empty; at least one host is expected");
+        if (job->launcher == LAUNCHER_SSH)
+            return reader_raise(reader,
+                                "workers.launcher",
+                                error,
+                                "ssh needs workers.hosts or workers.hosts_file (--hosts H,H or "
+                                "--hosts-file F)");
+        return 0;
+    }
+    if (reader_seen(reader, "workers.count") > 0)
+        return reader_raise(
+            reader,
+            "workers.count",
+            error,
+            "a host in the list is one worker; name it twice for two, and leave the count out");
+    job->worker_count = (uint32_t)job->hosts.count;
+    return job->launcher == LAUNCHER_LOCAL ? check_local_hosts(reader, error) : 0;
+}
+
+static int check_advertise(const struct reader *reader, struct mf_error *error)
+{
+    const char *text = reader->job->advertise;
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (text == NULL)
+        return 0;
+    bool is_v4 = inet_pton(AF_INET, text, &v4) == 1, is_v6 = inet_pton(AF_INET6, text, &v6) == 1;
+    if (!is_v4 && !is_v6)
+        return reader_raise(reader,
+                            "workers.advertise",
+                            error,
+                            "expected a numeric address of this machine, such as 10.0.0.1 or "
+                            "fd00::1, without a port, got '%.60s'",
+                            text);
+    if (is_v4 ? v4.s_addr == htonl(INADDR_ANY) : IN6_IS_ADDR_UNSPECIFIED(&v6))
+        return reader_raise(reader,
+                            "workers.advertise",
+                            error,
+                            "%s stands for every address; expected one that workers can dial",
+                            text);
+    return 0;
+}
+
+int check_workers(struct reader *reader, struct mf_error *error)
+{
+    settle_ranks(reader);
+    if (read_hosts_file(reader, error) < 0 || check_hosts(reader, error) < 0)
+        return -1;
+    return check_advertise(reader, error);
+}
