@@ -8,6 +8,8 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack-dev libsqlite3-dev libyaml-dev
     libmbedtls-dev libjansson-dev zlib1g-dev)
 demo_packages=(bsdextrautils)
+# For jobs/renditions: what it runs, and pictures.
+picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
@@ -17,7 +19,8 @@ usage() {
     cat <<'END'
 usage: ./setup.sh COMMAND
 
-  deps [GROUP...]   install Debian packages that are missing; groups: build (default), demo, test, lint, bench
+  deps [GROUP...]   install Debian packages that are missing; groups: build (default), demo, pictures, test, lint,
+                    bench
   build             build release binaries: build/release/mayfly and build/release/mayfly-worker
   demo              deps, build, then run jobs/etl-packages on this machine and show its result
   test [ARG...]     deps, build, then run all tests; further arguments go to ctest (for example -R gather)
@@ -97,10 +100,11 @@ install_groups() {
         case $group in
         build) wanted+=("${build_packages[@]}") ;;
         demo) wanted+=("${demo_packages[@]}") ;;
-        test) wanted+=("${test_packages[@]}") ;;
+        pictures) wanted+=("${picture_packages[@]}") ;;
+        test) wanted+=("${test_packages[@]}" "${picture_packages[@]}") ;;
         lint) wanted+=("${lint_packages[@]}") ;;
         bench) wanted+=("${bench_packages[@]}") ;;
-        *) fail "unknown group '$group'; groups are build, demo, test, lint, bench" ;;
+        *) fail "unknown group '$group'; groups are build, demo, pictures, test, lint, bench" ;;
         esac
     done
     read -r -a missing <<<"$(missing_of "${wanted[@]}")"
