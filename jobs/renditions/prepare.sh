@@ -1,13 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# prepare.sh [FOLDER...]: lays out pictures as $MAYFLY_PREPARED/parts/PART/PICTURE, a file for each part that is to be
+# prepare.sh [FOLDER...]: lays out pictures as $MAYFLY_PREPARED/parts/PICTURE.PART, a file for each part that is to be
 # made of it (one copy, linked). Without arguments the pictures are those of two Debian packages; else all .jpg, .jpeg
 # and .png files of the folders. Whole or not at all: a half-written tree never bears the final name.
 set -eu
 export LC_ALL=C
 
 packages='lomiri-wallpapers-16.04 sway-backgrounds'
-parts='large medium small metadata'
 
 fail() {
     echo "prepare.sh: $*" >&2
@@ -26,10 +25,10 @@ list_package() { # PACKAGE
 take() { # PICTURE
     name=${1##*/}
     [ -f "$1" ] || fail "$1 is not there, or is no file"
-    [ ! -e "$tree/large/$name" ] || fail "two pictures are called $name; give them different names"
-    cp -- "$1" "$tree/large/$name" || fail "cannot copy $1"
-    for part in $parts; do
-        [ "$part" = large ] || ln -- "$tree/large/$name" "$tree/$part/$name" || fail "cannot link $name"
+    [ ! -e "$tree/$name.large" ] || fail "two pictures are called $name; give them different names"
+    cp -- "$1" "$tree/$name.large" || fail "cannot copy $1"
+    for part in medium small metadata; do
+        ln -- "$tree/$name.large" "$tree/$name.$part" || fail "cannot link $name"
     done
     count=$((count + 1))
 }
@@ -55,9 +54,7 @@ END
 [ -n "${MAYFLY_PREPARED:-}" ] || fail "MAYFLY_PREPARED is not set; run this by 'mayfly run job.yaml'"
 tree=$MAYFLY_PREPARED/parts.part
 count=0
-for part in $parts; do
-    mkdir -p "$tree/$part"
-done
+mkdir -p "$tree"
 [ $# -gt 0 ] || take_packages
 for folder in "$@"; do
     take_folder "$folder"

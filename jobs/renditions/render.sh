@@ -1,15 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# render.sh .../PART/PICTURE: makes one part of the picture on standard input, as renditions/PICTURE/PART.*, and prints
+# render.sh .../PICTURE.PART: makes one part of the picture on standard input, as renditions/PICTURE/PART.*, and prints
 # a CSV row about it. Part metadata always gives a row, without a size when the file is no picture; the other parts
 # end with 65 then. The same bytes wherever the same packages are: one thread, a filter of plain arithmetic (the C
 # library has sines of its own for each processor), nothing of the clock or the file's name.
 set -eu
 
-path=$1
-picture=${path##*/}
-part=${path%/*}
-part=${part##*/}
+name=${1##*/} # the folder may be another one on another host
+picture=${name%.*}
+part=${name##*.}
 
 fail() { # CODE MESSAGE
     echo "render.sh: $picture: $2" >&2

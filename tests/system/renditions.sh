@@ -139,7 +139,7 @@ case_a_host_without_imagemagick_is_named() {
     mkdir bin
     ln -s /usr/bin/uname bin
     CODE=0
-    PATH=$PWD/bin /bin/sh "$SOURCE/jobs/renditions/render.sh" x/large/a.png 2>err </dev/null || CODE=$?
+    PATH=$PWD/bin /bin/sh "$SOURCE/jobs/renditions/render.sh" x/a.png.large 2>err </dev/null || CODE=$?
     assert_equal "$CODE" 69
     assert_contains err "convert is missing on $(uname -n); install the package imagemagick"
 }
