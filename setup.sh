@@ -9,7 +9,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack
     libmbedtls-dev libjansson-dev zlib1g-dev)
 demo_packages=(bsdextrautils)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux openssh-server
-    openssh-client fish tcsh faketime hostname)
+    openssh-client nftables fish tcsh faketime hostname)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
 bench_packages=(gearman-job-server gearman-tools libgearman-dev)

@@ -3,7 +3,7 @@
 # Test hosts: machines that have nothing but sshd. Sourced after lib.sh; each case starts its own.
 #
 # How they are made. One process, the *switch*, has a network, a mount and a PID namespace of its own. In its network
-# stands a bridge, 10.77.0.254; in its mount namespace a tmpfs, which nobody else sees, with the disks of all hosts.
+# stands a bridge, 10.77.0.254 and fd00:77::254; in its mount namespace a tmpfs, which nobody else sees, with the disks of all hosts.
 # Each *host* is a child of it with network, mount, PID, UTS and IPC namespaces of its own: a veth pair to the bridge,
 # 10.77.0.<I>; an overlay as root, so that it has the machine's programs, packages and /etc; its own /proc, /sys, /dev
 # and host name h<I>. Below the overlay lie, topmost first: the host's own layer (all that is written); what all hosts
@@ -23,6 +23,7 @@
 
 hosts_tool=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/hosts
 hosts_network=10.77.0
+hosts_network6=fd00:77::
 HOSTS_COUNT=0
 HOSTS_SWITCH=
 
@@ -39,7 +40,7 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
     cp "$HOSTS/id_ed25519.pub" "$HOSTS/authorized_keys"
     trap hosts_clean_up EXIT
     setpriv --pdeathsig KILL env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-        unshare --net --mount --pid --fork --kill-child \
+        unshare --net --mount --propagation unchanged --pid --fork --kill-child \
         "$hosts_tool" switch "$HOSTS" "$count" "$(readlink -f "${BASE:-$WORK}")" "$checkout" \
         "${MAYFLY_BUILD:-$checkout}" </dev/null >"$HOSTS/log" 2>&1 &
     hosts_job=$!
@@ -106,6 +107,11 @@ host_address() { # I
     echo "$hosts_network.$1"
 }
 
+host_address6() { # I
+    [ -e /proc/net/if_inet6 ] || skip "this kernel has no IPv6"
+    echo "$hosts_network6$1"
+}
+
 # The first port that its sshd_config names.
 host_port() { # I
     local port
@@ -128,6 +134,14 @@ host_cut() { # I
 
 host_mend() { # I
     hosts_run ip link set "h$1" up
+}
+
+# Nothing that the host dials gets through any more; who dials the host does.
+host_block_dialling() { # I
+    command -v nft >/dev/null || skip "host_block_dialling needs nft (package nftables)"
+    host_exec "$1" nft 'add table inet block
+        add chain inet block out { type filter hook output priority 0; }
+        add rule inet block out tcp flags & (syn|ack) == syn drop'
 }
 
 # Ends the listening sshd only; sessions and workers live on. The port then refuses.
@@ -276,7 +290,7 @@ host_written() { # I
 host_watch_secrets() { # I|all [FILE...]
     local hosts=$1
     shift
-    [ "$hosts" != all ] || hosts=$(seq "$HOSTS_COUNT")
+    [ "$hosts" != all ] || hosts=${!HOST_PID[*]}
     : | tee "$HOSTS/found" >"$HOSTS/rounds"
     hosts_watch "$hosts" "$@" >/dev/null 2>&1 &
     hosts_watcher=$!
@@ -358,15 +372,18 @@ host_await_sshd() { # I
 
 # Writes the host's keys to known_hosts, instead of those that are there.
 hosts_note_key() { # I
-    local address port key
-    address=$(host_address "$1") port=$(host_port "$1")
-    [ "$port" = 22 ] || address="[$address]:$port"
+    local address port key old=()
+    port=$(host_port "$1")
     for key in "/proc/${HOST_PID[$1]}/root/etc/ssh/"ssh_host_*_key.pub; do
         read -r key <"$key"
-        echo "$address ${key% *}"
+        for address in "$(host_address "$1")" "$hosts_network6$1"; do
+            old+=("$address " "[$address]:")
+            [ "$port" = 22 ] || address="[$address]:$port"
+            echo "$address ${key% *}"
+        done
     done >"$HOSTS/key"
     touch "$HOSTS/known_hosts"
-    { grep -vF "$address " "$HOSTS/known_hosts" || :; } | cat - "$HOSTS/key" >"$HOSTS/known_hosts.new"
+    { printf '%s\n' "${old[@]}" | grep -vF -f - "$HOSTS/known_hosts" || :; } | cat - "$HOSTS/key" >"$HOSTS/known_hosts.new"
     mv "$HOSTS/known_hosts.new" "$HOSTS/known_hosts"
     rm "$HOSTS/key"
 }
@@ -394,59 +411,73 @@ hosts_clean_up() {
     clean_up
 }
 
-# Process ids of all that runs on the host.
-hosts_pids() { # I
-    local space
-    space=$(readlink "/proc/${HOST_PID[$1]}/ns/pid")
-    space=${space//[^0-9]/}
-    { find /proc/[0-9]*/ns/pid -maxdepth 0 -lname "pid:\[$space\]" 2>/dev/null || :; } | cut -d/ -f3
+# Process ids of all that runs on the hosts.
+hosts_pids() { # I...
+    local host space names=()
+    for host in "$@"; do
+        space=$(readlink "/proc/${HOST_PID[host]}/ns/pid")
+        space=${space//[^0-9]/}
+        names+=(-o -lname "pid:\[$space\]")
+    done
+    { find /proc/[0-9]*/ns/pid -maxdepth 0 \( -false "${names[@]}" \) 2>/dev/null || :; } | cut -d/ -f3
 }
 
 hosts_command_of() { # PID
     { tr '\0' ' ' <"/proc/$1/cmdline" || :; } 2>/dev/null
 }
 
-# "PLACE NAME" of each disk of the host: where the machine sees it, and what the host calls it (nothing for its root).
-hosts_places() { # I
-    echo "$hosts_disk/h$1/upper"
-    awk -v root="/proc/${HOST_PID[$1]}/root" '/ - tmpfs / { print root $5, $5 }' "/proc/${HOST_PID[$1]}/mountinfo"
+# "PLACE NAME" of each disk of the hosts: where the machine sees it, and what its host calls it (nothing for its root).
+hosts_places() { # I...
+    local host
+    for host in "$@"; do
+        echo "$hosts_disk/h$host/upper"
+    done
+    # shellcheck disable=SC2016
+    for host in "$@"; do
+        echo "/proc/${HOST_PID[host]}/mountinfo"
+    done | xargs awk '/ - tmpfs / { root = FILENAME; sub(/mountinfo$/, "root", root); print root $5, $5 }'
 }
 
+# Round after round. What is new in the files of secrets counts from the next round on.
 hosts_watch() { # HOSTS [FILE...]
-    local host hosts=$1
+    local hosts
+    read -ra hosts <<<"$1"
     shift
     while [ -d "/proc/$HOSTS_SWITCH" ]; do
         { grep -hv -e ----- "$@" /dev/null || :; } 2>/dev/null | grep -aE '.{16}' >"$HOSTS/secrets" || :
-        for host in $hosts; do
-            hosts_search "$host" | sed "s/^/h$host: /" >>"$HOSTS/found"
-        done
+        hosts_pids "${hosts[@]}" | sed 's|.*|/proc/&/cmdline\n/proc/&/environ|' | tr '\n' '\0' >"$HOSTS/names"
+        hosts_places "${hosts[@]}" | cut -d ' ' -f 1 | tr '\n' '\0' |
+            xargs -0 -I PLACE find PLACE -type f -size -4096k ! -name 'ssh_host_*' -print0 >>"$HOSTS/names" || :
+        hosts_grep | while IFS= read -r file; do
+            hosts_tell_find "$file" "${hosts[@]}"
+        done >>"$HOSTS/found"
         echo >>"$HOSTS/rounds"
-        sleep 0.02
+        sleep 0.01
     done
 }
 
-# Prints where on the host a secret stands right now.
-hosts_search() { # I
-    local pid place name file
-    hosts_pids "$1" | while read -r pid; do
-        printf '%s\0' "/proc/$pid/cmdline" "/proc/$pid/environ"
-    done | hosts_grep | while read -r file; do
-        pid=${file#/proc/}
-        echo "${file##*/} of process ${pid%%/*}: $(hosts_command_of "${pid%%/*}")"
-    done
-    while read -r place name; do
-        { find "$place" -type f -size -4096k ! -name 'ssh_host_*' -print0 2>/dev/null || :; } | hosts_grep |
-            sed "s|^$place|file $name|"
-    done < <(hosts_places "$1")
-}
-
-# Prints those of the files, whose names stand on standard input, that contain a secret. A program may contain the
-# frame of PEM: it counts with something inside only.
+# Prints those of the files named in `names` that contain a secret. A program may contain the frame of PEM: it counts
+# with something inside only.
 hosts_grep() {
     local pem='-----BEGIN [A-Z ]*(PRIVATE KEY|CERTIFICATE)-----(\r?\n|\\n)[A-Za-z0-9+/]{16}'
-    cat >"$HOSTS/names"
     {
         LC_ALL=C xargs -0r -a "$HOSTS/names" grep -lsazP -e "$pem"
         LC_ALL=C xargs -0r -a "$HOSTS/names" grep -lsaF -f "$HOSTS/secrets"
     } || :
+}
+
+# "h2: PLACE" for a file of the machine, in the words of the host.
+hosts_tell_find() { # FILE I...
+    local host pid place name
+    for host in "${@:2}"; do
+        if [[ $1 =~ ^/proc/([0-9]+)/(cmdline|environ)$ ]]; then
+            pid=${BASH_REMATCH[1]}
+            [ "/proc/$pid/ns/pid" -ef "/proc/${HOST_PID[host]}/ns/pid" ] || continue
+            echo "h$host: ${BASH_REMATCH[2]} of process $pid: $(hosts_command_of "$pid")"
+        else
+            while read -r place name; do
+                if [[ $1 = "$place"/* ]]; then echo "h$host: file $name${1#"$place"}"; fi
+            done < <(hosts_places "$host")
+        fi
+    done
 }

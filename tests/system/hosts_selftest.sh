@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck disable=SC2016 # what stands in single quotes is meant as it is
+# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
 # The test hosts themselves: that they are apart from this machine and from each other, that what is broken on
 # purpose is broken, that what is searched for is found, and that nothing is left.
 . "$(dirname "$0")/lib.sh"
@@ -29,6 +29,8 @@ case_login_and_isolation() {
         assert_equal "$(host_processes "$i" | sed 's/^[0-9]* //; s/ $//')" "sleep 1000" "host_processes $i:"
         assert_equal "$(host_exec "$i" sh -c 'ls -A /tmp /home /root /srv /dev/shm; ls -d /*work* 2>&1' | grep -c work)" 1
     done
+    [ ! -e /proc/net/if_inet6 ] ||
+        assert_equal "$(hosts_run bash -c "read -r line </dev/tcp/$(host_address6 3)/22; echo \${line%%-*}")" SSH
     # Neither what is the case's nor the checkout is there; the machine's programs are.
     ! host_exec 1 ls "$WORK" >/dev/null 2>&1 || fail "host 1 sees $WORK"
     ! host_exec 1 ls "$hosts_tool" >/dev/null 2>&1 || fail "host 1 sees $hosts_tool"
@@ -73,6 +75,25 @@ case_a_configuration_of_its_own() {
     assert_equal "$(hosts_ssh 2 'echo $SSH_CONNECTION' | cut -d ' ' -f 4)" 2222
 }
 
+# What $MAYFLY_BIN starts, here the workers of this machine, reaches the hosts.
+case_mayfly_is_in_their_network() {
+    hosts_start 2
+    cat >greet.sh <<'END'
+#!/bin/bash
+exec 3<>"/dev/tcp/$1/22"
+read -r line <&3
+echo "${line%%-*}"
+END
+    chmod +x greet.sh
+    job <<END
+mayfly: 1
+split: {range: 1-2}
+task: {command: [./greet.sh, "$hosts_network.{}"], files: [greet.sh]}
+END
+    succeed
+    assert_same "$RUN/result" <(printf 'SSH\nSSH\n')
+}
+
 case_links_and_servers_fail() {
     hosts_start 2
     host_cut 1
@@ -80,6 +101,11 @@ case_links_and_servers_fail() {
     hosts_ssh 2 true
     host_mend 1
     wait_until "hosts_ssh 1 -o ConnectTimeout=1 true"
+
+    host_block_dialling 2
+    hosts_ssh 2 true
+    assert_equal "$(hosts_ssh 2 "timeout 0.5 bash -c ': </dev/tcp/$(host_address 1)/22'; echo \$?")" 124
+    hosts_ssh 1 "bash -c ': </dev/tcp/$(host_address 2)/22'"
 
     # A session lives on without the sshd that began it.
     hosts_ssh 1 'echo in; cat' >session < <(sleep 1000) &
