@@ -108,7 +108,8 @@ case_links_and_servers_fail() {
     hosts_ssh 1 "bash -c ': </dev/tcp/$(host_address 2)/22'"
 
     # A session lives on without the sshd that began it.
-    hosts_ssh 1 'echo in; cat' >session < <(sleep 1000) &
+    mkfifo never
+    hosts_ssh 1 'echo in; cat' >session 2>err <>never &
     wait_until "grep -q in session"
     assert_equal "$(host_sessions 1)" 1
     host_stop_sshd 1
