@@ -325,6 +325,9 @@ hosts_need() { # COUNT
         command -v "$command" >/dev/null ||
             skip "test hosts need $command (packages openssh-server, openssh-client, iproute2, util-linux)"
     done
+    unshare --net --mount --propagation unchanged --pid --uts --ipc --fork true 2>"$WORK/unshare" ||
+        skip "test hosts need the right to make namespaces (CAP_SYS_ADMIN): $(cat "$WORK/unshare")"
+    rm "$WORK/unshare"
 }
 
 hosts_sshd_config() { # LINE...

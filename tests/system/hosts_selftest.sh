@@ -235,6 +235,33 @@ case_the_test_is_killed() {
     rm -r ../other # nothing is mounted there
 }
 
+# The files of the case are hidden where they lie, not only below /tmp.
+case_folder_in_usr() {
+    local folder
+    folder=$(mktemp -d /usr/local/lib/mayfly-selftest.XXXXXX)
+    chmod 755 "$folder"
+    TMPDIR=$folder "$hosts_tool" run 1 bash -c 'ssh -F none -i "$HOSTS_KEY" -o UserKnownHostsFile="$HOSTS_KNOWN" \
+        "$(cat "$HOSTS_LIST")" "cd $TMPDIR && ls -A && echo seen"' >out || :
+    rmdir "$folder"
+    assert_equal "$(cat out)" seen
+}
+
+# What a machine lacks is said by a skip, in words.
+case_what_is_missing_is_named() {
+    CODE=0
+    (CI=false && id() { echo 1000; } && hosts_start 1) 2>err || CODE=$?
+    assert_exit 77
+    assert_contains err "need root"
+    CODE=0
+    CI=false setpriv --bounding-set=-sys_admin "${hosts_tool}_selftest.sh" case_nothing_is_left >out 2>err || CODE=$?
+    assert_exit 77
+    assert_contains err "CAP_SYS_ADMIN"
+    CODE=0
+    CI=false setpriv --bounding-set=-mknod "${hosts_tool}_selftest.sh" case_nothing_is_left >out 2>err || CODE=$?
+    assert_exit 77
+    assert_contains err "device nodes"
+}
+
 case_the_command() {
     local pid
     "$hosts_tool" run 2 bash -c 'for host in $(cat "$HOSTS_LIST"); do
