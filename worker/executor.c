@@ -88,7 +88,7 @@ static void slot_died(struct slot_process *slot)
     slot->deaths = slot->running == NULL ? slot->deaths + 1 : 0;
     snprintf(detail, sizeof detail, "the slot process that ran it %s", why);
     if (slot->running != NULL)
-        harvest_failure(slot->running, MF_CAUSE_LOST, detail);
+        harvest_lost(slot->running, detail);
     executor->dead++;
     executor->clean_at_us = 0;
     executor->clean_limit_us = mf_monotonic_us() + CLEAN_LIMIT_US;
@@ -173,6 +173,20 @@ static int slot_took_output(struct slot_process *slot, struct mf_bytes body, str
     return harvest_output(&harvest, slot->running, &output, name, error);
 }
 
+static int
+slot_took_streams(struct slot_process *slot, struct mf_bytes body, struct mf_error *error)
+{
+    struct slot_streams streams;
+    struct executed_growth growth;
+    struct executor *executor = slot->executor;
+    struct harvest harvest = {executor->folder, slot->number, slot->segments};
+    memcpy(&streams, body.data, sizeof streams);
+    if (harvest_streams(&harvest, slot->running, &streams, &growth, error) < 0)
+        return -1;
+    executor->callbacks.grew(executor->callbacks.arg, &growth);
+    return 0;
+}
+
 static bool fits(uint32_t kind, const struct slot_process *slot, struct mf_bytes body)
 {
     struct slot_ended ended;
@@ -187,6 +201,8 @@ static bool fits(uint32_t kind, const struct slot_process *slot, struct mf_bytes
         return body.length == sizeof fence;
     if (kind == SLOT_OUTPUT)
         return body.length > sizeof(struct slot_output);
+    if (kind == SLOT_STREAMS)
+        return body.length == sizeof(struct slot_streams);
     if (kind != SLOT_ENDED || body.length < sizeof ended)
         return false;
     memcpy(&ended, body.data, sizeof ended);
@@ -207,7 +223,8 @@ static void handle_slot_messages(struct slot_process *slot)
             slot_took_ended(slot, body);
         } else if (kind == SLOT_RETURNED) {
             slot_took_returned(slot);
-        } else if (slot_took_output(slot, body, &error) < 0) {
+        } else if ((kind == SLOT_STREAMS ? slot_took_streams(slot, body, &error)
+                                         : slot_took_output(slot, body, &error)) < 0) {
             fail_executor(executor, &error);
         }
     }
