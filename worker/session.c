@@ -293,8 +293,9 @@ static void send_upload(struct session *session)
         return;
     struct mf_request request = next_request(session, 2);
     struct mf_error error;
-    int rc = (session->phase == PARTING ? upload_next_log : upload_next)(
-        session->upload, &request, &session->frame, &error);
+    int rc = session->phase == PARTING
+                 ? upload_next_log(session->upload, &request, &session->frame, &error)
+                 : upload_next(session->upload, &request, &session->frame, &error);
     take_uploaded(session);
     if (rc > 0) {
         send_frame(session, 2);

@@ -28,6 +28,7 @@ struct running_file {
     uint64_t stored; /* bytes of it that the log store has given back */
     bool is_stored;
     bool is_gone; /* from live/: it grows no more */
+    bool is_over; /* its result is recorded: there is nothing behind its end */
 };
 
 struct running {
@@ -157,8 +158,8 @@ static int read_row(struct running *running,
     return mf_raise(error, MF_EINPUT, "the results table cannot be read: %s", sqlite3_errmsg(db));
 }
 
-/* The attempt is done: the rest of its output is in the results. 1 with data (empty: no more), 0 to
- * ask again later, -1. */
+/* The attempt is done: the rest of its output is in the results. 1 with it or, where it is a file,
+ * with that file in place of the live one; 0 to ask again later, -1. */
 static int read_result(struct running *running,
                        struct running_file *file,
                        struct mf_bytes *data,
@@ -173,8 +174,9 @@ static int read_result(struct running *running,
     mf_free(path);
     if (rc <= 0)
         return rc;
+    file->is_over = true;
     int fd = data->data == NULL ? open_result(running, file->subtask) : -1;
-    if (fd >= 0) { /* from now on it is read instead, as one that grows no more */
+    if (fd >= 0) {
         close(file->fd);
         file->fd = fd;
     }
@@ -201,38 +203,45 @@ static void give(struct running_file *file, struct mf_bytes data, struct log_pie
                                 .data = data};
 }
 
+/* What is new of one file: 1, 0 when there is no more now, -1. */
+static int next_of(struct running *running,
+                   struct running_file *file,
+                   struct mf_bytes *data,
+                   struct mf_error *error)
+{
+    ssize_t got = read_more(running, file);
+    if (got == 0 && file->is_gone && !file->is_over) {
+        int rc = read_result(running, file, data, error);
+        if (rc <= 0 || data->length > 0)
+            return rc;
+        got = read_more(running, file);
+    }
+    if (got < 0)
+        return mf_raise_errno(
+            error, "cannot read what subtask %llu has written", (unsigned long long)file->subtask);
+    *data = mf_bytes_of(running->piece, (size_t)got);
+    return got > 0;
+}
+
 int running_next(struct running *running, struct log_piece *piece, struct mf_error *error)
 {
     while (running->next < running->count) {
         struct running_file *file = &running->files[running->next];
-        if (file->is_stored) {
-            if (file->stored >= file->printed)
-                forget(running, file);
-            else
-                running->next++;
-            continue;
-        }
-        ssize_t got = read_more(running, file);
-        if (got < 0)
-            return mf_raise_errno(error,
-                                  "cannot read what subtask %llu has written",
-                                  (unsigned long long)file->subtask);
-        if (got > 0) {
-            give(file, mf_bytes_of(running->piece, (size_t)got), piece);
-            return 1;
-        }
         struct mf_bytes data = {0};
-        int rc = file->is_gone ? read_result(running, file, &data, error) : 0;
-        if (rc < 0)
-            return -1;
-        if (rc == 0) {
-            running->next++;
+        if (file->is_stored && file->stored >= file->printed) {
+            forget(running, file);
             continue;
         }
-        give(file, data, piece);
-        if (read_more(running, file) <= 0)
+        int rc = file->is_stored ? 0 : next_of(running, file, &data, error);
+        if (rc != 0) {
+            if (rc > 0)
+                give(file, data, piece);
+            return rc;
+        }
+        if (file->is_over)
             forget(running, file);
-        return 1;
+        else
+            running->next++;
     }
     return 0;
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -84,12 +85,15 @@ static void forget(struct live *live, struct entry *entry)
 /* What a file's name says: false when it is none of ours. */
 static bool read_name(const char *name, struct mf_fence *fence, uint32_t *worker)
 {
-    unsigned long long subtask;
-    char again[96];
-    if (sscanf(name, "%llu-%u-%u-%u", &subtask, &fence->attempt, &fence->epoch, worker) != 4)
-        return false;
-    fence->subtask = subtask;
-    snprintf(again, sizeof again, NAME, subtask, fence->attempt, fence->epoch, *worker);
+    unsigned long long numbers[4] = {0};
+    char *end = (char *)(uintptr_t)name, again[96];
+    for (int i = 0; i < 4 && (i == 0 || *end++ == '-'); i++)
+        numbers[i] = strtoull(end, &end, 10);
+    *fence = (struct mf_fence){.subtask = numbers[0],
+                               .attempt = (uint32_t)numbers[1],
+                               .epoch = (uint32_t)numbers[2]};
+    *worker = (uint32_t)numbers[3];
+    snprintf(again, sizeof again, NAME, numbers[0], fence->attempt, fence->epoch, *worker);
     return strcmp(again, name) == 0;
 }
 
