@@ -124,6 +124,14 @@ static void begin_running(struct slot_process *slot, struct attempt *attempt, in
         say(slot, SLOT_CANCEL, &attempt->fence);
 }
 
+/* If this process dies, the next one begins behind what it has written to. */
+static void note_segment(struct slot_process *slot,
+                         const struct slot_stream *out,
+                         const struct slot_stream *err)
+{
+    slot->segment = out->segment > err->segment ? out->segment : err->segment;
+}
+
 static void slot_took_ended(struct slot_process *slot, struct mf_bytes body)
 {
     struct slot_ended ended;
@@ -139,7 +147,7 @@ static void slot_took_ended(struct slot_process *slot, struct mf_bytes body)
         fail_executor(executor, &error);
         return;
     }
-    slot->segment = ended.out.segment > ended.err.segment ? ended.out.segment : ended.err.segment;
+    note_segment(slot, &ended.out, &ended.err);
     slot->short_attempts = ended.wall_us <= SHORT_US;
     slot->deaths = 0;
     slot->running = NULL;
@@ -183,6 +191,7 @@ slot_took_streams(struct slot_process *slot, struct mf_bytes body, struct mf_err
     memcpy(&streams, body.data, sizeof streams);
     if (harvest_streams(&harvest, slot->running, &streams, &growth, error) < 0)
         return -1;
+    note_segment(slot, &streams.out, &streams.err);
     executor->callbacks.grew(executor->callbacks.arg, &growth);
     return 0;
 }

@@ -89,9 +89,8 @@ static bool read_name(const char *name, struct mf_fence *fence, uint32_t *worker
     char *end = (char *)(uintptr_t)name, again[96];
     for (int i = 0; i < 4 && (i == 0 || *end++ == '-'); i++)
         numbers[i] = strtoull(end, &end, 10);
-    *fence = (struct mf_fence){.subtask = numbers[0],
-                               .attempt = (uint32_t)numbers[1],
-                               .epoch = (uint32_t)numbers[2]};
+    *fence = (struct mf_fence){
+        .subtask = numbers[0], .attempt = (uint32_t)numbers[1], .epoch = (uint32_t)numbers[2]};
     *worker = (uint32_t)numbers[3];
     snprintf(again, sizeof again, NAME, numbers[0], fence->attempt, fence->epoch, *worker);
     return strcmp(again, name) == 0;
@@ -206,7 +205,7 @@ void live_drop(struct live *live, uint32_t worker, const struct mf_fence *fence)
         forget(live, entry);
 }
 
-/* Into the log store, piece by piece. */
+/* Into the log store, piece by piece. What can't be read here is lost: it was only shown. */
 static int keep_file(const struct live *live,
                      const struct entry *entry,
                      const char *path,
@@ -214,15 +213,15 @@ static int keep_file(const struct live *live,
                      struct mf_error *error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int rc = fd < 0 ? mf_raise_errno(error, "cannot open %s", path) : 0;
-    for (uint64_t at = 0; rc == 0 && at < entry->length;) {
+    int rc = 0;
+    for (uint64_t at = 0; fd >= 0 && rc == 0 && at < entry->length;) {
         ssize_t got = pread(fd, piece, PIECE, (off_t)at);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0)
-            rc = mf_raise_errno(error, "cannot read %s", path);
-        if (got <= 0)
+        if (got <= 0) {
+            mf_log(MF_WARNING, "cannot read %s: its end is lost", path);
             break;
+        }
         rc = log_writer_append(live->logs,
                                entry->fence.subtask,
                                entry->fence.attempt,
@@ -235,6 +234,8 @@ static int keep_file(const struct live *live,
     }
     if (fd >= 0)
         close(fd);
+    else
+        mf_log(MF_WARNING, "cannot open %s: what a lost attempt has written is lost", path);
     return rc;
 }
 

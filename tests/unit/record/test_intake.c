@@ -235,6 +235,18 @@ static void there_are_only_so_many(void **state)
     assert_live(house, LIVE_MAX + 6, 3, "z");
 }
 
+/* Somebody has taken it away. */
+static void a_file_that_is_gone_harms_nothing(void **state)
+{
+    struct house *house = *state;
+    char path[400];
+    send(house, MF_CHUNK_LIVE, 3, 7, 0, "one\n");
+    live_path(house, 7, 3, path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(intake_lost(house->intake, 3, &house->error), 0);
+    assert_stored(house, 7, LOG_STDOUT, 3, "");
+}
+
 /* A file in the folder's place: as on a full disk, nothing can be written. */
 static void what_cannot_be_written_harms_nothing(void **state)
 {
@@ -262,6 +274,7 @@ int main(void)
         CASE(no_more_is_kept_than_of_a_log),
         CASE(a_piece_out_of_order_is_left_out),
         CASE(there_are_only_so_many),
+        CASE(a_file_that_is_gone_harms_nothing),
         CASE(what_cannot_be_written_harms_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

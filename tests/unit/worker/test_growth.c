@@ -206,6 +206,29 @@ static void what_was_told_outlives_the_slot(void **state)
     assert_file_text(executed, MF_CHUNK_STDERR, "err\n");
 }
 
+/* The next process of the slot leaves alone what the dead one has rolled over to. */
+static void what_was_told_of_a_new_segment_outlives_it_too(void **state)
+{
+    struct stand *stand = *state;
+    stand->task.output_max = 100 << 20;
+    stand_shell(stand,
+                "[ $MAYFLY_SUBTASK = 1 ] && exec head -c 68000000 /dev/zero;"
+                "[ $MAYFLY_SUBTASK = 3 ] && { printf other; exit 1; };"
+                "echo $PPID >$MAYFLY_JOB/pid; printf new; " GATE);
+    stand_start(stand, 1);
+    stand_submit_id(stand, 1);
+    stand_until(stand, stand_has_ended, 1);
+    unsigned told = stand->growth_count;
+    stand_submit_id(stand, 2);
+    stand_until(stand, stand_has_grown, told + 1);
+    kill(slot_of(stand), SIGKILL);
+    stand_until(stand, stand_has_ended, 2);
+    stand_submit_id(stand, 3);
+    stand_until(stand, stand_has_ended, 3);
+    assert_file_text(stand->ended[1], MF_CHUNK_STDOUT, "new");
+    assert_file_text(stand->ended[2], MF_CHUNK_STDOUT, "other");
+}
+
 static void a_full_disk_only_hides_it(void **state)
 {
     struct stand *stand = *state;
@@ -232,6 +255,7 @@ int main(void)
         CASE(no_more_is_told_than_is_kept),
         CASE(it_follows_to_the_next_segment),
         CASE(what_was_told_outlives_the_slot),
+        CASE(what_was_told_of_a_new_segment_outlives_it_too),
         CASE(a_full_disk_only_hides_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
