@@ -220,7 +220,8 @@ enum mf_chunk_kind {
     MF_CHUNK_STDOUT =
         3, /* captured streams: attempts that are not done, and standard error of all */
     MF_CHUNK_STDERR = 4,
-    MF_CHUNK_WORKER_LOG = 5 /* the worker's own log; subtask 0 */
+    MF_CHUNK_WORKER_LOG = 5, /* the worker's own log; subtask 0 */
+    MF_CHUNK_LIVE = 6 /* standard output of an attempt that runs; shown, and void at its end */
 };
 
 struct mf_chunk {

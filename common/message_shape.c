@@ -89,7 +89,7 @@ static const struct mf_field poll_fields[] = {
 
 static const struct mf_field chunk_fields[] = {
     REQUEST(mf_chunk),
-    FIELD(7, mf_chunk, kind, U32, ALWAYS, BETWEEN(MF_CHUNK_RESULT, MF_CHUNK_WORKER_LOG)),
+    FIELD(7, mf_chunk, kind, U32, ALWAYS, BETWEEN(MF_CHUNK_RESULT, MF_CHUNK_LIVE)),
     FIELD(8, mf_chunk, subtask, U64, UP_TO(MF_SUBTASK_MAX)),
     FIELD(9, mf_chunk, attempt, U32, UP_TO(MF_ATTEMPT_MAX)),
     FIELD(10, mf_chunk, epoch, EPOCH, UP_TO(UINT32_MAX)),

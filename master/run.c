@@ -236,8 +236,8 @@ static int open_rest(struct run *run, struct mf_error *error)
     mf_free(logs);
     if (run->logs == NULL)
         return -1;
-    run->intake =
-        intake_create(run->folder, run->logs, run->job->durability == DURABILITY_FULL, error);
+    run->intake = intake_create(
+        run->folder, run->logs, run->job->durability == DURABILITY_FULL, run->job->log_max, error);
     if (run->intake == NULL)
         return -1;
     run_launch_callbacks(run, &launch_callbacks);
@@ -417,10 +417,10 @@ static void close_run(struct run *run)
     endpoint_destroy(run->endpoint);
     if (run->launcher != NULL)
         run->launcher_class->destroy(run->launcher);
+    intake_destroy(run->intake);
     if (run->logs != NULL && log_writer_flush(run->logs, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);
     log_writer_close(run->logs);
-    intake_destroy(run->intake);
     record_close(run->recorder, NULL);
     authority_destroy(run->authority);
     remove_credentials(run);

@@ -120,7 +120,10 @@ static void queue_poll(struct run *run, const struct mf_poll *poll)
         queue_fence(run, EVENT_RETURNED, worker, &poll->returned[i]);
     for (uint32_t i = 0; i < poll->result_count; i++) {
         const struct mf_result *result = &poll->results[i];
+        const struct mf_fence fence = {
+            .subtask = result->subtask, .attempt = result->attempt, .epoch = result->epoch};
         uint32_t cause = judge_cause(run, worker, result);
+        intake_ended(run->intake, worker, &fence);
         run_queue(run,
                   (struct schedule_event){.kind = EVENT_ENDED,
                                           .worker = worker,
@@ -411,6 +414,8 @@ void run_worker_lost(struct run *run, uint32_t id)
            worker->host[0] == '\0' ? "its host" : worker->host);
     struct mf_error error;
     if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
+        run_fail(run, &error);
+    if (intake_lost(run->intake, id, &error) < 0)
         run_fail(run, &error);
     scatter_forget(run->scatter, id);
     if (worker->alive)

@@ -8,6 +8,7 @@
 
 #include "worker/executor.h"
 #include "worker/segments.h"
+#include "worker/slot.h"
 
 enum attempt_state {
     ATTEMPT_QUEUED,
@@ -27,7 +28,8 @@ struct attempt {
     struct executed executed;
     uint32_t file_capacity;
     uint32_t output_count;
-    struct segment *segments[2]; /* that executed.files refer to */
+    struct segment *segments[2]; /* that executed.files refer to, or will */
+    struct slot_streams streams; /* as they were told last, while it ran */
     unsigned char bytes[];
 };
 

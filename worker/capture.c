@@ -3,8 +3,11 @@
  * Captured streams: see capture.h.
  *
  * The pipe is made once. Nobody waits for its end of file (this process holds its write end): when
- * all processes of the attempt are gone, what is in the pipe is all there is. An attempt that
+ * all processes of the attempt are gone, what is in the pipe is all there is. A short attempt that
  * prints little and succeeds never touches a file.
+ *
+ * What capture_grow writes stays in the buffer, since the attempt's result may still be an inline
+ * one. The copy is then in nobody's stream, but its place is not used again: it may be read now.
  *
  * Killed in the middle, a segment holds bytes that nobody refers to; it is removed with the
  * worker's folder.
@@ -50,7 +53,9 @@ int capture_begin(struct capture *capture, uint64_t limit)
     capture->limit = limit;
     capture->total = 0;
     capture->kept = 0;
+    capture->shown = 0;
     capture->buffered = 0;
+    capture->copied = 0;
     /* The former command may have made its end non-blocking: it is the same open pipe. */
     return fcntl(capture->write_fd, F_SETFL, 0);
 }
@@ -71,16 +76,16 @@ static int open_segment(struct capture *capture, struct failure *failure)
     return 0;
 }
 
-static int spill(struct capture *capture, struct failure *failure)
+/* What is in the buffer is in the segment, too. */
+static int copy(struct capture *capture, struct failure *failure)
 {
     if (capture->segment_fd < 0 && capture->buffered > 0 && open_segment(capture, failure) < 0)
         return -1;
-    size_t done = 0;
-    while (done < capture->buffered) {
+    while (capture->copied < capture->buffered) {
         ssize_t n = pwrite(capture->segment_fd,
-                           capture->buffer + done,
-                           capture->buffered - done,
-                           (off_t)(capture->position + done));
+                           capture->buffer + capture->copied,
+                           capture->buffered - capture->copied,
+                           (off_t)capture->position);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -89,17 +94,24 @@ static int spill(struct capture *capture, struct failure *failure)
                                       "cannot write captured output (%llu bytes so far) to the "
                                       "worker's streams folder",
                                       (unsigned long long)capture->kept);
-        done += (size_t)n;
+        capture->copied += (size_t)n;
+        capture->position += (uint64_t)n;
     }
-    capture->position += done;
-    capture->buffered = 0;
+    return 0;
+}
+
+static int spill(struct capture *capture, struct failure *failure)
+{
+    if (copy(capture, failure) < 0)
+        return -1;
+    capture->buffered = capture->copied = 0;
     return 0;
 }
 
 int capture_read(struct capture *capture, struct failure *failure)
 {
     if (capture->buffered == sizeof capture->buffer && spill(capture, failure) < 0)
-        capture->buffered = 0; /* the attempt has failed; go on draining */
+        capture->buffered = capture->copied = 0; /* the attempt has failed; go on draining */
     unsigned char *at = capture->buffer + capture->buffered;
     ssize_t n = read(capture->read_fd, at, sizeof capture->buffer - capture->buffered);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -118,6 +130,27 @@ int capture_read(struct capture *capture, struct failure *failure)
 bool capture_is_inline(const struct capture *capture)
 {
     return capture->kept == capture->total && capture->buffered == capture->total;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+bool capture_has_grown(const struct capture *capture, uint64_t limit)
+{
+    uint64_t held =
+        capture->position - capture->start + (uint64_t)(capture->buffered - capture->copied);
+    return least(held, limit) > capture->shown;
+}
+
+void capture_grow(struct capture *capture, uint64_t limit, struct slot_stream *stream)
+{
+    struct failure ignored = {0};
+    copy(capture, &ignored);
+    capture->shown = least(capture->position - capture->start, limit);
+    *stream = (struct slot_stream){
+        .offset = capture->start, .length = capture->shown, .segment = capture->segment};
 }
 
 int capture_finish(struct capture *capture,

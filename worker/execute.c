@@ -31,6 +31,7 @@
 
 #define KILL_AGAIN_US 20000
 #define GIVE_UP_US 10000000
+#define GROW_US 1000000 /* an attempt shorter than this has nothing to show before its end */
 
 static int64_t after(int64_t now_us, uint64_t span_us)
 {
@@ -80,6 +81,7 @@ void execute_start(struct execution *execution, enum unpack_result unpacked)
         close(in);
     execution->over = rc < 0;
     execution->main_alive = rc == 0;
+    execution->grow_at_us = execution->started_us + GROW_US;
     uint64_t timeout_us = execution->request.start->timeout_us;
     if (rc == 0 && timeout_us > 0)
         execution->timeout_at_us = after(execution->started_us, timeout_us);
@@ -143,6 +145,13 @@ void execute_reap(struct execution *execution)
     begin_ending(execution);
 }
 
+/* Nothing to show is nothing to wake up for. */
+static bool has_grown(const struct execution *execution)
+{
+    uint64_t limit = execution->request.start->log_max;
+    return capture_has_grown(execution->out, limit) || capture_has_grown(execution->err, limit);
+}
+
 int64_t execute_tick(struct execution *execution, int64_t now_us)
 {
     if (execute_is_over(execution))
@@ -167,8 +176,21 @@ int64_t execute_tick(struct execution *execution, int64_t now_us)
                      "a process of the attempt cannot be ended, not even by KILL");
         execution->stuck = true;
     }
-    return execution->timeout_at_us < execution->kill_at_us ? execution->timeout_at_us
-                                                            : execution->kill_at_us;
+    int64_t next = has_grown(execution) ? execution->grow_at_us : MF_NEVER;
+    next = execution->timeout_at_us < next ? execution->timeout_at_us : next;
+    return execution->kill_at_us < next ? execution->kill_at_us : next;
+}
+
+bool execute_grow(struct execution *execution, int64_t now_us, struct slot_streams *streams)
+{
+    if (now_us < execution->grow_at_us || execute_is_over(execution) || !has_grown(execution))
+        return false;
+    const struct slot_start *start = execution->request.start;
+    *streams = (struct slot_streams){.fence = start->fence};
+    capture_grow(execution->out, start->log_max, &streams->out);
+    capture_grow(execution->err, start->log_max, &streams->err);
+    execution->grow_at_us = now_us + GROW_US;
+    return true;
 }
 
 void execute_end(struct execution *execution, uint32_t cause, const char *detail)

@@ -3,8 +3,8 @@
  * One attempt in a slot process: from its folder to its end. The caller polls the two streams and
  * the clock and calls in; nothing here waits.
  *
- *   execute_start -> [execute_reap | execute_tick | execute_end]* until execute_is_over
- *                 -> drain the streams -> execute_finish
+ *   execute_start -> [execute_reap | execute_tick | execute_grow | execute_end]*
+ *                 until execute_is_over -> drain the streams -> execute_finish
  */
 #ifndef MAYFLY_WORKER_EXECUTE_H
 #define MAYFLY_WORKER_EXECUTE_H
@@ -32,6 +32,7 @@ struct execution {
     int64_t timeout_at_us;
     int64_t kill_at_us; /* MF_NEVER until `ending` */
     int64_t give_up_at_us;
+    int64_t grow_at_us; /* not before: its streams are looked at for what is to be sent */
     uint64_t user_us;
     uint64_t system_us;
     uint64_t peak_kib;
@@ -43,6 +44,8 @@ void execute_start(struct execution *execution, enum unpack_result unpacked);
 void execute_reap(struct execution *execution);
 /* Limits and deadlines; returns the next one. */
 int64_t execute_tick(struct execution *execution, int64_t now_us);
+/* Whether its streams have grown since the last look, which is due: then *streams says how far. */
+bool execute_grow(struct execution *execution, int64_t now_us, struct slot_streams *streams);
 /* After output was read: one that is too large, or can't be kept, ends the attempt. */
 void execute_check(struct execution *execution);
 /* Ends its whole tree, for a reason that becomes its failure. */

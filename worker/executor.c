@@ -88,7 +88,7 @@ static void slot_died(struct slot_process *slot)
     slot->deaths = slot->running == NULL ? slot->deaths + 1 : 0;
     snprintf(detail, sizeof detail, "the slot process that ran it %s", why);
     if (slot->running != NULL)
-        harvest_failure(slot->running, MF_CAUSE_LOST, detail);
+        harvest_lost(slot->running, detail);
     executor->dead++;
     executor->clean_at_us = 0;
     executor->clean_limit_us = mf_monotonic_us() + CLEAN_LIMIT_US;
@@ -124,6 +124,14 @@ static void begin_running(struct slot_process *slot, struct attempt *attempt, in
         say(slot, SLOT_CANCEL, &attempt->fence);
 }
 
+/* If this process dies, the next one begins behind what it has written to. */
+static void note_segment(struct slot_process *slot,
+                         const struct slot_stream *out,
+                         const struct slot_stream *err)
+{
+    slot->segment = out->segment > err->segment ? out->segment : err->segment;
+}
+
 static void slot_took_ended(struct slot_process *slot, struct mf_bytes body)
 {
     struct slot_ended ended;
@@ -139,7 +147,7 @@ static void slot_took_ended(struct slot_process *slot, struct mf_bytes body)
         fail_executor(executor, &error);
         return;
     }
-    slot->segment = ended.out.segment > ended.err.segment ? ended.out.segment : ended.err.segment;
+    note_segment(slot, &ended.out, &ended.err);
     slot->short_attempts = ended.wall_us <= SHORT_US;
     slot->deaths = 0;
     slot->running = NULL;
@@ -173,6 +181,21 @@ static int slot_took_output(struct slot_process *slot, struct mf_bytes body, str
     return harvest_output(&harvest, slot->running, &output, name, error);
 }
 
+static int
+slot_took_streams(struct slot_process *slot, struct mf_bytes body, struct mf_error *error)
+{
+    struct slot_streams streams;
+    struct executed_growth growth;
+    struct executor *executor = slot->executor;
+    struct harvest harvest = {executor->folder, slot->number, slot->segments};
+    memcpy(&streams, body.data, sizeof streams);
+    if (harvest_streams(&harvest, slot->running, &streams, &growth, error) < 0)
+        return -1;
+    note_segment(slot, &streams.out, &streams.err);
+    executor->callbacks.grew(executor->callbacks.arg, &growth);
+    return 0;
+}
+
 static bool fits(uint32_t kind, const struct slot_process *slot, struct mf_bytes body)
 {
     struct slot_ended ended;
@@ -187,6 +210,8 @@ static bool fits(uint32_t kind, const struct slot_process *slot, struct mf_bytes
         return body.length == sizeof fence;
     if (kind == SLOT_OUTPUT)
         return body.length > sizeof(struct slot_output);
+    if (kind == SLOT_STREAMS)
+        return body.length == sizeof(struct slot_streams);
     if (kind != SLOT_ENDED || body.length < sizeof ended)
         return false;
     memcpy(&ended, body.data, sizeof ended);
@@ -207,7 +232,8 @@ static void handle_slot_messages(struct slot_process *slot)
             slot_took_ended(slot, body);
         } else if (kind == SLOT_RETURNED) {
             slot_took_returned(slot);
-        } else if (slot_took_output(slot, body, &error) < 0) {
+        } else if ((kind == SLOT_STREAMS ? slot_took_streams(slot, body, &error)
+                                         : slot_took_output(slot, body, &error)) < 0) {
             fail_executor(executor, &error);
         }
     }

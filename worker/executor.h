@@ -28,8 +28,19 @@ struct executed_file {
     char *name;      /* of an output, relative to the attempt's folder; bytes; NULL otherwise */
     uint64_t offset; /* where it starts in that file (streams are packed into segments) */
     uint64_t length;
+    uint64_t sent; /* of it, while the attempt ran; 0 at first, the upload's business */
     uint64_t cut_bytes;
     uint32_t mode;
+};
+
+/* What a running attempt has written so far and may be sent. */
+struct executed_growth {
+    struct mf_fence fence;
+    struct {
+        const char *path; /* borrowed until executor_release; NULL: nothing there yet */
+        uint64_t offset;  /* where the stream starts in that file */
+        uint64_t length;  /* rises */
+    } out, err;
 };
 
 /* An ended attempt. result.inline_result and detail are owned by this struct. */
@@ -38,9 +49,10 @@ struct executed {
     int64_t ended_us;            /* monotonic */
     struct executed_file *files; /* to send before the result is */
     uint32_t file_count;
-    void *memory;  /* what the result borrows from */
-    char *failure; /* heap, NULL at first: for whoever turns the result into a failure later; freed
-                      by executor_release */
+    bool has_grown; /* `grew` was called of it */
+    void *memory;   /* what the result borrows from */
+    char *failure;  /* heap, NULL at first: for whoever turns the result into a failure later; freed
+                       by executor_release */
 };
 
 struct executor_callbacks {
@@ -49,6 +61,8 @@ struct executor_callbacks {
      * result acknowledged. */
     void (*ended)(void *arg, struct executed *executed);
     void (*returned)(void *arg, const struct mf_fence *fence); /* taken back before it started */
+    /* A running attempt has written more: at most once a second, not in its first one. */
+    void (*grew)(void *arg, const struct executed_growth *growth);
     void (*failed)(
         void *arg,
         const struct mf_error *error); /* the executor can't go on: the worker must end */

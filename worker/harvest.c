@@ -161,22 +161,29 @@ static int keep_bytes(struct attempt *attempt,
     return 0;
 }
 
-static int keep_stream(const struct harvest *harvest,
-                       struct attempt *attempt,
-                       unsigned which,
-                       enum mf_chunk_kind kind,
-                       const struct slot_stream *stream,
-                       struct mf_error *error)
+/* An attempt lies in one segment of each stream. */
+static int refer(const struct harvest *harvest,
+                 struct attempt *attempt,
+                 unsigned which,
+                 uint32_t number,
+                 struct mf_error *error)
 {
-    struct segment *segment = segments_refer(&harvest->segments[which],
-                                             stream->segment,
-                                             harvest->folder,
-                                             harvest->slot,
-                                             which == 0 ? "out" : "err",
-                                             error);
-    if (segment == NULL)
-        return -1;
-    attempt->segments[which] = segment;
+    if (attempt->segments[which] == NULL)
+        attempt->segments[which] = segments_refer(&harvest->segments[which],
+                                                  number,
+                                                  harvest->folder,
+                                                  harvest->slot,
+                                                  which == 0 ? "out" : "err",
+                                                  error);
+    return attempt->segments[which] == NULL ? -1 : 0;
+}
+
+static int add_stream(struct attempt *attempt,
+                      unsigned which,
+                      enum mf_chunk_kind kind,
+                      const struct slot_stream *stream,
+                      struct mf_error *error)
+{
     if (stream->length == 0 && stream->cut_bytes == 0)
         return 0;
     struct executed_file *file = add_file(attempt);
@@ -186,10 +193,31 @@ static int keep_stream(const struct harvest *harvest,
     file->offset = stream->offset;
     file->length = stream->length;
     file->cut_bytes = stream->cut_bytes;
-    file->path = mf_strdup(segment->path);
+    file->path = mf_strdup(attempt->segments[which]->path);
     if (file->path == NULL)
         return out_of_memory(attempt, error);
     attempt->executed.file_count++;
+    return 0;
+}
+
+int harvest_streams(const struct harvest *harvest,
+                    struct attempt *attempt,
+                    const struct slot_streams *streams,
+                    struct executed_growth *growth,
+                    struct mf_error *error)
+{
+    if (refer(harvest, attempt, 0, streams->out.segment, error) < 0 ||
+        refer(harvest, attempt, 1, streams->err.segment, error) < 0)
+        return -1;
+    attempt->streams = *streams;
+    attempt->executed.has_grown = true;
+    *growth = (struct executed_growth){.fence = attempt->fence};
+    growth->out.path = attempt->segments[0]->path;
+    growth->out.offset = streams->out.offset;
+    growth->out.length = streams->out.length;
+    growth->err.path = attempt->segments[1]->path;
+    growth->err.offset = streams->err.offset;
+    growth->err.length = streams->err.length;
     return 0;
 }
 
@@ -226,9 +254,11 @@ int harvest_ended(const struct harvest *harvest,
     if (keep_bytes(attempt, inline_result, detail, error) < 0)
         return -1;
     enum mf_chunk_kind kind = done ? MF_CHUNK_RESULT : MF_CHUNK_STDOUT;
-    if (keep_stream(harvest, attempt, 0, kind, &ended->out, error) < 0)
+    if (refer(harvest, attempt, 0, ended->out.segment, error) < 0 ||
+        refer(harvest, attempt, 1, ended->err.segment, error) < 0 ||
+        add_stream(attempt, 0, kind, &ended->out, error) < 0)
         return -1;
-    return keep_stream(harvest, attempt, 1, MF_CHUNK_STDERR, &ended->err, error);
+    return add_stream(attempt, 1, MF_CHUNK_STDERR, &ended->err, error);
 }
 
 void harvest_failure(struct attempt *attempt, uint32_t cause, const char *detail)
@@ -240,6 +270,14 @@ void harvest_failure(struct attempt *attempt, uint32_t cause, const char *detail
     result->exit_code = -1;
     attempt->executed.ended_us = mf_monotonic_us();
     keep_bytes(attempt, mf_bytes_of(NULL, 0), mf_bytes_text(detail), NULL);
+}
+
+void harvest_lost(struct attempt *attempt, const char *detail)
+{
+    harvest_failure(attempt, MF_CAUSE_LOST, detail);
+    /* Without memory for them the end is all there is to tell. */
+    add_stream(attempt, 0, MF_CHUNK_STDOUT, &attempt->streams.out, NULL);
+    add_stream(attempt, 1, MF_CHUNK_STDERR, &attempt->streams.err, NULL);
 }
 
 void harvest_release(const char *folder, struct attempt *attempt)

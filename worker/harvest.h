@@ -20,6 +20,13 @@ int harvest_output(const struct harvest *harvest,
                    struct mf_bytes name,
                    struct mf_error *error);
 
+/* The streams of a running attempt have grown. -1 only with MF_ENOMEM. */
+int harvest_streams(const struct harvest *harvest,
+                    struct attempt *attempt,
+                    const struct slot_streams *streams,
+                    struct executed_growth *growth,
+                    struct mf_error *error);
+
 /* The end, as the slot says it. -1 only with MF_ENOMEM. */
 int harvest_ended(const struct harvest *harvest,
                   struct attempt *attempt,
@@ -30,6 +37,9 @@ int harvest_ended(const struct harvest *harvest,
 
 /* An end that no slot has seen. Without memory the sentence is missing. */
 void harvest_failure(struct attempt *attempt, uint32_t cause, const char *detail);
+
+/* The end of one whose slot died: of its streams there is what was told while it ran. */
+void harvest_lost(struct attempt *attempt, const char *detail);
 
 /* Frees what executed owns, and removes its outputs from the disk. */
 void harvest_release(const char *folder, struct attempt *attempt);

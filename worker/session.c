@@ -5,6 +5,9 @@
  *     joining --welcome--> working --dismiss--> leaving --all sent--> bye --received--> over
  *        any --refused, orphaned, executor failed--> over, with an error
  *
+ * What ends with an error still sends the end of its logs, when the master can be reached and wants
+ * to hear of it.
+ *
  * Lane 0 always has a poll at the master, so that it can speak at once. Lane 1 brings results while
  * lane 0 is held; what comes in the meantime is collected, so that a message carries many. Lane 2
  * carries files.
@@ -34,10 +37,11 @@
 #define STARTED_US 20000   /* the master hears of a long-running subtask after this */
 #define LOG_US 2000000     /* the worker's log goes home this often */
 #define LEAVE_US 10000000  /* after a dismissal: the master has this long to take the rest */
+#define PART_US 1000000    /* after an error: as long for the end of the logs */
 #define POLL_RESULTS 2048u /* results in one poll */
 #define POLL_BYTES (1u << 20)
 
-enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, OVER };
+enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, PARTING, OVER };
 
 struct session {
     const struct launch_input *input;
@@ -55,7 +59,9 @@ struct session {
     uint32_t epoch;
     uint64_t orphan_us;
     bool is_noop;
-    bool started_due; /* something runs that no poll has told yet */
+    bool refused;
+    bool log_is_whole; /* of one that leaves: its log was looked at when nothing else was left */
+    bool started_due;  /* something runs that no poll has told yet */
     int64_t started_us;
     uint64_t sequences[MF_LANES];
     struct ready_list ready;
@@ -78,6 +84,10 @@ static void fail_session(struct session *session, const struct mf_error *why)
 {
     if (session->phase == OVER)
         return;
+    if (session->phase == PARTING) { /* the first error counts */
+        end_session(session, -1);
+        return;
+    }
     if (session->error != NULL && why != session->error)
         *session->error = *why;
     end_session(session, -1);
@@ -100,13 +110,30 @@ static void make_ready(struct session *session, struct executed *executed)
         fail_session(session, &error);
 }
 
+static void take_uploaded(struct session *session)
+{
+    struct executed *executed;
+    while ((executed = upload_next_done(session->upload)) != NULL)
+        make_ready(session, executed);
+}
+
 static void on_ended(void *arg, struct executed *executed)
 {
     struct session *session = arg;
     struct mf_error error;
-    if (executed->file_count == 0)
+    if (executed->file_count == 0 && !executed->has_grown)
         make_ready(session, executed);
     else if (upload_add(session->upload, executed, &error) < 0)
+        fail_session(session, &error);
+    else
+        take_uploaded(session);
+}
+
+static void on_grew(void *arg, const struct executed_growth *growth)
+{
+    struct session *session = arg;
+    struct mf_error error;
+    if (upload_grew(session->upload, growth, &error) < 0)
         fail_session(session, &error);
 }
 
@@ -260,20 +287,15 @@ static void send_bye(struct session *session)
     send_frame(session, lane);
 }
 
-static void take_uploaded(struct session *session)
-{
-    struct executed *executed;
-    while ((executed = upload_next_done(session->upload)) != NULL)
-        make_ready(session, executed);
-}
-
 static void send_upload(struct session *session)
 {
     if (!link_is_free(session->link, 2))
         return;
     struct mf_request request = next_request(session, 2);
     struct mf_error error;
-    int rc = upload_next(session->upload, &request, &session->frame, &error);
+    int rc = session->phase == PARTING
+                 ? upload_next_log(session->upload, &request, &session->frame, &error)
+                 : upload_next(session->upload, &request, &session->frame, &error);
     take_uploaded(session);
     if (rc > 0) {
         send_frame(session, 2);
@@ -301,7 +323,14 @@ static void pump(struct session *session, int64_t now_us)
         send_poll(session, 0, flush_due(session) <= now_us);
     if (session->phase == WORKING && link_is_free(session->link, 1) && flush_due(session) <= now_us)
         send_poll(session, 1, true);
-    if (session->phase == LEAVING && has_nothing_left(session) && link_is_free(session->link, 2))
+    if (session->phase != LEAVING || !has_nothing_left(session) || !link_is_free(session->link, 2))
+        return;
+    if (!session->log_is_whole) {
+        session->log_is_whole = true;
+        upload_log_due(session->upload);
+        send_upload(session);
+    }
+    if (has_nothing_left(session))
         send_bye(session);
 }
 
@@ -310,6 +339,7 @@ static void start_executor(struct session *session, const struct mf_task *task)
     struct executor_callbacks callbacks = {.started = on_started,
                                            .ended = on_ended,
                                            .returned = on_returned,
+                                           .grew = on_grew,
                                            .failed = on_failed,
                                            .arg = session};
     struct mf_error error;
@@ -405,6 +435,7 @@ static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
         mf_error_prefix(&error, "the master's answer is malformed");
         fail_session(session, &error);
     } else if (message.type == MF_REFUSED) {
+        session->refused = true;
         mf_raise(&error, MF_EPROTOCOL, "the master refused: %s", message.refused.text);
         fail_session(session, &error);
     } else if (message.type == MF_WELCOME && session->phase == JOINING) {
@@ -416,7 +447,7 @@ static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
         take_uploaded(session);
     } else if (message.type == MF_RECEIVED && session->phase == SAYING_BYE) {
         end_session(session, 0);
-    } else {
+    } else if (session->phase != PARTING) { /* then nothing but lane 2 counts */
         mf_raise(&error,
                  MF_EPROTOCOL,
                  "the master answered lane %u with a message of type %d",
@@ -540,6 +571,26 @@ static void release_all(struct session *session)
     ready_fini(&session->ready);
 }
 
+/* The end of the logs goes home, with the reason why there comes no more. */
+static void part(struct session *session)
+{
+    int64_t limit_us = mf_monotonic_us() + PART_US;
+    struct mf_error error;
+    if (session->outcome == 0 || session->epoch == 0 || session->refused ||
+        !link_is_up(session->link))
+        return;
+    mf_log(MF_ERROR, "%s", session->error->text);
+    session->phase = PARTING;
+    upload_log_due(session->upload);
+    while (session->phase == PARTING && mf_monotonic_us() < limit_us) {
+        send_upload(session);
+        if (session->phase != PARTING || link_is_free(session->link, 2))
+            break;
+        if (mf_loop_step(session->loop, limit_us, &error) < 0)
+            break;
+    }
+}
+
 int session_run(const struct launch_input *input,
                 const char *folder,
                 const char *log_path,
@@ -562,6 +613,7 @@ int session_run(const struct launch_input *input,
             if (session.phase != OVER && mf_loop_step(session.loop, next, &why) < 0)
                 fail_session(&session, &why);
         }
+        part(&session);
     }
     release_all(&session);
     upload_destroy(session.upload);

@@ -266,6 +266,9 @@ static bool wait_and_read(int64_t deadline_us, int64_t now_us)
 static void attend(void)
 {
     int64_t now_us = mf_monotonic_us();
+    struct slot_streams streams;
+    if (execute_grow(&slot.execution, now_us, &streams))
+        send_message(SLOT_STREAMS, &streams, sizeof streams, NULL, 0, NULL, 0);
     int64_t deadline_us = execute_tick(&slot.execution, now_us);
     bool over = execute_is_over(&slot.execution);
     bool had_output = wait_and_read(over ? now_us : deadline_us, now_us);

@@ -36,7 +36,8 @@ enum slot_message {
     SLOT_CANCEL = 4,    /* struct mf_fence */
     SLOT_ENDED = 65,    /* struct slot_ended, inline result, detail */
     SLOT_RETURNED = 66, /* struct mf_fence */
-    SLOT_OUTPUT = 67    /* struct slot_output, name; before its attempt's ENDED */
+    SLOT_OUTPUT = 67,   /* struct slot_output, name; before its attempt's ENDED */
+    SLOT_STREAMS = 68   /* struct slot_streams; of a running attempt, when they have grown */
 };
 
 struct slot_header {
@@ -95,6 +96,14 @@ struct slot_ended {
     uint64_t peak_kib;
     uint64_t result_bytes;
     int64_t ended_us;
+    struct slot_stream out;
+    struct slot_stream err;
+};
+
+/* What a running attempt has written so far and may be sent (standard output up to log_max). It
+ * stays where it is until the attempt is released. cut_bytes are 0. */
+struct slot_streams {
+    struct mf_fence fence;
     struct slot_stream out;
     struct slot_stream err;
 };

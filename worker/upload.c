@@ -3,6 +3,10 @@
  * Upload: see upload.h. The queue is a list of items, one an attempt; the item at the head has a
  * position (file, offset). A chunk that is under way is remembered by how far it reaches; the
  * position moves when it has arrived, so what is read again after a failure is the same.
+ *
+ * What attempts that run have written is a ring of entries, one an attempt, each with how much of
+ * it was sent. Standard error is sent once: what went home while the attempt ran is left out at its
+ * end. Standard output is sent to be shown, and again at the end, when it is known what it is.
  */
 #include "worker/upload.h"
 
@@ -21,19 +25,31 @@ struct item {
     struct executed *executed;
 };
 
+struct growing {
+    struct growing *next;
+    struct executed_growth growth;
+    uint64_t out_sent, err_sent;
+};
+
+/* What the chunk under way is of. */
+enum under_way { NOTHING, A_FILE, THE_LOG, A_GROWTH };
+
 struct upload {
     char *log_path;
     uint64_t log_sent;
     bool log_due;
-    bool log_in_flight;
+    bool log_is_next;                /* a file was sent last */
+    struct growing *first_growing;   /* the one whose turn it is */
+    struct mf_fence fence_under_way; /* of A_GROWTH */
+    struct item *delayed;            /* ended without files, but that chunk is of it */
     struct item *first, **last;
     struct item *done, **done_last;
     uint32_t file;   /* of the first item */
     uint64_t offset; /* within that file */
     int fd;          /* that file, -1 = not open */
     struct mf_sha256 sha256;
-    size_t in_flight; /* bytes of the chunk under way */
-    bool is_in_flight;
+    enum under_way under_way;
+    size_t in_flight;    /* bytes of the chunk under way */
     unsigned char *data; /* MF_CHUNK_MAX */
 };
 
@@ -80,9 +96,60 @@ void upload_destroy(struct upload *upload)
     close_file(upload);
     free_items(upload->first);
     free_items(upload->done);
+    free_items(upload->delayed);
+    while (upload->first_growing != NULL) {
+        struct growing *growing = upload->first_growing;
+        upload->first_growing = growing->next;
+        mf_free(growing);
+    }
     mf_free(upload->log_path);
     mf_free(upload->data);
     mf_free(upload);
+}
+
+static bool is_same(const struct mf_fence *a, const struct mf_fence *b)
+{
+    return a->subtask == b->subtask && a->attempt == b->attempt && a->epoch == b->epoch;
+}
+
+/* Where the entry of that attempt hangs, or would. */
+static struct growing **find_growing(struct upload *upload, const struct mf_fence *fence)
+{
+    struct growing **at = &upload->first_growing;
+    while (*at != NULL && !is_same(&(*at)->growth.fence, fence))
+        at = &(*at)->next;
+    return at;
+}
+
+int upload_grew(struct upload *upload, const struct executed_growth *growth, struct mf_error *error)
+{
+    struct growing **at = find_growing(upload, &growth->fence);
+    if (*at == NULL && (*at = mf_calloc(1, sizeof **at)) == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the streams of attempts that run");
+    (*at)->growth = *growth;
+    return 0;
+}
+
+/* Forgets that it runs: its files begin where what was sent ends. */
+static void settle_growth(struct upload *upload, struct executed *executed)
+{
+    const struct mf_fence fence = {
+        executed->result.subtask, executed->result.attempt, executed->result.epoch};
+    struct growing **at = find_growing(upload, &fence), *growing = *at;
+    if (growing == NULL)
+        return;
+    for (uint32_t i = 0; i < executed->file_count; i++)
+        if (executed->files[i].kind == MF_CHUNK_STDERR)
+            executed->files[i].sent = growing->err_sent;
+    *at = growing->next;
+    mf_free(growing);
+}
+
+static void append(struct item ***last, struct item *item)
+{
+    item->next = NULL;
+    **last = item;
+    *last = &item->next;
 }
 
 int upload_add(struct upload *upload, struct executed *executed, struct mf_error *error)
@@ -91,8 +158,15 @@ int upload_add(struct upload *upload, struct executed *executed, struct mf_error
     if (item == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the queue of files for the master");
     item->executed = executed;
-    *upload->last = item;
-    upload->last = &item->next;
+    settle_growth(upload, executed);
+    const struct mf_fence fence = {
+        executed->result.subtask, executed->result.attempt, executed->result.epoch};
+    if (executed->file_count > 0)
+        append(&upload->last, item);
+    else if (upload->under_way == A_GROWTH && is_same(&upload->fence_under_way, &fence))
+        upload->delayed = item;
+    else
+        append(&upload->done_last, item);
     return 0;
 }
 
@@ -107,31 +181,36 @@ open_file(struct upload *upload, const struct executed_file *file, struct mf_err
     upload->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (upload->fd < 0)
         return mf_raise_errno(error, "cannot open %s to send it", file->path);
-    upload->offset = 0;
+    upload->offset = file->sent;
     mf_sha256_init(&upload->sha256);
     return 0;
 }
 
+/* Fills upload->data from that place of the file. */
 static int read_piece(struct upload *upload,
-                      const struct executed_file *file,
+                      int fd,
+                      const char *path,
+                      uint64_t offset,
                       size_t length,
                       struct mf_error *error)
 {
     size_t n = 0;
     while (n < length) {
-        ssize_t got = pread(
-            upload->fd, upload->data + n, length - n, (off_t)(file->offset + upload->offset + n));
+        ssize_t got = pread(fd, upload->data + n, length - n, (off_t)(offset + n));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return mf_raise_errno(error, "cannot read %s to send it", file->path);
+            return mf_raise_errno(error, "cannot read %s to send it", path);
         if (got == 0)
-            return mf_raise(error, MF_EINPUT, "%s became shorter while it was sent", file->path);
+            return mf_raise(error, MF_EINPUT, "%s became shorter while it was sent", path);
         n += (size_t)got;
     }
-    if (is_checksummed(file))
-        mf_sha256_update(&upload->sha256, mf_bytes_of(upload->data, length));
     return 0;
+}
+
+static size_t piece_size(uint64_t left)
+{
+    return left < MF_CHUNK_MAX ? (size_t)left : MF_CHUNK_MAX;
 }
 
 static int encode_file(struct upload *upload,
@@ -144,9 +223,12 @@ static int encode_file(struct upload *upload,
     if (upload->fd < 0 && open_file(upload, file, error) < 0)
         return -1;
     uint64_t left = file->length - upload->offset;
-    size_t length = left < MF_CHUNK_MAX ? (size_t)left : MF_CHUNK_MAX;
-    if (read_piece(upload, file, length, error) < 0)
+    size_t length = piece_size(left);
+    uint64_t from = file->offset + upload->offset;
+    if (read_piece(upload, upload->fd, file->path, from, length, error) < 0)
         return -1;
+    if (is_checksummed(file))
+        mf_sha256_update(&upload->sha256, mf_bytes_of(upload->data, length));
     struct mf_chunk chunk = {.request = *request,
                              .kind = file->kind,
                              .subtask = executed->result.subtask,
@@ -168,7 +250,7 @@ static int encode_file(struct upload *upload,
     if (mf_encode_chunk(&chunk, frame, error) < 0)
         return -1;
     upload->in_flight = length;
-    upload->is_in_flight = true;
+    upload->under_way = A_FILE;
     return 1;
 }
 
@@ -178,9 +260,7 @@ static void finish_item(struct upload *upload)
     upload->first = item->next;
     if (upload->first == NULL)
         upload->last = &upload->first;
-    item->next = NULL;
-    *upload->done_last = item;
-    upload->done_last = &item->next;
+    append(&upload->done_last, item);
     upload->file = 0;
 }
 
@@ -221,9 +301,91 @@ static int encode_log(struct upload *upload,
     if (mf_encode_chunk(&chunk, frame, error) < 0)
         return -1;
     upload->in_flight = (size_t)got;
-    upload->log_in_flight = true;
+    upload->under_way = THE_LOG;
     upload->log_due = (size_t)got == MF_CHUNK_MAX;
     return 1;
+}
+
+/* The next piece of one stream of an attempt that runs. What cannot be read now is left to the
+ * attempt's end, which says so. */
+static int encode_growth(struct upload *upload,
+                         const struct growing *growing,
+                         enum mf_chunk_kind kind,
+                         uint64_t sent,
+                         const struct mf_request *request,
+                         struct mf_buffer *frame,
+                         struct mf_error *error)
+{
+    const struct executed_growth *growth = &growing->growth;
+    bool is_err = kind == MF_CHUNK_STDERR;
+    uint64_t grown = is_err ? growth->err.length : growth->out.length;
+    const char *path = is_err ? growth->err.path : growth->out.path;
+    uint64_t from = (is_err ? growth->err.offset : growth->out.offset) + sent;
+    if (grown <= sent)
+        return 0;
+    size_t length = piece_size(grown - sent);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int rc = fd < 0 ? -1 : read_piece(upload, fd, path, from, length, NULL);
+    if (fd >= 0)
+        close(fd);
+    if (rc < 0)
+        return 0;
+    struct mf_chunk chunk = {.request = *request,
+                             .kind = kind,
+                             .subtask = growth->fence.subtask,
+                             .attempt = growth->fence.attempt,
+                             .epoch = growth->fence.epoch,
+                             .offset = sent,
+                             .data = mf_bytes_of(upload->data, length)};
+    if (mf_encode_chunk(&chunk, frame, error) < 0)
+        return -1;
+    upload->in_flight = length;
+    upload->under_way = A_GROWTH;
+    upload->fence_under_way = growth->fence;
+    return 1;
+}
+
+/* Each entry that has something sends one piece and goes to the end of the ring. It counts as sent
+ * at once: the attempt can end before the answer comes, and a chunk that is never answered ends the
+ * worker. */
+static int encode_growing(struct upload *upload,
+                          const struct mf_request *request,
+                          struct mf_buffer *frame,
+                          struct mf_error *error)
+{
+    for (struct growing **at = &upload->first_growing, *growing; (growing = *at) != NULL;
+         at = &growing->next) {
+        int rc = encode_growth(
+            upload, growing, MF_CHUNK_STDERR, growing->err_sent, request, frame, error);
+        if (rc > 0)
+            growing->err_sent += upload->in_flight;
+        if (rc == 0) {
+            rc = encode_growth(
+                upload, growing, MF_CHUNK_LIVE, growing->out_sent, request, frame, error);
+            if (rc > 0)
+                growing->out_sent += upload->in_flight;
+        }
+        if (rc == 0)
+            continue;
+        *at = growing->next;
+        growing->next = NULL;
+        while (*at != NULL)
+            at = &(*at)->next;
+        *at = growing;
+        return rc;
+    }
+    return 0;
+}
+
+int upload_next_log(struct upload *upload,
+                    const struct mf_request *request,
+                    struct mf_buffer *frame,
+                    struct mf_error *error)
+{
+    mf_buffer_clear(frame);
+    upload->log_is_next = false;
+    int rc = upload->log_due ? encode_log(upload, request, frame, error) : 0;
+    return rc != 0 ? rc : encode_growing(upload, request, frame, error);
 }
 
 int upload_next(struct upload *upload,
@@ -231,6 +393,11 @@ int upload_next(struct upload *upload,
                 struct mf_buffer *frame,
                 struct mf_error *error)
 {
+    if (upload->log_is_next) {
+        int rc = upload_next_log(upload, request, frame, error);
+        if (rc != 0)
+            return rc;
+    }
     mf_buffer_clear(frame);
     while (upload->first != NULL) {
         if (upload->file >= upload->first->executed->file_count) {
@@ -239,24 +406,28 @@ int upload_next(struct upload *upload,
         }
         struct mf_error why;
         int rc = encode_file(upload, request, frame, &why);
-        if (rc > 0)
+        if (rc > 0) {
+            upload->log_is_next = true;
             return rc;
+        }
         mf_buffer_clear(frame);
         fail_item(upload, &why);
     }
-    return upload->log_due ? encode_log(upload, request, frame, error) : 0;
+    return upload_next_log(upload, request, frame, error);
 }
 
 void upload_received(struct upload *upload)
 {
-    if (upload->log_in_flight) {
-        upload->log_sent += upload->in_flight;
-        upload->log_in_flight = false;
-        return;
+    enum under_way under_way = upload->under_way;
+    upload->under_way = NOTHING;
+    if (upload->delayed != NULL) {
+        append(&upload->done_last, upload->delayed);
+        upload->delayed = NULL;
     }
-    if (!upload->is_in_flight)
+    if (under_way == THE_LOG)
+        upload->log_sent += upload->in_flight;
+    if (under_way != A_FILE)
         return;
-    upload->is_in_flight = false;
     upload->offset += upload->in_flight;
     const struct executed *executed = upload->first->executed;
     if (upload->offset < executed->files[upload->file].length)
@@ -282,7 +453,7 @@ struct executed *upload_next_done(struct upload *upload)
 bool upload_is_idle(const struct upload *upload)
 {
     return upload->first == NULL && upload->done == NULL && !upload->log_due &&
-           !upload->log_in_flight;
+           upload->under_way == NOTHING;
 }
 
 void upload_log_due(struct upload *upload)

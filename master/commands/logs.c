@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mayfly logs: the captured streams of a run from its log store, in the order in which they came
- * home. Of one subtask as they are; of all, each line says whose it is.
+ * home, and behind them what attempts that run have written to standard output. Of one subtask as
+ * they are; of all, each line says whose it is.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "common/alloc.h"
 #include "master/command.h"
 #include "master/commands/overview.h"
+#include "master/commands/running.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
 #include "master/record/log_store.h"
@@ -126,6 +128,8 @@ static void print_lines(struct printer *printer, const struct log_piece *piece)
 
 static void print_piece(struct printer *printer, const struct log_piece *piece)
 {
+    if (piece->data.length == 0 && piece->cut_bytes == 0)
+        return;
     bool is_new = !printer->has_last || !is_same(&printer->last, piece);
     if (is_new && printer->has_last) {
         end_line(printer);
@@ -148,8 +152,15 @@ static void print_piece(struct printer *printer, const struct log_piece *piece)
     printer->has_last = true;
 }
 
+static bool shows_stdout(const struct arguments *arguments)
+{
+    return arguments->worker == 0 &&
+           (arguments->streams == 0 || (arguments->streams & 1u << LOG_STDOUT) != 0);
+}
+
 /* All that is there now. */
 static int print_new(struct log_reader *reader,
+                     struct running *running,
                      const struct arguments *arguments,
                      struct printer *printer,
                      struct mf_error *error)
@@ -168,8 +179,15 @@ static int print_new(struct log_reader *reader,
                                  streams,
                                  &piece,
                                  error)) > 0 &&
-           ferror(stdout) == 0)
+           ferror(stdout) == 0) {
+        running_skip(running, &piece);
         print_piece(printer, &piece);
+    }
+    while (rc == 0 && shows_stdout(arguments) && ferror(stdout) == 0 &&
+           (rc = running_next(running, &piece, error)) > 0) {
+        print_piece(printer, &piece);
+        rc = 0;
+    }
     fflush(stdout);
     return rc < 0 ? -1 : 0;
 }
@@ -182,6 +200,7 @@ static void flush_live(const char *folder)
 }
 
 static int print_logs(struct log_reader *reader,
+                      struct running *running,
                       const char *folder,
                       const struct arguments *arguments,
                       struct mf_error *error)
@@ -189,9 +208,11 @@ static int print_logs(struct log_reader *reader,
     struct printer printer = {.has_prefix = arguments->subtask == 0 && arguments->worker == 0};
     for (;;) {
         bool is_live = run_folder_is_live(folder); /* before: what it wrote last comes too */
+        if (running_look(running, error) < 0)
+            return -1;
         if (is_live)
             flush_live(folder);
-        if (print_new(reader, arguments, &printer, error) < 0)
+        if (print_new(reader, running, arguments, &printer, error) < 0)
             return -1;
         if (!is_live || !arguments->follow || ferror(stdout) != 0)
             break;
@@ -207,7 +228,12 @@ static int logs(const char *folder, const struct arguments *arguments, struct mf
     if (path == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     struct log_reader *reader = log_reader_open(path, error);
-    int rc = reader == NULL ? -1 : print_logs(reader, folder, arguments, error);
+    struct running *running =
+        reader == NULL
+            ? NULL
+            : running_create(folder, arguments->subtask, (uint32_t)arguments->attempt, error);
+    int rc = running == NULL ? -1 : print_logs(reader, running, folder, arguments, error);
+    running_destroy(running);
     log_reader_close(reader);
     mf_free(path);
     return rc;
@@ -224,8 +250,11 @@ static int logs_main(int argc, char **argv)
         parse,
         "Print what the subtasks of a run wrote (default: all of the newest run, each line with "
         "subtask and stream; of one SUBTASK the bytes as they are).\v"
-        "Standard output of a done attempt is its result: see mayfly results. What was over the "
-        "job's log limit is marked: [... N bytes cut ...].",
+        "Standard output of a done attempt is its result: see mayfly results; while an attempt "
+        "runs, "
+        "what it has written so far is shown, a few seconds late. What was over the job's log "
+        "limit "
+        "is marked: [... N bytes cut ...].",
         argc,
         argv,
         &arguments);

@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/checksum.h"
+#include "master/record/live.h"
 #include "master/record/tree.h"
 
 struct receiving {
@@ -27,13 +28,17 @@ struct receiving {
 struct intake {
     char *folder; /* of the run */
     struct log_writer *logs;
+    struct live *live;
     bool sync;
     struct receiving *workers; /* by id */
     uint32_t worker_count;
 };
 
-struct intake *
-intake_create(const char *run_folder, struct log_writer *logs, bool sync, struct mf_error *error)
+struct intake *intake_create(const char *run_folder,
+                             struct log_writer *logs,
+                             bool sync,
+                             uint64_t log_max,
+                             struct mf_error *error)
 {
     struct intake *intake = mf_calloc(1, sizeof *intake);
     if (intake == NULL || (intake->folder = mf_strdup(run_folder)) == NULL) {
@@ -43,6 +48,11 @@ intake_create(const char *run_folder, struct log_writer *logs, bool sync, struct
     }
     intake->logs = logs;
     intake->sync = sync;
+    intake->live = live_create(run_folder, logs, log_max, error);
+    if (intake->live == NULL) {
+        intake_destroy(intake);
+        return NULL;
+    }
     return intake;
 }
 
@@ -65,6 +75,7 @@ void intake_destroy(struct intake *intake)
     if (incoming != NULL)
         tree_remove(incoming, NULL);
     mf_free(incoming);
+    live_destroy(intake->live);
     mf_free(intake->workers);
     mf_free(intake->folder);
     mf_free(intake);
@@ -205,6 +216,36 @@ static int take_file(struct intake *intake,
     return chunk->last ? finish_file(intake, chunk, receiving, error) : 0;
 }
 
+static int append_log(struct intake *intake,
+                      uint32_t worker,
+                      const struct mf_chunk *chunk,
+                      enum log_stream stream,
+                      struct mf_error *error)
+{
+    return log_writer_append(intake->logs,
+                             chunk->subtask,
+                             chunk->attempt,
+                             worker,
+                             stream,
+                             chunk->data,
+                             chunk->last ? chunk->cut_bytes : 0,
+                             error);
+}
+
+/* Of an attempt that has ended: it stands in for what was shown while that ran. */
+static int take_stdout(struct intake *intake,
+                       uint32_t worker,
+                       const struct mf_chunk *chunk,
+                       struct mf_error *error)
+{
+    const struct mf_fence fence = {
+        .subtask = chunk->subtask, .attempt = chunk->attempt, .epoch = chunk->epoch};
+    if (append_log(intake, worker, chunk, LOG_STDOUT, error) < 0)
+        return -1;
+    live_drop(intake->live, worker, &fence);
+    return 0;
+}
+
 int intake_chunk(struct intake *intake,
                  uint32_t worker,
                  const struct mf_chunk *chunk,
@@ -215,9 +256,11 @@ int intake_chunk(struct intake *intake,
     case MF_CHUNK_RESULT:
     case MF_CHUNK_OUTPUT:
         return take_file(intake, worker, chunk, error);
+    case MF_CHUNK_LIVE:
+        live_append(intake->live, worker, chunk);
+        return 0;
     case MF_CHUNK_STDOUT:
-        stream = LOG_STDOUT;
-        break;
+        return take_stdout(intake, worker, chunk, error);
     case MF_CHUNK_STDERR:
         stream = LOG_STDERR;
         break;
@@ -227,14 +270,7 @@ int intake_chunk(struct intake *intake,
     default:
         return mf_raise(error, MF_EPROTOCOL, "a piece of an unknown kind %u", chunk->kind);
     }
-    return log_writer_append(intake->logs,
-                             chunk->subtask,
-                             chunk->attempt,
-                             worker,
-                             stream,
-                             chunk->data,
-                             chunk->last ? chunk->cut_bytes : 0,
-                             error);
+    return append_log(intake, worker, chunk, stream, error);
 }
 
 /* Renames, replacing a left-over of a crash between this and the row. */
@@ -282,6 +318,16 @@ int intake_accept(struct intake *intake,
         rmdir(folder);
     mf_free(folder);
     return rc;
+}
+
+void intake_ended(struct intake *intake, uint32_t worker, const struct mf_fence *fence)
+{
+    live_drop(intake->live, worker, fence);
+}
+
+int intake_lost(struct intake *intake, uint32_t worker, struct mf_error *error)
+{
+    return live_lost(intake->live, worker, error);
 }
 
 void intake_drop(struct intake *intake, uint32_t worker, const struct mf_fence *fence)

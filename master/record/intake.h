@@ -3,7 +3,8 @@
  * What comes home from workers besides results: captured streams go to the log store, large results
  * and outputs become files. A file is received below incoming/, checked against its sha256, and
  * moved to its place by rename when the scheduler accepts the attempt, before its row is written: a
- * row never names a file that is not whole.
+ * row never names a file that is not whole. Standard output of attempts that run is kept in live/
+ * to be shown (live.h).
  *
  *     incoming/<subtask>-<attempt>-<epoch>-<worker>/result        ->
  * outputs/<subtask/1000>/<subtask>.result
@@ -24,10 +25,15 @@
 
 struct intake;
 
-/* Borrows logs. `sync`: files go to the disk before they are accepted. */
-struct intake *
-intake_create(const char *run_folder, struct log_writer *logs, bool sync, struct mf_error *error);
-/* Removes what was received and never accepted. */
+/* Borrows logs. `sync`: files go to the disk before they are accepted. `log_max`: what is kept of
+ * the standard output of an attempt that runs. */
+struct intake *intake_create(const char *run_folder,
+                             struct log_writer *logs,
+                             bool sync,
+                             uint64_t log_max,
+                             struct mf_error *error);
+/* Removes what was received and never accepted; what is left of attempts that ran goes into the log
+ * store. */
 void intake_destroy(struct intake *intake);
 
 /* One chunk of `worker`. -1: MF_EPROTOCOL when it does not fit what came before, else the disk's
@@ -43,6 +49,10 @@ int intake_accept(struct intake *intake,
                   bool has_result,
                   bool has_outputs,
                   struct mf_error *error);
+/* The end of an attempt has arrived, whatever it is: nothing of it is shown as running. */
+void intake_ended(struct intake *intake, uint32_t worker, const struct mf_fence *fence);
+/* A worker is lost: what it sent of attempts that ran goes into the log store. */
+int intake_lost(struct intake *intake, uint32_t worker, struct mf_error *error);
 /* Drops the files of an attempt that was not accepted. */
 void intake_drop(struct intake *intake, uint32_t worker, const struct mf_fence *fence);
 

@@ -40,6 +40,12 @@ static void on_fence(void *arg, const struct mf_fence *fence)
     (void)fence;
 }
 
+static void on_grew(void *arg, const struct executed_growth *growth)
+{
+    (void)arg;
+    (void)growth;
+}
+
 static void on_failed(void *arg, const struct mf_error *error)
 {
     struct bench *bench = arg;
@@ -77,7 +83,12 @@ static double run_executor(const char *folder, unsigned long count)
                            .kill_after_us = 5000000,
                            .output_max = 64 << 20,
                            .log_max = 1 << 20};
-    struct executor_callbacks callbacks = {on_fence, on_ended, on_fence, on_failed, &bench};
+    struct executor_callbacks callbacks = {.started = on_fence,
+                                           .ended = on_ended,
+                                           .returned = on_fence,
+                                           .grew = on_grew,
+                                           .failed = on_failed,
+                                           .arg = &bench};
     struct mf_error error = {0};
     struct mf_loop *loop = mf_loop_create(&error);
     double rate = -1;

@@ -180,6 +180,24 @@ static void worker_log_chunk_has_no_subtask(void **place)
     assert_false(state->message.chunk.last);
 }
 
+static void chunk_of_a_running_attempt_has_no_end(void **place)
+{
+    struct state *state = *place;
+    struct mf_chunk live = {.request = sample_chunk.request,
+                            .kind = MF_CHUNK_LIVE,
+                            .subtask = 7,
+                            .attempt = 2,
+                            .epoch = sample_chunk.request.epoch,
+                            .offset = 5,
+                            .data = mf_bytes_text("a line\n")};
+    assert_ok(state, mf_encode_chunk(&live, &state->frame, &state->error));
+    decode(state);
+    assert_int_equal(state->message.chunk.kind, MF_CHUNK_LIVE);
+    assert_int_equal(state->message.chunk.offset, 5);
+    assert_bytes(state->message.chunk.data, live.data);
+    assert_false(state->message.chunk.last);
+}
+
 static void bye_arrives(void **place)
 {
     struct state *state = *place;
@@ -522,6 +540,7 @@ int main(void)
         CASE(poll_arrives),
         CASE(chunk_arrives),
         CASE(worker_log_chunk_has_no_subtask),
+        CASE(chunk_of_a_running_attempt_has_no_end),
         CASE(bye_arrives),
         CASE(welcome_arrives),
         CASE(absent_texts_are_null),

@@ -211,7 +211,7 @@ static void ranges_are_checked(void **state)
                    "84 01 01 02 c41f "
                    "00000000000000000000000000000000000000000000000000000000000000 04 01 06 05",
                    "must have 32 bytes, not 31");
-    assert_refused(MF_CHUNK, "85 " REQUEST " 07 06", "key 7 (kind) must be from 1 to 5, not 6");
+    assert_refused(MF_CHUNK, "85 " REQUEST " 07 07", "key 7 (kind) must be from 1 to 6, not 7");
     assert_refused(
         MF_CHUNK, "86 " REQUEST " 07 01 0c cd1000", "key 12 (mode) must be from 0 to 4095");
     assert_refused(MF_CHUNK, "86 " REQUEST " 07 01 0d cf8000000000000000", "key 13 (offset)");

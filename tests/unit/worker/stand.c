@@ -41,6 +41,13 @@ static void on_returned(void *arg, const struct mf_fence *fence)
     stand->returned[stand->returned_count++] = *fence;
 }
 
+static void on_grew(void *arg, const struct executed_growth *growth)
+{
+    struct stand *stand = arg;
+    stand->growth = *growth;
+    stand->growth_count++;
+}
+
 static void on_failed(void *arg, const struct mf_error *error)
 {
     struct stand *stand = arg;
@@ -121,7 +128,12 @@ void stand_shell(struct stand *stand, const char *line)
 
 void stand_start(struct stand *stand, uint32_t slots)
 {
-    struct executor_callbacks callbacks = {on_started, on_ended, on_returned, on_failed, stand};
+    struct executor_callbacks callbacks = {.started = on_started,
+                                           .ended = on_ended,
+                                           .returned = on_returned,
+                                           .grew = on_grew,
+                                           .failed = on_failed,
+                                           .arg = stand};
     struct mf_error error = {0};
     stand->executor = executor_create(stand->loop,
                                       &stand->task,
@@ -170,6 +182,11 @@ void stand_until(struct stand *stand, bool (*condition)(struct stand *, uint64_t
 bool stand_has_ended(struct stand *stand, uint64_t count)
 {
     return stand->ended_count >= count;
+}
+
+bool stand_has_grown(struct stand *stand, uint64_t count)
+{
+    return stand->growth_count >= count;
 }
 
 bool stand_has_started(struct stand *stand, uint64_t count)

@@ -30,6 +30,8 @@ struct stand {
     unsigned started_count;
     struct mf_fence returned[STAND_MAX];
     unsigned returned_count;
+    struct executed_growth growth; /* the last one */
+    unsigned growth_count;
     bool failed;
 };
 
@@ -49,6 +51,7 @@ void stand_submit_id(struct stand *stand, uint64_t id);
 void stand_until(struct stand *stand, bool (*condition)(struct stand *, uint64_t), uint64_t arg);
 bool stand_has_ended(struct stand *stand, uint64_t count);
 bool stand_has_started(struct stand *stand, uint64_t count);
+bool stand_has_grown(struct stand *stand, uint64_t count);
 
 /* Starts with one slot when that was not done yet, executes one subtask and returns its end. */
 struct executed *stand_execute(struct stand *stand, const struct mf_subtask *subtask);
