@@ -2,10 +2,13 @@
 /* The launch input: see launch_input.h. */
 #include "worker/launch_input.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <mbedtls/platform_util.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -68,26 +71,66 @@ static int parse_token(const char *hex, unsigned char *token, struct mf_error *e
     return 0;
 }
 
+/* Takes `address`. One that is there already is not tried twice. */
+static int add_address(struct launch_input *input, char *address, struct mf_error *error)
+{
+    if (address == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the launch input");
+    for (uint32_t i = 0; i < input->address_count; i++)
+        if (strcmp(input->addresses[i], address) == 0) {
+            mf_free(address);
+            return 0;
+        }
+    input->addresses[input->address_count++] = address;
+    return 0;
+}
+
+/* Where the login that started this worker came from, if it was one. */
+static int add_ssh_address(json_int_t port, struct launch_input *input, struct mf_error *error)
+{
+    const char *connection = getenv("SSH_CONNECTION");
+    char client[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    if (port < 1 || port > UINT16_MAX || connection == NULL)
+        return 0;
+    size_t length = strcspn(connection, " ");
+    if (length >= sizeof client)
+        return 0;
+    memcpy(client, connection, length);
+    client[length] = '\0';
+    bool is_v6 = inet_pton(AF_INET6, client, &address) == 1;
+    if (!is_v6 && inet_pton(AF_INET, client, &address) != 1)
+        return 0;
+    return add_address(
+        input,
+        mf_format(
+            "tls+tcp://%s%s%s:%u", is_v6 ? "[" : "", client, is_v6 ? "]" : "", (unsigned)port),
+        error);
+}
+
 static int parse_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
 {
     json_t *list = json_object_get(root, "addresses");
     size_t count = json_array_size(list);
-    if (count == 0 || count > LAUNCH_ADDRESSES_MAX)
+    if (count > LAUNCH_ADDRESSES_MAX - 1)
         return mf_raise(error,
                         MF_EPROTOCOL,
-                        "the launch input has %zu addresses, 1 to %d are allowed",
+                        "the launch input has %zu addresses, up to %d are allowed",
                         count,
-                        LAUNCH_ADDRESSES_MAX);
+                        LAUNCH_ADDRESSES_MAX - 1);
+    if (add_ssh_address(json_integer_value(json_object_get(root, "ssh_port")), input, error) < 0)
+        return -1;
     for (size_t i = 0; i < count; i++) {
         const char *text = json_string_value(json_array_get(list, i));
         if (text == NULL)
             return mf_raise(
                 error, MF_EPROTOCOL, "address %zu of the launch input is not a text", i + 1);
-        input->addresses[i] = mf_strdup(text);
-        if (input->addresses[i] == NULL)
-            return mf_raise(error, MF_ENOMEM, "out of memory: the launch input");
-        input->address_count++;
+        if (add_address(input, mf_strdup(text), error) < 0)
+            return -1;
     }
+    input->listens = json_is_true(json_object_get(root, "listen"));
+    if (input->address_count == 0 && !input->listens)
+        return mf_raise(error, MF_EPROTOCOL, "the launch input has no address of a master");
     return 0;
 }
 
@@ -143,6 +186,26 @@ int launch_input_read(int fd, struct launch_input *input, struct mf_error *error
     if (rc < 0)
         launch_input_fini(input);
     return rc;
+}
+
+/* Bound for a moment, so that the kernel picks one; it is free again when it is listened on. */
+int launch_input_reserve_port(struct launch_input *input, struct mf_error *error)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    if (!input->listens)
+        return 0;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+        mf_raise_errno(error, "cannot find a port on which the master could be waited for");
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    close(fd);
+    input->listen_port = ntohs(address.sin_port);
+    return 0;
 }
 
 void launch_input_fini(struct launch_input *input)

@@ -6,6 +6,7 @@
 #ifndef MAYFLY_WORKER_LAUNCH_INPUT_H
 #define MAYFLY_WORKER_LAUNCH_INPUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -22,10 +23,18 @@ struct launch_input {
     char *addresses[LAUNCH_ADDRESSES_MAX];
     uint32_t address_count;
     uint64_t orphan_us;
+    bool listens;         /* when no address answers: let the master dial */
+    uint16_t listen_port; /* where then; 0 before launch_input_reserve_port */
 };
 
-/* Reads to the end of the line from `fd`. The key's memory is wiped by launch_input_fini. */
+/*
+ * Reads to the end of the line from `fd`. The key's memory is wiped by launch_input_fini. A worker
+ * that was started over SSH tries the address first from which it was logged in
+ * ($SSH_CONNECTION).
+ */
 int launch_input_read(int fd, struct launch_input *input, struct mf_error *error);
+/* Finds a free port to listen on, if the input asks for that. */
+int launch_input_reserve_port(struct launch_input *input, struct mf_error *error);
 void launch_input_fini(struct launch_input *input);
 
 #endif

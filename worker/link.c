@@ -5,12 +5,17 @@
  * nng 1.5.2's TLS dialer can stay idle for ever when its connection was closed very early. So the
  * link counts open pipes and makes a new dialer, with the next address, when there was none for
  * PATIENCE_US.
+ *
+ * Whoever can dial does: when no address has answered once, or none is known, the worker listens,
+ * too, if its launch input allows that. Once there is a connection, the other way is closed: two of
+ * them would share the requests.
  */
 #include "worker/link.h"
 
 #include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/tls/tls.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -41,7 +46,10 @@ struct link {
     nng_dialer dialer;
     bool has_dialer;
     uint32_t next_address;
+    nng_listener listener;
+    bool has_listener;
     atomic_int pipes;
+    atomic_bool was_dialed; /* the last connection was made by the master */
     bool was_up;
     int64_t down_since_us;
     struct mf_mailbox mailbox;
@@ -67,23 +75,23 @@ static void lane_ready(void *arg)
 
 static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
-    (void)pipe;
     struct link *link = arg;
+    if (event == NNG_PIPE_EV_ADD_POST)
+        atomic_store(&link->was_dialed, nng_listener_id(nng_pipe_listener(pipe)) > 0);
     atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
-static int make_tls(struct link *link)
+static int make_tls(const struct launch_input *input, nng_tls_mode mode, nng_tls_config **tls)
 {
-    const struct launch_input *input = link->input;
-    int rc = nng_tls_config_alloc(&link->tls, NNG_TLS_MODE_CLIENT);
+    int rc = nng_tls_config_alloc(tls, mode);
     if (rc == 0)
-        rc = nng_tls_config_ca_chain(link->tls, input->authority_pem, NULL);
+        rc = nng_tls_config_ca_chain(*tls, input->authority_pem, NULL);
     if (rc == 0)
-        rc = nng_tls_config_own_cert(link->tls, input->certificate_pem, input->key_pem, NULL);
+        rc = nng_tls_config_own_cert(*tls, input->certificate_pem, input->key_pem, NULL);
+    if (rc == 0 && mode == NNG_TLS_MODE_CLIENT)
+        rc = nng_tls_config_server_name(*tls, input->run_id);
     if (rc == 0)
-        rc = nng_tls_config_server_name(link->tls, input->run_id);
-    if (rc == 0)
-        rc = nng_tls_config_auth_mode(link->tls, NNG_TLS_AUTH_MODE_REQUIRED);
+        rc = nng_tls_config_auth_mode(*tls, NNG_TLS_AUTH_MODE_REQUIRED);
     return rc;
 }
 
@@ -103,7 +111,7 @@ static int open_socket(struct link *link, struct mf_error *error)
     if (rc == 0)
         rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_REM_POST, pipe_changed, link);
     if (rc == 0)
-        rc = make_tls(link);
+        rc = make_tls(link->input, NNG_TLS_MODE_CLIENT, &link->tls);
     if (rc != 0)
         return mf_raise(
             error, MF_ESYSTEM, "cannot set up the connection to the master: %s", nng_strerror(rc));
@@ -123,8 +131,48 @@ static int open_lane(struct link *link, struct link_lane *lane, struct mf_error 
     return 0;
 }
 
+static void stop_dialing(struct link *link)
+{
+    if (link->has_dialer)
+        nng_dialer_close(link->dialer);
+    link->has_dialer = false;
+}
+
+static void stop_listening(struct link *link)
+{
+    if (link->has_listener)
+        nng_listener_close(link->listener);
+    link->has_listener = false;
+}
+
+static void listen_for_master(struct link *link)
+{
+    char url[64];
+    nng_tls_config *tls = NULL;
+    if (link->has_listener || link->input->listen_port == 0)
+        return;
+    snprintf(url, sizeof url, "tls+tcp://0.0.0.0:%u", link->input->listen_port);
+    int rc = make_tls(link->input, NNG_TLS_MODE_SERVER, &tls);
+    if (rc == 0 && (rc = nng_listener_create(&link->listener, link->socket, url)) == 0) {
+        link->has_listener = true;
+        rc = nng_listener_set_ptr(link->listener, NNG_OPT_TLS_CONFIG, tls);
+        if (rc == 0)
+            rc = nng_listener_start(link->listener, 0);
+    }
+    if (tls != NULL)
+        nng_tls_config_free(tls); /* the listener has its own reference */
+    if (rc == 0) {
+        mf_log(MF_INFO, "no address of the master answers: waiting for it to dial %s", url);
+        return;
+    }
+    mf_log(MF_WARNING, "cannot listen for the master on %s: %s", url, nng_strerror(rc));
+    stop_listening(link);
+}
+
 static void dial(struct link *link)
 {
+    if (link->input->address_count == 0)
+        return;
     const char *address = link->input->addresses[link->next_address % link->input->address_count];
     link->next_address++;
     int rc = nng_dialer_create(&link->dialer, link->socket, address);
@@ -160,6 +208,8 @@ struct link *link_create(const struct launch_input *input, struct mf_error *erro
     for (unsigned i = 0; i < MF_LANES; i++)
         if (open_lane(link, &link->lanes[i], error) < 0)
             goto fail;
+    if (input->address_count == 0)
+        listen_for_master(link);
     dial(link);
     return link;
 fail:
@@ -248,14 +298,17 @@ int64_t link_tick(struct link *link, int64_t now_us)
         mf_log(MF_INFO, up ? "connected to the master" : "the connection to the master is lost");
         link->was_up = up;
         link->down_since_us = now_us;
+        if (up && atomic_load(&link->was_dialed))
+            stop_dialing(link);
+        else if (up)
+            stop_listening(link);
     }
     if (up)
         return now_us + CHECK_UP_US;
     if (now_us - link->down_since_us >= PATIENCE_US) {
-        if (link->has_dialer)
-            nng_dialer_close(link->dialer);
-        link->has_dialer = false;
+        stop_dialing(link);
         link->down_since_us = now_us;
+        listen_for_master(link);
         dial(link);
     }
     return now_us + CHECK_DOWN_US;

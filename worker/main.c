@@ -2,14 +2,15 @@
 /*
  * mayfly-worker: the process that does a master's work on a host, and leaves nothing behind.
  *
- *     mayfly-worker start RUN    reads its launch input (with credentials) from standard input,
- * detaches, joins mayfly-worker sweep RUN    verifies that nothing of a run is left on this host,
- * and cleans mayfly-worker slot         internal: the process that runs one attempt at a time
- *     mayfly-worker version
+ *     start RUN    reads its launch input (with credentials) from standard input, detaches, joins
+ *     sweep RUN    verifies that nothing of a run is left on this host, and cleans
+ *     slot         internal: the process that runs one attempt at a time
+ *     version
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -53,17 +54,14 @@ static void remove_folder(const char *folder)
     mf_free(path);
 }
 
-static int run_worker(const struct launch_input *input, const char *folder, struct mf_error *error)
+static int run_worker(struct launch_input *input, const char *folder, struct mf_error *error)
 {
     char *log_path = mf_format("%s/worker.log", folder);
-    char binary[4096];
-    ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
-    if (log_path == NULL || length < 0) {
-        mf_free(log_path);
-        return mf_raise_errno(error, "cannot find this program's own file");
-    }
-    binary[length] = '\0';
-    int rc = daemon_detach(folder, log_path, input->worker, 0, error);
+    if (log_path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the worker's log");
+    int rc = launch_input_reserve_port(input, error);
+    if (rc == 0)
+        rc = daemon_detach(folder, log_path, input->worker, input->listen_port, error);
     if (rc == 0) {
         mf_log_to(2, MF_INFO);
         mf_log(MF_INFO,
@@ -71,7 +69,8 @@ static int run_worker(const struct launch_input *input, const char *folder, stru
                input->worker,
                input->run_id,
                (int)getpid());
-        rc = session_run(input, folder, log_path, binary, error);
+        /* Not by its path: another run's sweep may have removed the file, which does no harm so. */
+        rc = session_run(input, folder, log_path, "/proc/self/exe", error);
     }
     mf_free(log_path);
     return rc;
@@ -113,6 +112,7 @@ static int start_main(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "";
+    prctl(PR_SET_NAME, "mayfly-worker"); /* it may have been started as /proc/self/exe */
     if (strcmp(command, "slot") == 0)
         return slot_main();
     if (strcmp(command, "start") == 0)

@@ -10,8 +10,10 @@
 #include "worker/sweep.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -33,7 +35,11 @@
 
 struct sweep {
     const char *run_id;
-    char *mark; /* MAYFLY_RUN=<run id> */
+    const char *worker; /* NULL = all of the run */
+    bool remove_program;
+    char *mark;        /* MAYFLY_RUN=<run id> */
+    char *worker_mark; /* MAYFLY_WORKER=<worker> */
+    char *folder_end;  /* /runs/<run id>/<worker>: where that worker stands */
     pid_t spared[ANCESTORS_MAX];
     unsigned spared_count;
     struct mf_buffer scratch;
@@ -85,11 +91,23 @@ static bool is_sweep(struct sweep *sweep, pid_t pid)
            command < name + sweep->scratch.length && strcmp(command, "sweep") == 0;
 }
 
-static bool belongs(struct sweep *sweep, pid_t pid)
+/* What a worker starts carries its number; the worker itself stands in its folder. */
+static bool is_of_worker(struct sweep *sweep, pid_t pid)
 {
-    for (unsigned i = 0; i < sweep->spared_count; i++)
-        if (sweep->spared[i] == pid)
-            return false;
+    char path[64], folder[PATH_MAX];
+    if (sweep->worker == NULL)
+        return true;
+    if (read_process_file(pid, "environ", &sweep->scratch) == 0 &&
+        holds_string(&sweep->scratch, sweep->worker_mark))
+        return true;
+    snprintf(path, sizeof path, "/proc/%d/cwd", (int)pid);
+    ssize_t length = readlink(path, folder, sizeof folder - 1);
+    size_t end = strlen(sweep->folder_end);
+    return length > (ssize_t)end && memcmp(folder + length - end, sweep->folder_end, end) == 0;
+}
+
+static bool is_of_run(struct sweep *sweep, pid_t pid)
+{
     if (read_process_file(pid, "environ", &sweep->scratch) == 0 &&
         holds_string(&sweep->scratch, sweep->mark))
         return !is_sweep(sweep, pid);
@@ -98,6 +116,14 @@ static bool belongs(struct sweep *sweep, pid_t pid)
         !holds_string(&sweep->scratch, sweep->run_id))
         return false;
     return !is_sweep(sweep, pid);
+}
+
+static bool belongs(struct sweep *sweep, pid_t pid)
+{
+    for (unsigned i = 0; i < sweep->spared_count; i++)
+        if (sweep->spared[i] == pid)
+            return false;
+    return is_of_run(sweep, pid) && is_of_worker(sweep, pid);
 }
 
 static pid_t parent_of(struct sweep *sweep, pid_t pid)
@@ -207,15 +233,21 @@ static void remove_below(struct sweep *sweep, const char *place)
     struct mf_error error;
     uint32_t removed = 0;
     char *runs = mf_format("%s/runs", place);
-    char *path = mf_format("%s/runs/%s", place, sweep->run_id);
-    if (runs == NULL || path == NULL)
+    char *run = mf_format("%s/runs/%s", place, sweep->run_id);
+    char *path = sweep->worker == NULL
+                     ? mf_format("%s/runs/%s", place, sweep->run_id)
+                     : mf_format("%s/runs/%s/%s", place, sweep->run_id, sweep->worker);
+    if (runs == NULL || run == NULL || path == NULL) {
         add_left(sweep, "unknown: out of memory");
-    else if (place_remove(path, &removed, &error) < 0)
+    } else if (place_remove(path, &removed, &error) < 0) {
         add_left(sweep, error.text);
-    else
-        rmdir(runs); /* when it was the last one */
+    } else {
+        rmdir(run); /* when it was the last one */
+        rmdir(runs);
+    }
     sweep->files_removed += removed;
     mf_free(runs);
+    mf_free(run);
     mf_free(path);
 }
 
@@ -230,6 +262,50 @@ static void remove_folders(struct sweep *sweep)
     for (unsigned i = 0; i < count; i++)
         remove_below(sweep, places[i]);
     place_candidates_free(places, count);
+}
+
+static bool is_version(const char *name)
+{
+    return strspn(name, "0123456789abcdef") == 64 && name[64] == '\0';
+}
+
+/*
+ * <place>/bin/<sha256>/mayfly-worker, when <place>/runs is gone: no run is left there. One that is
+ * about to begin has this file open already or brings it again.
+ */
+static void remove_program(struct sweep *sweep)
+{
+    char path[PATH_MAX], runs[PATH_MAX + 8];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (!sweep->remove_program || length < 0)
+        return;
+    path[length] = '\0';
+    char *parts[3] = {NULL};
+    for (int i = 0; i < 3; i++) {
+        parts[i] = strrchr(path, '/');
+        if (parts[i] == NULL || parts[i] == path)
+            return;
+        *parts[i] = '\0';
+    }
+    snprintf(runs, sizeof runs, "%s/runs", path);
+    if (strcmp(parts[2] + 1, "bin") != 0 || !is_version(parts[1] + 1) || access(runs, F_OK) == 0 ||
+        errno != ENOENT)
+        return;
+    for (int i = 2; i >= 0; i--)
+        *parts[i] = '/';
+    if (unlink(path) == 0)
+        sweep->files_removed++;
+    for (int i = 0; i < 3; i++) { /* the folders above it, while they are empty */
+        *parts[i] = '\0';
+        if (rmdir(path) < 0)
+            return;
+    }
+    char *cache = strrchr(path, '/');
+    if (cache == NULL)
+        return;
+    *cache = '\0';
+    if (strcmp(base_name(path), ".cache") == 0) /* an empty one was most likely made by us */
+        rmdir(path);
 }
 
 static int report(struct sweep *sweep)
@@ -260,19 +336,52 @@ static int report(struct sweep *sweep)
     return verified ? 0 : 1;
 }
 
+static bool is_name(const char *text)
+{
+    return text[0] != '\0' && text[0] != '.' && strchr(text, '/') == NULL;
+}
+
+static bool read_arguments(struct sweep *sweep, int argc, char **argv)
+{
+    sweep->run_id = argc > 2 ? argv[2] : "";
+    bool is_right = is_name(sweep->run_id);
+    for (int i = 3; i < argc && is_right; i++) {
+        if (strcmp(argv[i], "--remove-program") == 0)
+            sweep->remove_program = true;
+        else if (strcmp(argv[i], "--worker") == 0 && i + 1 < argc)
+            sweep->worker = argv[++i];
+        else
+            is_right = false;
+    }
+    return is_right &&
+           (sweep->worker == NULL ||
+            (is_name(sweep->worker) && sweep->worker[strspn(sweep->worker, "0123456789")] == '\0'));
+}
+
+static int make_marks(struct sweep *sweep)
+{
+    const char *worker = sweep->worker == NULL ? "" : sweep->worker;
+    sweep->mark = mf_format("MAYFLY_RUN=%s", sweep->run_id);
+    sweep->worker_mark = mf_format("MAYFLY_WORKER=%s", worker);
+    sweep->folder_end = mf_format("/runs/%s/%s", sweep->run_id, worker);
+    sweep->left = json_array();
+    return sweep->mark == NULL || sweep->worker_mark == NULL || sweep->folder_end == NULL ||
+                   sweep->left == NULL
+               ? -1
+               : 0;
+}
+
 int sweep_main(int argc, char **argv)
 {
     struct sweep sweep = {0};
-    const char *run_id = argc == 3 ? argv[2] : "";
-    if (run_id[0] == '\0' || run_id[0] == '.' || strchr(run_id, '/') != NULL) {
-        fprintf(stderr, "usage: mayfly-worker sweep RUN (the id of a run)\n");
+    int rc = 1;
+    if (!read_arguments(&sweep, argc, argv)) {
+        fprintf(stderr,
+                "usage: mayfly-worker sweep RUN [--worker N] [--remove-program] (RUN is the id of "
+                "a run)\n");
         return 2;
     }
-    sweep.run_id = run_id;
-    sweep.mark = mf_format("MAYFLY_RUN=%s", run_id);
-    sweep.left = json_array();
-    int rc = 1;
-    if (sweep.mark == NULL || sweep.left == NULL) {
+    if (make_marks(&sweep) < 0) {
         fprintf(stderr, "mayfly-worker: out of memory\n");
         goto end;
     }
@@ -280,10 +389,13 @@ int sweep_main(int argc, char **argv)
     end_processes(&sweep);
     remove_folders(&sweep);
     each_process(&sweep, REPORT);
+    remove_program(&sweep);
     rc = report(&sweep);
 end:
     json_decref(sweep.left);
     mf_free(sweep.mark);
+    mf_free(sweep.worker_mark);
+    mf_free(sweep.folder_end);
     mf_free(sweep.signalled);
     mf_buffer_fini(&sweep.scratch);
     return rc;
