@@ -38,8 +38,17 @@ struct pipe_entries {
     uint32_t pipe;
 };
 
+/* A worker that is dialed from here. */
+struct dialed {
+    struct dialed *next;
+    uint32_t worker;
+    nng_dialer dialer;
+    nng_tls_config *tls;
+};
+
 struct endpoint {
     nng_socket socket;
+    struct dialed *dialed;
     nng_listener listener;
     nng_tls_config *tls;
     bool is_open;
@@ -155,16 +164,15 @@ static void pipe_down(nng_pipe pipe, nng_pipe_ev event, void *arg)
         mf_mailbox_post(&endpoint->mailbox, &entries->down.mail);
 }
 
-static int make_tls(struct endpoint *endpoint, const struct credential *credential)
+static int make_tls(const struct credential *credential, nng_tls_mode mode, nng_tls_config **tls)
 {
-    int rc = nng_tls_config_alloc(&endpoint->tls, NNG_TLS_MODE_SERVER);
+    int rc = nng_tls_config_alloc(tls, mode);
     if (rc == 0)
-        rc = nng_tls_config_ca_chain(endpoint->tls, credential->authority_pem, NULL);
+        rc = nng_tls_config_ca_chain(*tls, credential->authority_pem, NULL);
     if (rc == 0)
-        rc = nng_tls_config_own_cert(
-            endpoint->tls, credential->certificate_pem, credential->key_pem, NULL);
+        rc = nng_tls_config_own_cert(*tls, credential->certificate_pem, credential->key_pem, NULL);
     if (rc == 0)
-        rc = nng_tls_config_auth_mode(endpoint->tls, NNG_TLS_AUTH_MODE_REQUIRED);
+        rc = nng_tls_config_auth_mode(*tls, NNG_TLS_AUTH_MODE_REQUIRED);
     return rc;
 }
 
@@ -202,7 +210,7 @@ open_socket(struct endpoint *endpoint, const struct credential *credential, stru
     if (rc == 0)
         rc = nng_pipe_notify(endpoint->socket, NNG_PIPE_EV_REM_POST, pipe_down, endpoint);
     if (rc == 0)
-        rc = make_tls(endpoint, credential);
+        rc = make_tls(credential, NNG_TLS_MODE_SERVER, &endpoint->tls);
     if (rc != 0)
         return mf_raise(error, MF_ESYSTEM, "cannot set up TLS for workers: %s", nng_strerror(rc));
     return 0;
@@ -234,6 +242,70 @@ fail:
     return NULL;
 }
 
+static void free_dialed(struct dialed *dialed)
+{
+    if (dialed->tls != NULL)
+        nng_tls_config_free(dialed->tls);
+    mf_free(dialed);
+}
+
+int endpoint_dial(struct endpoint *endpoint,
+                  const struct credential *credential,
+                  uint32_t worker,
+                  const char *name,
+                  const char *address,
+                  uint16_t port,
+                  struct mf_error *error)
+{
+    char url[128];
+    for (struct dialed *dialed = endpoint->dialed; dialed != NULL; dialed = dialed->next)
+        if (dialed->worker == worker)
+            return 0;
+    bool is_v6 = strchr(address, ':') != NULL;
+    snprintf(
+        url, sizeof url, "tls+tcp://%s%s%s:%u", is_v6 ? "[" : "", address, is_v6 ? "]" : "", port);
+    struct dialed *dialed = mf_calloc(1, sizeof *dialed);
+    if (dialed == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the connection to worker %u", worker);
+    dialed->worker = worker;
+    int rc = make_tls(credential, NNG_TLS_MODE_CLIENT, &dialed->tls);
+    if (rc == 0)
+        rc = nng_tls_config_server_name(dialed->tls, name);
+    if (rc == 0)
+        rc = nng_dialer_create(&dialed->dialer, endpoint->socket, url);
+    if (rc == 0) {
+        rc = nng_dialer_set_ptr(dialed->dialer, NNG_OPT_TLS_CONFIG, dialed->tls);
+        if (rc == 0)
+            rc = nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMINT, 200);
+        if (rc == 0)
+            rc = nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMAXT, 2000);
+        if (rc == 0)
+            rc = nng_dialer_start(dialed->dialer, NNG_FLAG_NONBLOCK);
+        if (rc != 0)
+            nng_dialer_close(dialed->dialer);
+    }
+    if (rc != 0) {
+        free_dialed(dialed);
+        return mf_raise(
+            error, MF_ESYSTEM, "cannot dial worker %u at %s: %s", worker, url, nng_strerror(rc));
+    }
+    dialed->next = endpoint->dialed;
+    endpoint->dialed = dialed;
+    return 0;
+}
+
+void endpoint_undial(struct endpoint *endpoint, uint32_t worker)
+{
+    struct dialed **link = &endpoint->dialed, *dialed;
+    while ((dialed = *link) != NULL && dialed->worker != worker)
+        link = &dialed->next;
+    if (dialed == NULL)
+        return;
+    *link = dialed->next;
+    nng_dialer_close(dialed->dialer);
+    free_dialed(dialed);
+}
+
 static void free_mail(struct endpoint *endpoint)
 {
     struct mf_mail *mail = endpoint->mailbox.fd < 0 ? NULL : mf_mailbox_take(&endpoint->mailbox);
@@ -257,6 +329,11 @@ void endpoint_destroy(struct endpoint *endpoint)
     }
     if (endpoint->is_open)
         nng_close(endpoint->socket);
+    while (endpoint->dialed != NULL) {
+        struct dialed *dialed = endpoint->dialed;
+        endpoint->dialed = dialed->next;
+        free_dialed(dialed);
+    }
     free_mail(endpoint);
     while (endpoint->contexts != NULL) {
         struct context *context = endpoint->contexts;

@@ -47,6 +47,19 @@ void endpoint_destroy(struct endpoint *endpoint);
 uint16_t endpoint_port(const struct endpoint *endpoint);
 int endpoint_fd(const struct endpoint *endpoint); /* readable when something waits */
 
+/*
+ * Dials a worker that listens, until endpoint_undial: `address` is numeric, `name` what its
+ * certificate must say. Its requests come as those of any other. 0, also when it is dialed already.
+ */
+int endpoint_dial(struct endpoint *endpoint,
+                  const struct credential *credential,
+                  uint32_t worker,
+                  const char *name,
+                  const char *address,
+                  uint16_t port,
+                  struct mf_error *error);
+void endpoint_undial(struct endpoint *endpoint, uint32_t worker);
+
 /* What came since the last call, oldest first, linked by mail.next. Requests must be answered or
  * dropped; other entries are freed by endpoint_done. */
 struct endpoint_mail *endpoint_take(struct endpoint *endpoint);

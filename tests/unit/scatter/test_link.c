@@ -168,6 +168,77 @@ static void a_link_survives_connections_that_are_closed_at_once(void **state)
     nng_close(server);
 }
 
+static struct launch_input listening_input(struct wire_stand *stand, char *address)
+{
+    struct launch_input input = input_of(stand, address, NULL);
+    struct mf_error error;
+    input.address_count = address == NULL ? 0 : 1;
+    input.listens = true;
+    assert_int_equal(launch_input_reserve_port(&input, &error), 0);
+    assert_int_not_equal(input.listen_port, 0);
+    return input;
+}
+
+static void dial_worker(struct wire_stand *stand, const char *name, uint16_t port)
+{
+    struct mf_error error;
+    assert_int_equal(endpoint_dial(stand->endpoint,
+                                   authority_master(stand->authority),
+                                   1,
+                                   name,
+                                   "127.0.0.1",
+                                   port,
+                                   &error),
+                     0);
+}
+
+static void a_master_can_dial_a_link_that_listens(void **state)
+{
+    struct wire_stand *stand = *state;
+    struct mf_error error;
+    stand_listen(stand);
+    struct launch_input input = listening_input(stand, NULL);
+    struct link *link = link_create(&input, &error);
+    assert_non_null(link);
+    dial_worker(stand, "worker-1", input.listen_port);
+    assert_true(comes(link, true));
+    exchange(stand, link);
+    endpoint_undial(stand->endpoint, 1);
+    assert_true(comes(link, false));
+    link_destroy(link);
+}
+
+/* With no answer from any address, it waits for its master, too. */
+static void a_link_listens_when_nobody_answers(void **state)
+{
+    struct wire_stand *stand = *state;
+    struct mf_error error;
+    char dead[] = "tls+tcp://127.0.0.1:1";
+    stand_listen(stand);
+    struct launch_input input = listening_input(stand, dead);
+    struct link *link = link_create(&input, &error);
+    assert_non_null(link);
+    dial_worker(stand, "worker-1", input.listen_port);
+    assert_true(comes(link, true));
+    exchange(stand, link);
+    link_destroy(link);
+}
+
+/* What answers there must be that very worker, by its certificate. */
+static void a_master_refuses_another_worker_than_it_dials(void **state)
+{
+    struct wire_stand *stand = *state;
+    struct mf_error error;
+    stand_listen(stand);
+    struct launch_input input = listening_input(stand, NULL);
+    struct link *link = link_create(&input, &error);
+    assert_non_null(link);
+    dial_worker(stand, "worker-2", input.listen_port);
+    assert_int_equal(link_send(link, 0, mf_bytes_text("poll"), &error), 0);
+    assert_null(stand_request(stand, 1500));
+    link_destroy(link);
+}
+
 #define ON_STAND(test) cmocka_unit_test_setup_teardown(test, stand_set_up, stand_tear_down)
 
 int main(void)
@@ -177,6 +248,9 @@ int main(void)
         ON_STAND(a_link_waits_for_a_master_that_is_late),
         ON_STAND(a_request_goes_out_again_when_the_link_was_cut),
         ON_STAND(a_link_survives_connections_that_are_closed_at_once),
+        ON_STAND(a_master_can_dial_a_link_that_listens),
+        ON_STAND(a_link_listens_when_nobody_answers),
+        ON_STAND(a_master_refuses_another_worker_than_it_dials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
