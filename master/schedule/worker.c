@@ -331,6 +331,7 @@ void core_worker_event(struct schedule *s, struct worker *w, const struct schedu
     case EVENT_WORKER_LAUNCH_FAILED:
         worker_step(s, w, WORKER_LAUNCH_FAILED);
         gone(s, w, from, false);
+        w->replace = w->replace && event->ok;
         break;
     case EVENT_WORKER_JOINED:
         worker_step(s, w, WORKER_JOINED);

@@ -385,8 +385,11 @@ void shell_event(struct sim *sim, struct world_event *event)
 {
     switch (event->kind) {
     case WORLD_REPORT:
-        apply_worker(
-            sim, event->a ? EVENT_WORKER_LAUNCHED : EVENT_WORKER_LAUNCH_FAILED, event->worker);
+        apply(sim,
+              (struct schedule_event){.kind = event->a ? EVENT_WORKER_LAUNCHED
+                                                       : EVENT_WORKER_LAUNCH_FAILED,
+                                      .worker = event->worker,
+                                      .ok = event->b != 0});
         break;
     case WORLD_HELLO:
         if (world_arrives(sim, event))

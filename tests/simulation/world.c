@@ -254,7 +254,8 @@ void world_launch(struct sim *sim, uint32_t worker, uint32_t slots)
     if (luck >= 3) /* else the report never comes */
         later(sim,
               report,
-              (struct world_event){.kind = WORLD_REPORT, .worker = worker, .a = luck >= 15});
+              (struct world_event){
+                  .kind = WORLD_REPORT, .worker = worker, .a = luck >= 15, .b = luck % 3 != 0});
     if (luck >= 20)
         later(sim, dial, (struct world_event){.kind = WORLD_DIAL, .worker = worker});
 }

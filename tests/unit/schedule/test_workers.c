@@ -234,6 +234,21 @@ static void test_launch_deadline(void **state)
     assert_int_equal(only(SCHEDULE_FINISH)->state, RUN_FAILED);
 }
 
+static void test_failed_launch_without_replacement(void **state)
+{
+    (void)state;
+    create();
+    plan_all(1);
+    add_worker(1, 1);
+    add_worker(2, 1);
+    apply((struct schedule_event){.kind = EVENT_WORKER_LAUNCH_FAILED, .worker = 1, .ok = false});
+    apply((struct schedule_event){.kind = EVENT_WORKER_LAUNCH_FAILED, .worker = 2, .ok = true});
+    wait_us(SEC);
+    assert_int_equal(only(SCHEDULE_LAUNCH)->replaces, 2); /* the first one's host is of no use */
+    apply((struct schedule_event){.kind = EVENT_WORKER_LAUNCH_FAILED, .worker = 3, .ok = false});
+    assert_int_equal(only(SCHEDULE_FINISH)->state, RUN_FAILED); /* at once: nothing to hope for */
+}
+
 static void test_no_worker_added(void **state)
 {
     (void)state;
@@ -342,6 +357,7 @@ int main(void)
                                        TEST(test_back_before_second_issue),
                                        TEST(test_result_of_a_pending_one),
                                        TEST(test_launch_deadline),
+                                       TEST(test_failed_launch_without_replacement),
                                        TEST(test_no_worker_added),
                                        TEST(test_lost_is_given_up),
                                        TEST(test_dismissal_deadline),
