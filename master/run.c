@@ -25,11 +25,13 @@
 #include "master/prepare.h"
 #include "master/record/tree.h"
 #include "master/run_folder.h"
+#include "master/run_hosts.h"
 #include "master/run_internal.h"
 #include "master/run_result.h"
 #include "master/summary.h"
 
-#define SWEEP_US 30000000
+#define SWEEP_US 60000000
+#define REMOTE_JOIN_US 120000000 /* many launches wait for their turn */
 
 static int open_log(struct run *run, struct mf_error *error)
 {
@@ -134,6 +136,20 @@ static int open_plan(struct run *run, const struct run_retry *retry, struct mf_e
     return run->plan == NULL ? -1 : 0;
 }
 
+static int open_fleet(struct run *run, struct mf_error *error)
+{
+    const struct launch_config config =
+        launch_config_of(run->job, run->run_id, run->options->worker_binary);
+    struct fleet_callbacks callbacks;
+    run_fleet_callbacks(run, &callbacks);
+    run->hosts = hosts_of_job(run->job, error);
+    if (run->hosts == NULL)
+        return -1;
+    run->fleet = fleet_create(
+        run->loop, &config, run->hosts, (uint32_t)run->job->hosts.count, &callbacks, error);
+    return run->fleet == NULL ? -1 : 0;
+}
+
 static int open_wire(struct run *run, struct mf_error *error)
 {
     struct mf_welcome welcome = {
@@ -154,8 +170,9 @@ static int open_wire(struct run *run, struct mf_error *error)
     if (rc == 0 &&
         (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
         rc = -1;
+    const char *listen_on = fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1";
     if (rc == 0 && (run->endpoint = endpoint_create(
-                        authority_master(run->authority), "127.0.0.1", 0, error)) == NULL)
+                        authority_master(run->authority), listen_on, 0, error)) == NULL)
         rc = -1;
     run_wire_callbacks(run, &callbacks);
     if (rc == 0 && (run->scatter = scatter_create(
@@ -191,6 +208,8 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->tolerate_share = job->tolerate_share;
     config->stop_on_failure = job->stop_on_failure;
     config->lease_us = job->lease_us;
+    if (fleet_is_remote(run->fleet))
+        config->join_us = REMOTE_JOIN_US;
     config->base_total = run->base_total;
     config->base_failures = run->base_failed + run->base_dead;
 }
@@ -222,7 +241,6 @@ static int control_flush(void *arg, struct mf_error *error)
 
 static int open_rest(struct run *run, struct mf_error *error)
 {
-    struct launcher_callbacks launch_callbacks;
     struct schedule_config config;
     struct control_callbacks control = {.status = control_status,
                                         .cancel = control_cancel,
@@ -239,12 +257,6 @@ static int open_rest(struct run *run, struct mf_error *error)
     run->intake = intake_create(
         run->folder, run->logs, run->job->durability == DURABILITY_FULL, run->job->log_max, error);
     if (run->intake == NULL)
-        return -1;
-    run_launch_callbacks(run, &launch_callbacks);
-    run->launcher_class = &launcher_local;
-    run->launcher = run->launcher_class->create(
-        run->loop, run->run_id, run->options->worker_binary, &launch_callbacks, error);
-    if (run->launcher == NULL)
         return -1;
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
@@ -275,7 +287,7 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (open_plan(run, retry, error) < 0 || open_wire(run, error) < 0)
+    if (open_plan(run, retry, error) < 0 || open_fleet(run, error) < 0 || open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -313,20 +325,28 @@ static int64_t tick(struct run *run)
     if (!run->finished)
         next = earliest(next, schedule_deadline(run->schedule));
     next = earliest(next, scatter_tick(run->scatter, now_us));
-    next = earliest(next, run->launcher_class->tick(run->launcher, now_us));
+    next = earliest(next, fleet_tick(run->fleet, now_us));
+    next = earliest(next, run_dial_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
     return earliest(next, progress_deadline(run->progress));
 }
 
+/* What is known before the worker itself says it. */
+static uint32_t slots_of(const struct run *run, uint32_t id)
+{
+    const struct job *job = run->job;
+    uint32_t slots = id <= job->hosts.count ? job->hosts.items[id - 1].slots : 0;
+    return slots > 0 ? slots : job->slots > 0 ? job->slots : 1;
+}
+
 static void add_workers(struct run *run)
 {
     for (uint32_t id = 1; id <= run->job->worker_count; id++)
         run_queue(run,
-                  (struct schedule_event){.kind = EVENT_WORKER_ADD,
-                                          .worker = id,
-                                          .slots = run->job->slots == 0 ? 1 : run->job->slots});
+                  (struct schedule_event){
+                      .kind = EVENT_WORKER_ADD, .worker = id, .slots = slots_of(run, id)});
     run_act(run);
 }
 
@@ -335,16 +355,13 @@ static void run_loop(struct run *run)
 {
     int64_t give_up_us = MF_NEVER;
     struct mf_error error;
-    while (!run->finished || run->is_gathering || !run->swept ||
-           !run->launcher_class->is_idle(run->launcher)) {
+    while (!run->finished || run->is_gathering || !run->sweeping || !fleet_is_idle(run->fleet)) {
         int64_t next = tick(run);
         if (run->finished && !run->sweeping) {
             run->sweeping = true;
             give_up_us = mf_monotonic_us() + SWEEP_US;
-            if (run->launcher_class->sweep(run->launcher, &error) < 0)
+            if (fleet_sweep(run->fleet, &error) < 0)
                 run_fail(run, &error);
-            if (run->launcher_class->is_idle(run->launcher))
-                run->swept = true;
             continue;
         }
         if (mf_monotonic_us() >= give_up_us) {
@@ -415,8 +432,9 @@ static void close_run(struct run *run)
     control_destroy(run->control);
     scatter_destroy(run->scatter);
     endpoint_destroy(run->endpoint);
-    if (run->launcher != NULL)
-        run->launcher_class->destroy(run->launcher);
+    fleet_destroy(run->fleet);
+    mf_free(run->hosts);
+    mf_free(run->stats.sweeps);
     intake_destroy(run->intake);
     if (run->logs != NULL && log_writer_flush(run->logs, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);

@@ -8,7 +8,7 @@
 #include "common/loop.h"
 #include "common/mailbox.h"
 #include "master/control.h"
-#include "master/launch/launcher.h"
+#include "master/launch/fleet.h"
 #include "master/plan.h"
 #include "master/progress.h"
 #include "master/record/intake.h"
@@ -29,7 +29,11 @@ struct run_worker {
     bool gone; /* EVENT_WORKER_GONE was said */
     uint32_t slots;
     uint32_t pid;
+    uint16_t port; /* where it can be dialed, 0 = nowhere */
+    bool dialed;
+    char address[64]; /* numeric, of its host; "" = this machine */
     char host[64];
+    int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
     int64_t joined_us, over_us; /* monotonic */
 };
@@ -74,8 +78,10 @@ struct run {
     char *keys_folder;
     struct endpoint *endpoint;
     struct scatter *scatter;
-    const struct launcher_class *launcher_class;
-    struct launcher *launcher;
+    struct fleet *fleet;
+    struct launch_host *hosts; /* those of the job, for the fleet */
+    uint32_t dialable;         /* workers that have not joined and listen */
+    int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
     struct intake *intake;
     struct control *control;
@@ -105,7 +111,7 @@ struct run {
     uint64_t result_bytes;
 
     bool finished; /* SCHEDULE_FINISH came */
-    bool sweeping, swept;
+    bool sweeping;
     enum run_state final_state;
     struct mf_error failure; /* code != MF_OK: why the run can't go on (exit code from it) */
     char reason[512];
@@ -130,10 +136,16 @@ void run_batches_fini(struct run *run);
 
 /* run_wire.c: what workers say; fills the callbacks of scatter. */
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
-void run_launch_callbacks(struct run *run, struct launcher_callbacks *callbacks);
+
+/* run_launch.c: workers from launch to end; fills the callbacks of the fleet. */
+void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks);
+void run_note_worker(struct run *run, const struct record_worker *row);
 void run_launch(struct run *run, uint32_t id);
+void run_worker_connected(struct run *run, uint32_t id, const char *address);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
+/* Dials workers that do not come by themselves; the time it wants to be called again. */
+int64_t run_dial_step(struct run *run, int64_t now_us);
 
 /* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);

@@ -6,12 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RUN_SWEEPS_MAX 64
-
 struct run_sweep {
-    char place[64];
+    char place[128];
     char verified_by[16];
-    char left[256];
+    char left[512];
     bool verified;
     uint32_t processes_ended, files_removed;
 };
@@ -23,7 +21,7 @@ struct run_stats {
     int64_t launched_us; /* the first launch was asked for */
     uint64_t failures;   /* final ones that workers reported */
     uint32_t launched, lost, verified_gone, unverified;
-    struct run_sweep sweeps[RUN_SWEEPS_MAX];
+    struct run_sweep *sweeps; /* one a host */
     uint32_t sweep_count;
     bool credentials_removed; /* from the run folder */
 };

@@ -171,6 +171,24 @@ static json_t *hosts_json(const struct run_stats *stats)
     return hosts;
 }
 
+/* Hosts that were left out, and why. */
+static json_t *unusable_json(const struct run *run)
+{
+    json_t *hosts = json_array();
+    for (uint32_t i = 0; i < fleet_place_count(run->fleet); i++) {
+        struct fleet_place place;
+        fleet_place(run->fleet, i, &place);
+        if (place.unusable)
+            json_array_append_new(hosts,
+                                  json_pack("{s:s, s:s}",
+                                            "host",
+                                            place.name,
+                                            "reason",
+                                            place.reason == NULL ? "" : place.reason));
+    }
+    return hosts;
+}
+
 static void
 add_path(json_t *summary, const char *key, const struct run *run, const char *name, bool there)
 {
@@ -237,6 +255,7 @@ json_t *run_summary_json(struct run *run)
         json_pack(
             "{s:I, s:I}", "in", (json_int_t)wire.bytes_in, "out", (json_int_t)wire.bytes_out));
     json_object_set_new(summary, "hosts", hosts_json(stats));
+    json_object_set_new(summary, "hosts_left_out", unusable_json(run));
     json_object_set_new(summary, "credentials_removed", json_boolean(stats->credentials_removed));
     bool has_result = run->final_state == RUN_SUCCEEDED || run->final_state == RUN_PARTIAL;
     add_path(summary, "result", run, "result", has_result && run->job->gather != GATHER_NONE);
@@ -255,6 +274,30 @@ int run_summary_write(struct run *run, json_t *summary, struct mf_error *error)
     free(text);
     mf_free(path);
     return rc;
+}
+
+/* One line for all hosts that are clean, one for each that is not. */
+static void say_sweeps(struct run *run)
+{
+    const struct run_stats *stats = &run->stats;
+    uint32_t verified = 0;
+    for (uint32_t i = 0; i < stats->sweep_count; i++)
+        verified += stats->sweeps[i].verified;
+    if (verified == 1 && stats->sweep_count == 1)
+        progress_say(run->progress,
+                     "%s: verified: no process, file or credential of the run is left",
+                     stats->sweeps[0].place);
+    else if (verified > 0)
+        progress_say(run->progress,
+                     "%u of %u hosts verified: no process, file or credential of the run is left",
+                     verified,
+                     stats->sweep_count);
+    for (uint32_t i = 0; i < stats->sweep_count; i++)
+        if (!stats->sweeps[i].verified)
+            progress_say(run->progress,
+                         "%s: NOT verified: %s",
+                         stats->sweeps[i].place,
+                         stats->sweeps[i].left);
 }
 
 void run_summary_print(struct run *run)
@@ -278,16 +321,7 @@ void run_summary_print(struct run *run)
             "mayfly results %s --dead shows the dead letters, mayfly retry %s tries them again",
             run->run_id,
             run->run_id);
-    for (uint32_t i = 0; i < stats->sweep_count; i++) {
-        const struct run_sweep *sweep = &stats->sweeps[i];
-        progress_say(run->progress,
-                     "%s: %s%s%s",
-                     sweep->place,
-                     sweep->verified ? "verified: no process, file or credential of the run is left"
-                                     : "NOT verified",
-                     sweep->left[0] == '\0' ? "" : ": ",
-                     sweep->left);
-    }
+    say_sweeps(run);
     if (!stats->credentials_removed)
         progress_say(
             run->progress, "NOT removed: the keys in %s/keys (see master.log)", run->folder);

@@ -27,6 +27,12 @@ enum staging_mode {
     STAGING_ALWAYS,
     STAGING_NEVER
 };
+/* Who makes the connection between a master and a worker on another host. */
+enum connect_mode {
+    CONNECT_AUTO = 1, /* the worker; when it finds no way, the master */
+    CONNECT_WORKER,
+    CONNECT_MASTER
+};
 enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2 };
 enum durability { DURABILITY_FULL = 1, DURABILITY_PROCESS };
 
@@ -126,6 +132,7 @@ struct job {
     char *advertise;  /* an address of this machine that workers can dial; NULL = those found */
     bool keep_worker; /* leave the worker's program on the hosts */
     enum staging_mode staging;
+    enum connect_mode connect;
     uint32_t slots; /* a worker; 0 = one a core */
     uint64_t tolerate_count;
     double tolerate_share;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How workers are started and ended: the interface that every launcher serves (local now; ssh,
- * slurm, command later). All calls return at once; what happened is reported through the callbacks,
- * on the loop's thread.
+ * How workers are started and ended on a host: the interface that every kind of launcher serves
+ * (local and ssh now; slurm, command later). Which worker goes to which host is not decided here
+ * but by the fleet. All calls return at once; what happened is reported through the callbacks, on
+ * the loop's thread.
  */
 #ifndef MAYFLY_MASTER_LAUNCH_LAUNCHER_H
 #define MAYFLY_MASTER_LAUNCH_LAUNCHER_H
@@ -13,25 +14,46 @@
 #include "common/error.h"
 #include "common/loop.h"
 
+/* A host as it was asked for; lives as long as the launcher. */
+struct launch_host {
+    const char *name; /* for people: as it was written, without slots */
+    bool is_local;
+    const char *user; /* NULL = not said */
+    const char *host; /* NULL when local */
+    uint16_t port;    /* 0 = not said */
+    uint32_t slots;   /* 0 = not said */
+};
+
+struct launch_config {
+    const char *run_id;
+    const char *worker_binary; /* on this machine */
+    const char *identity, *known_hosts;
+    bool accept_new;
+    bool keep_worker; /* leave the worker's program on the hosts */
+};
+
 /* What a worker needs to join; borrowed for the call. Goes through the launch's standard input,
  * never an argument. */
 struct launch_order {
     uint32_t worker;
-    uint32_t slots; /* 0 = one a core */
-    const char
-        *input; /* JSON, one line, with credentials and addresses: docs/protocol.md, "Launch" */
+    const struct launch_host *host;
+    const char *input; /* JSON, one line, with credentials and addresses: docs/protocol.md */
 };
 
 struct launch_report {
     uint32_t worker;
     bool ok;
-    const char *place;     /* ok: the host's name */
-    const char *folder;    /* ok: the worker's folder */
+    bool again;            /* not ok: another launch on that host may succeed */
+    bool touched;          /* something was begun on the host: it has to be swept */
+    const char *place;     /* the host's name */
+    const char *address;   /* ok: numeric, where the host was reached; NULL = this machine */
+    uint16_t port;         /* ok: where the worker listens when nobody answers it; 0 = nowhere */
     uint32_t pid;          /* ok */
     struct mf_error error; /* not ok: the reason and the remedy */
 };
 
 struct sweep_report {
+    const struct launch_host *host;
     const char *place;
     bool verified;           /* nothing of the run is left there */
     const char *verified_by; /* "sweep", "scheduler", "none" */
@@ -39,10 +61,24 @@ struct sweep_report {
     const char *left; /* what could not be removed, or why it is not known; NULL when verified */
 };
 
+/* What a look at a host found; nothing was changed there. */
+struct check_report {
+    const struct launch_host *host;
+    bool ok;               /* a worker could be started there */
+    struct mf_error error; /* not ok: the reason and the remedy */
+    char system[128];      /* uname -srm; "" = not known, as below */
+    char folder[256];      /* where the worker's program would be, or is */
+    bool has_program;      /* it is there already */
+    uint64_t cores, memory_kib, free_kib;
+    int64_t clock_offset_s; /* its clock against ours */
+    int64_t took_us;        /* from the first connection to the answer */
+};
+
 struct launcher_callbacks {
     void (*launched)(void *arg, const struct launch_report *report);
-    void (*died)(void *arg, uint32_t worker); /* known for certain: the process is gone */
+    void (*died)(void *arg, uint32_t worker); /* its process is gone, as far as can be known */
     void (*swept)(void *arg, const struct sweep_report *report);
+    void (*checked)(void *arg, const struct check_report *report);
     void *arg;
 };
 
@@ -50,22 +86,26 @@ struct launcher;
 struct launcher_class {
     const char *name;
     struct launcher *(*create)(struct mf_loop *loop,
-                               const char *run_id,
-                               const char *worker_binary,
+                               const struct launch_config *config,
                                const struct launcher_callbacks *callbacks,
                                struct mf_error *error);
     int (*start)(struct launcher *launcher,
                  const struct launch_order *order,
                  struct mf_error *error);
-    /* Ends a worker that does not end by itself: TERM, then KILL. died follows. */
-    void (*stop)(struct launcher *launcher, uint32_t worker);
-    /* Verifies each place that was used, once, and cleans; one swept a place. */
-    int (*sweep)(struct launcher *launcher, struct mf_error *error);
+    /* Ends a worker that does not end by itself; a start that has not begun yet fails. died
+     * follows, unless the host is out of reach. */
+    void (*stop)(struct launcher *launcher, const struct launch_host *host, uint32_t worker);
+    /* The worker has said that it ends now. died follows. */
+    void (*farewell)(struct launcher *launcher, uint32_t worker);
+    /* Verifies that nothing of the run is left on the host, and cleans; one swept follows. */
+    int (*sweep)(struct launcher *launcher, const struct launch_host *host, struct mf_error *error);
+    /* Looks whether a worker could be started on the host; one checked follows. */
+    int (*check)(struct launcher *launcher, const struct launch_host *host, struct mf_error *error);
     bool (*is_idle)(const struct launcher *launcher);           /* nothing is under way */
     int64_t (*tick)(struct launcher *launcher, int64_t now_us); /* its next deadline */
     void (*destroy)(struct launcher *launcher);
 };
 
-extern const struct launcher_class launcher_local;
+extern const struct launcher_class launcher_local, launcher_ssh;
 
 #endif

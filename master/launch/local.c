@@ -4,7 +4,6 @@
  * and end exactly as those that come over SSH; only that their death is known at once, by a pidfd.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +11,14 @@
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
 
@@ -40,6 +42,7 @@ struct launcher {
     char **envp;
     struct worker_process *workers;
     struct child *sweep;
+    const struct launch_host *swept;
     unsigned under_way;
 };
 
@@ -68,8 +71,7 @@ static char **make_environment(const char *run_id)
 static void local_destroy(struct launcher *launcher);
 
 static struct launcher *local_create(struct mf_loop *loop,
-                                     const char *run_id,
-                                     const char *worker_binary,
+                                     const struct launch_config *config,
                                      const struct launcher_callbacks *callbacks,
                                      struct mf_error *error)
 {
@@ -78,9 +80,9 @@ static struct launcher *local_create(struct mf_loop *loop,
         goto fail;
     launcher->loop = loop;
     launcher->callbacks = *callbacks;
-    launcher->run_id = mf_strdup(run_id);
-    launcher->binary = mf_strdup(worker_binary);
-    launcher->envp = make_environment(run_id);
+    launcher->run_id = mf_strdup(config->run_id);
+    launcher->binary = mf_strdup(config->worker_binary);
+    launcher->envp = make_environment(config->run_id);
     if (launcher->run_id == NULL || launcher->binary == NULL || launcher->envp == NULL)
         goto fail;
     /* A worker's parent ends at once; without this its zombie would be left to whatever process 1
@@ -88,10 +90,10 @@ static struct launcher *local_create(struct mf_loop *loop,
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (gethostname(launcher->host, sizeof launcher->host - 1) < 0)
         snprintf(launcher->host, sizeof launcher->host, "localhost");
-    if (access(worker_binary, X_OK) < 0) {
+    if (access(config->worker_binary, X_OK) < 0) {
         mf_raise_errno(error,
                        "the worker's program %s cannot be executed (install it beside mayfly)",
-                       worker_binary);
+                       config->worker_binary);
         local_destroy(launcher);
         return NULL;
     }
@@ -114,47 +116,6 @@ static void on_death(void *arg, uint32_t events)
     process->launcher->callbacks.died(process->launcher->callbacks.arg, process->worker);
 }
 
-static void first_line(char *text)
-{
-    text[strcspn(text, "\n")] = '\0';
-}
-
-/* Takes blanks and a number from *at. */
-static bool take_number(const char **at, uint32_t *number)
-{
-    const char *digits = *at + strspn(*at, " ");
-    char *end;
-    if (*digits < '0' || *digits > '9')
-        return false;
-    errno = 0;
-    unsigned long value = strtoul(digits, &end, 10);
-    if (errno != 0 || value > UINT32_MAX)
-        return false;
-    *number = (uint32_t)value;
-    *at = end;
-    return true;
-}
-
-/* "mayfly 1 started <worker> <pid> <port>", the last line of a start's output (a login banner may
- * stand before it). */
-static bool parse_ready(const char *output, uint32_t worker, uint32_t *pid)
-{
-    static const char ready[] = "mayfly 1 started ";
-    for (const char *line = output; line != NULL; line = strchr(line, '\n')) {
-        uint32_t id, process, port;
-        line += *line == '\n';
-        const char *at = line + sizeof ready - 1;
-        if (strncmp(line, ready, sizeof ready - 1) == 0 && take_number(&at, &id) &&
-            take_number(&at, &process) && take_number(&at, &port) && id == worker) {
-            *pid = process;
-            return true;
-        }
-        if (*line == '\0')
-            break;
-    }
-    return false;
-}
-
 static int watch_process(struct worker_process *process, struct mf_error *error)
 {
     process->pidfd = pidfd_open((pid_t)process->pid, 0);
@@ -169,20 +130,20 @@ static void on_started(void *arg, const struct child_result *result)
     struct launcher *launcher = process->launcher;
     process->child = NULL;
     launcher->under_way--;
-    struct launch_report report = {.worker = process->worker, .place = launcher->host};
-    if (result->code == 0 && parse_ready(result->output, process->worker, &process->pid)) {
-        report.pid = process->pid;
+    struct launch_report report = {
+        .worker = process->worker, .place = launcher->host, .touched = true, .again = true};
+    if (result->code == 0 && answer_started(result->output, process->worker, &report)) {
+        process->pid = report.pid;
         report.ok = watch_process(process, &report.error) == 0;
     } else {
         char problem[512];
-        snprintf(problem, sizeof problem, "%s", result->problem);
-        first_line(problem);
+        answer_problem(result->problem, problem, sizeof problem);
         mf_raise(&report.error,
                  MF_ESETUP,
                  "worker %u did not start (exit code %d): %s",
                  process->worker,
                  result->code,
-                 problem[0] == '\0' ? "it said nothing" : problem);
+                 problem);
     }
     launcher->callbacks.launched(launcher->callbacks.arg, &report);
 }
@@ -214,8 +175,9 @@ local_start(struct launcher *launcher, const struct launch_order *order, struct 
     return 0;
 }
 
-static void local_stop(struct launcher *launcher, uint32_t worker)
+static void local_stop(struct launcher *launcher, const struct launch_host *host, uint32_t worker)
 {
+    (void)host;
     for (struct worker_process *p = launcher->workers; p != NULL; p = p->next)
         if (p->worker == worker && p->pidfd >= 0 && p->kill_at_us == 0) {
             pidfd_send_signal(p->pidfd, SIGTERM, NULL, 0);
@@ -223,23 +185,11 @@ static void local_stop(struct launcher *launcher, uint32_t worker)
         }
 }
 
-static const char *
-describe_left(json_t *root, const struct child_result *result, char *text, size_t size)
+/* A pidfd knows better than what a worker says of itself. */
+static void local_farewell(struct launcher *launcher, uint32_t worker)
 {
-    json_t *left = json_object_get(root, "left");
-    if (root == NULL) {
-        snprintf(
-            text, size, "the sweep failed (exit code %d): %.200s", result->code, result->problem);
-        return text;
-    }
-    size_t n = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < json_array_size(left) && n + 1 < size; i++) {
-        const char *item = json_string_value(json_array_get(left, i));
-        n += (size_t)snprintf(
-            text + n, size - n, "%s%s", i == 0 ? "" : ", ", item == NULL ? "?" : item);
-    }
-    return text;
+    (void)launcher;
+    (void)worker;
 }
 
 static void on_swept(void *arg, const struct child_result *result)
@@ -247,24 +197,16 @@ static void on_swept(void *arg, const struct child_result *result)
     struct launcher *launcher = arg;
     launcher->sweep = NULL;
     launcher->under_way--;
-    json_t *root = json_loads(result->output, 0, NULL);
     char left[1024];
-    struct sweep_report report = {
-        .place = launcher->host,
-        .verified = json_is_true(json_object_get(root, "verified")),
-        .processes_ended = (uint32_t)json_integer_value(json_object_get(root, "processes_ended")),
-        .files_removed = (uint32_t)json_integer_value(json_object_get(root, "files_removed"))};
-    report.verified_by = root == NULL ? "none" : "sweep";
-    if (!report.verified)
-        report.left = describe_left(root, result, left, sizeof left);
+    struct sweep_report report = {.host = launcher->swept, .place = launcher->host};
+    answer_swept(result->output, result->problem, result->code, left, sizeof left, &report);
     launcher->callbacks.swept(launcher->callbacks.arg, &report);
-    json_decref(root);
 }
 
-static int local_sweep(struct launcher *launcher, struct mf_error *error)
+static int
+local_sweep(struct launcher *launcher, const struct launch_host *host, struct mf_error *error)
 {
-    if (launcher->workers == NULL || launcher->sweep != NULL)
-        return 0;
+    launcher->swept = host;
     const char *argv[] = {launcher->binary, "sweep", launcher->run_id, NULL};
     /* The sweep itself must not look like a part of the run. */
     char **envp = launcher->envp;
@@ -279,6 +221,34 @@ static int local_sweep(struct launcher *launcher, struct mf_error *error)
     if (launcher->sweep == NULL)
         return -1;
     launcher->under_way++;
+    return 0;
+}
+
+/* On this machine the program is where it was installed, and copied nowhere. */
+static int
+local_check(struct launcher *launcher, const struct launch_host *host, struct mf_error *error)
+{
+    (void)error;
+    struct check_report report = {.host = host, .ok = true, .has_program = true};
+    struct utsname name;
+    struct statvfs fs;
+    uname(&name);
+    snprintf(report.system,
+             sizeof report.system,
+             "%.40s %.40s %.40s",
+             name.sysname,
+             name.release,
+             name.machine);
+    snprintf(report.folder,
+             sizeof report.folder,
+             "%.*s",
+             (int)(strrchr(launcher->binary, '/') - launcher->binary),
+             launcher->binary);
+    report.cores = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
+    report.memory_kib = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+    if (statvfs(report.folder, &fs) == 0)
+        report.free_kib = (uint64_t)fs.f_bavail * fs.f_frsize / 1024;
+    launcher->callbacks.checked(launcher->callbacks.arg, &report);
     return 0;
 }
 
@@ -332,7 +302,9 @@ const struct launcher_class launcher_local = {.name = "local",
                                               .create = local_create,
                                               .start = local_start,
                                               .stop = local_stop,
+                                              .farewell = local_farewell,
                                               .sweep = local_sweep,
+                                              .check = local_check,
                                               .is_idle = local_is_idle,
                                               .tick = local_tick,
                                               .destroy = local_destroy};

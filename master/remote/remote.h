@@ -44,6 +44,7 @@ struct remote_result {
     int code;            /* exit code, or 128 + signal; -1: it did not run to its end, see error */
     const char *output;  /* of standard output, NUL-terminated, at most REMOTE_OUTPUT_MAX */
     const char *problem; /* of standard error, likewise */
+    bool begun;          /* code -1: the command had been handed to the host, and may have run */
     bool again;          /* code -1: nothing was begun and another attempt may well succeed (refused
                             by the host's limit of logins, reset before the login) */
     struct mf_error

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers of the worker's program: see answer.h. All of it comes from another host: nothing is
+ * taken for granted. */
+#include "master/launch/answer.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+
+/* Takes blanks and a number from *at. */
+static bool take_number(const char **at, uint32_t most, uint32_t *number)
+{
+    const char *digits = *at + strspn(*at, " ");
+    char *end;
+    if (*digits < '0' || *digits > '9')
+        return false;
+    errno = 0;
+    unsigned long value = strtoul(digits, &end, 10);
+    if (errno != 0 || value > most)
+        return false;
+    *number = (uint32_t)value;
+    *at = end;
+    return true;
+}
+
+/* The next line that starts with "mayfly 1 <word> ", behind those words; NULL when there is none.
+ */
+static const char *find_line(const char *output, const char *word)
+{
+    char head[64];
+    int length = snprintf(head, sizeof head, "mayfly 1 %s ", word);
+    for (const char *line = output; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, head, (size_t)length) == 0)
+            return line + length;
+        if (*line == '\0')
+            break;
+    }
+    return NULL;
+}
+
+bool answer_started(const char *output, uint32_t worker, struct launch_report *report)
+{
+    for (const char *at = output; (at = find_line(at, "started")) != NULL;) {
+        uint32_t id, pid, port;
+        if (take_number(&at, UINT32_MAX, &id) && take_number(&at, UINT32_MAX, &pid) &&
+            take_number(&at, UINT16_MAX, &port) && id == worker) {
+            report->pid = pid;
+            report->port = (uint16_t)port;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool answer_line(const char *output, const char *word, char *text, size_t size)
+{
+    const char *at = find_line(output, word);
+    if (at == NULL)
+        return false;
+    snprintf(text, size, "%.*s", (int)strcspn(at, "\n"), at);
+    return true;
+}
+
+static void describe_left(json_t *left, char *text, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(left) && n + 1 < size; i++) {
+        const char *item = json_string_value(json_array_get(left, i));
+        n += (size_t)snprintf(
+            text + n, size - n, "%s%s", i == 0 ? "" : ", ", item == NULL ? "?" : item);
+    }
+}
+
+/* The line that is a JSON object of a sweep. */
+static json_t *find_object(const char *output)
+{
+    for (const char *line = output; line != NULL; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (*line == '\0')
+            break;
+        if (*line != '{')
+            continue;
+        json_t *root = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        if (json_is_boolean(json_object_get(root, "verified")))
+            return root;
+        json_decref(root);
+    }
+    return NULL;
+}
+
+void answer_swept(const char *output,
+                  const char *problem,
+                  int code,
+                  char *left,
+                  size_t size,
+                  struct sweep_report *report)
+{
+    json_t *root = find_object(output);
+    left[0] = '\0';
+    report->verified = json_is_true(json_object_get(root, "verified"));
+    report->verified_by = root == NULL ? "none" : "sweep";
+    report->processes_ended =
+        (uint32_t)json_integer_value(json_object_get(root, "processes_ended"));
+    report->files_removed = (uint32_t)json_integer_value(json_object_get(root, "files_removed"));
+    report->left = report->verified ? NULL : left;
+    if (root == NULL) {
+        char text[256];
+        answer_problem(problem, text, sizeof text);
+        snprintf(left, size, "the sweep failed (exit code %d): %s", code, text);
+    } else if (!report->verified) {
+        describe_left(json_object_get(root, "left"), left, size);
+    }
+    json_decref(root);
+}
+
+void answer_checked(const char *output, struct check_report *report)
+{
+    char text[512];
+    unsigned long long cores, memory_kib, free_kib;
+    long long seconds;
+    int place = 0;
+    answer_line(output, "system", report->system, sizeof report->system);
+    report->has_program = answer_line(output, "program", text, sizeof text) && text[0] == 'y';
+    if (answer_line(output, "facts", text, sizeof text) &&
+        sscanf(text, "%llu %llu %lld", &cores, &memory_kib, &seconds) == 3) {
+        report->cores = cores;
+        report->memory_kib = memory_kib;
+        report->clock_offset_s = seconds - (long long)(mf_wall_us() / 1000000);
+    }
+    if (answer_line(output, "place", text, sizeof text) &&
+        sscanf(text, "%llu %n", &free_kib, &place) == 1) {
+        report->free_kib = free_kib;
+        snprintf(report->folder, sizeof report->folder, "%s", text + place);
+    }
+}
+
+void answer_problem(const char *problem, char *text, size_t size)
+{
+    const char *last = NULL;
+    size_t last_length = 0;
+    for (const char *line = problem; *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        if (length > 0 && strspn(line, " \t\r") < length) {
+            last = line;
+            last_length = length;
+        }
+        line += length + (line[length] == '\n');
+    }
+    if (last == NULL)
+        snprintf(text, size, "it said nothing");
+    else
+        snprintf(text, size, "%.*s", (int)(last_length < size ? last_length : size), last);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fleet: all hosts of a run, and which worker goes to which of them. Each entry of the host
+ * list carries one worker at a time; without a list, this machine carries as many as are asked for.
+ * A host that cannot be used is left out from then on, and named once with its reason. Knows the
+ * launchers, which know nothing of each other.
+ *
+ * Loop thread only; callbacks come from the loop or from the calls below.
+ */
+#ifndef MAYFLY_MASTER_LAUNCH_FLEET_H
+#define MAYFLY_MASTER_LAUNCH_FLEET_H
+
+#include "master/launch/launcher.h"
+
+/* One host of the fleet, at the end: what became of the workers on it. */
+struct fleet_place {
+    const char *name;
+    const struct launch_host *host;
+    bool unusable;      /* it was left out */
+    const char *reason; /* why; NULL = it was not */
+    uint32_t launched;  /* workers that were begun there */
+};
+
+struct fleet_callbacks {
+    void (*launched)(void *arg, const struct launch_report *report);
+    void (*died)(void *arg, uint32_t worker);
+    /* `place`: as in fleet_place_of. */
+    void (*swept)(void *arg, uint32_t place, const struct sweep_report *report);
+    void (*checked)(void *arg, const struct check_report *report);
+    /* A host is left out from now on. */
+    void (*unusable)(void *arg, const char *host, const char *reason);
+    void *arg;
+};
+
+struct fleet;
+
+/* Borrows hosts and config's strings until fleet_destroy. No hosts: this machine. */
+struct fleet *fleet_create(struct mf_loop *loop,
+                           const struct launch_config *config,
+                           const struct launch_host *hosts,
+                           uint32_t host_count,
+                           const struct fleet_callbacks *callbacks,
+                           struct mf_error *error);
+void fleet_destroy(struct fleet *fleet);
+
+/* Whether any worker comes over a network. */
+bool fleet_is_remote(const struct fleet *fleet);
+
+/* Reserves a host for the worker; NULL with an error that says why there is none left. */
+const struct launch_host *
+fleet_assign(struct fleet *fleet, uint32_t worker, struct mf_error *error);
+/* Starts the worker on the host that was assigned. */
+int fleet_start(struct fleet *fleet, uint32_t worker, const char *input, struct mf_error *error);
+void fleet_stop(struct fleet *fleet, uint32_t worker);
+void fleet_farewell(struct fleet *fleet, uint32_t worker);
+/* Whether another worker could be started: a host is free and usable. */
+bool fleet_has_room(const struct fleet *fleet);
+
+/* Verifies and cleans each host where something was begun; one swept each. */
+int fleet_sweep(struct fleet *fleet, struct mf_error *error);
+/* Looks at each host and changes nothing; one checked each. */
+int fleet_check(struct fleet *fleet, struct mf_error *error);
+bool fleet_is_idle(const struct fleet *fleet);
+int64_t fleet_tick(struct fleet *fleet, int64_t now_us);
+
+/* The place where the worker was begun, UINT32_MAX = nowhere. */
+uint32_t fleet_place_of(const struct fleet *fleet, uint32_t worker);
+uint32_t fleet_place_count(const struct fleet *fleet);
+void fleet_place(const struct fleet *fleet, uint32_t place, struct fleet_place *out);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An errand on a host: see ssh_internal.h.
+ *
+ *     waits --its turn--> program --answer--> over
+ *                            |  ^
+ *             not there (91) v  | copied
+ *                           copy
+ *     program, copy --refused for the number of logins--> waits
+ *
+ * Pace: at most OPEN_MAX connections in all, and for each host as many as it has been seen to bear
+ * (a stock sshd drops logins from the tenth on, at random): one that is dropped halves the number,
+ * one that is let in raises it by one.
+ */
+#include <mbedtls/platform_util.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/launch/ssh_internal.h"
+#include "master/launch/ssh_script.h"
+
+#define OPEN_MAX 48u
+#define GATE_FIRST 8u
+#define GATE_MOST 32u
+#define TRY_FOR_US 60000000
+#define BACKOFF_US 150000
+#define BACKOFF_DOUBLINGS 5
+
+/* A share of `span`, at random (xorshift64): that many launches do not knock in step. */
+static int64_t jitter(struct launcher *launcher, int64_t span_us)
+{
+    uint64_t x = launcher->random;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    launcher->random = x;
+    return (int64_t)(x % (uint64_t)span_us);
+}
+
+static bool is_same_sshd(const struct launch_host *a, const struct launch_host *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+static struct gate *gate_of(struct launcher *launcher, const struct launch_host *host)
+{
+    for (struct gate *gate = launcher->gates; gate != NULL; gate = gate->next)
+        if (is_same_sshd(gate->host, host))
+            return gate;
+    struct gate *gate = mf_calloc(1, sizeof *gate);
+    if (gate == NULL)
+        return NULL;
+    *gate = (struct gate){.next = launcher->gates, .host = host, .limit = GATE_FIRST};
+    launcher->gates = gate;
+    return gate;
+}
+
+struct errand *errand_create(struct launcher *launcher,
+                             enum errand_kind kind,
+                             const struct launch_host *host,
+                             uint32_t worker,
+                             const char *input,
+                             struct mf_error *error)
+{
+    struct errand *errand = mf_calloc(1, sizeof *errand);
+    if (errand == NULL || (errand->gate = gate_of(launcher, host)) == NULL ||
+        (input != NULL && (errand->input = mf_strdup(input)) == NULL)) {
+        mf_raise(error, MF_ENOMEM, "out of memory: what is to be done on %s", host->name);
+        mf_free(errand);
+        return NULL;
+    }
+    errand->launcher = launcher;
+    errand->kind = kind;
+    errand->host = host;
+    errand->worker = worker;
+    errand->give_up_us = mf_monotonic_us() + TRY_FOR_US;
+    return errand;
+}
+
+static void disconnect(struct errand *errand)
+{
+    if (errand->remote == NULL)
+        return;
+    remote_close(errand->remote);
+    errand->remote = NULL;
+    errand->gate->open--;
+    errand->launcher->open--;
+}
+
+void errand_destroy(struct errand *errand)
+{
+    disconnect(errand);
+    if (errand->input != NULL)
+        mbedtls_platform_zeroize(errand->input, strlen(errand->input));
+    mf_free(errand->input);
+    mf_free(errand);
+}
+
+static void finish(struct errand *errand,
+                   const struct remote_result *result,
+                   bool again,
+                   const struct mf_error *error)
+{
+    errand->is_over = true;
+    ssh_errand_over(errand, result, again, error);
+    disconnect(errand);
+}
+
+static void wait_for_another_try(struct errand *errand)
+{
+    struct gate *gate = errand->gate;
+    unsigned doublings = errand->tries < BACKOFF_DOUBLINGS ? errand->tries : BACKOFF_DOUBLINGS;
+    int64_t backoff_us = (int64_t)BACKOFF_US << doublings;
+    gate->limit = gate->limit > 1 ? gate->limit / 2 : 1;
+    disconnect(errand);
+    errand->tries++;
+    errand->due_us = mf_monotonic_us() + backoff_us / 2 + jitter(errand->launcher, backoff_us);
+    mf_log(MF_DEBUG,
+           "%s refused a login (%u so far), %u at a time from now on",
+           errand->host->name,
+           errand->tries,
+           gate->limit);
+}
+
+static void fail(struct errand *errand, const struct remote_result *result)
+{
+    errand->touched = errand->touched || result->begun;
+    if (result->again && !errand->cancelled && mf_monotonic_us() < errand->give_up_us)
+        wait_for_another_try(errand);
+    else
+        finish(errand, NULL, result->again || result->begun, &result->error);
+}
+
+static void run_program(struct errand *errand);
+static void copy_program(struct errand *errand);
+
+static void on_program(void *arg, const struct remote_result *result)
+{
+    struct errand *errand = arg;
+    struct gate *gate = errand->gate;
+    if (result->code < 0) {
+        fail(errand, result);
+        return;
+    }
+    gate->limit += gate->limit < GATE_MOST;
+    if (result->code == SCRIPT_NO_PROGRAM && !errand->copied) {
+        copy_program(errand);
+        return;
+    }
+    errand->touched =
+        errand->touched || result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY;
+    finish(errand, result, false, NULL);
+}
+
+static void on_copied(void *arg, const struct remote_result *result)
+{
+    struct errand *errand = arg;
+    if (result->code < 0) {
+        errand->touched = true;
+        fail(errand, result);
+    } else if (result->code != 0) {
+        finish(errand, result, false, NULL);
+    } else {
+        errand->copied = errand->touched = true;
+        run_program(errand);
+    }
+}
+
+/* Takes the command. */
+static void execute(struct errand *errand, char *command, struct mf_bytes input, remote_f *done)
+{
+    struct mf_error error;
+    int rc =
+        command == NULL
+            ? mf_raise(&error, MF_ENOMEM, "out of memory: a command for %s", errand->host->name)
+            : remote_exec(errand->remote, command, input, done, errand, &error);
+    mf_free(command);
+    if (rc < 0)
+        finish(errand, NULL, false, &error);
+}
+
+/* What the program is started with; heap. */
+static char *arguments_of(const struct errand *errand)
+{
+    const struct launcher *launcher = errand->launcher;
+    switch (errand->kind) {
+    case ERRAND_START:
+        return mf_format("start %s", launcher->run_id);
+    case ERRAND_STOP:
+        return mf_format("sweep %s --worker %u", launcher->run_id, errand->worker);
+    default:
+        return mf_format(
+            "sweep %s%s", launcher->run_id, launcher->keep_worker ? "" : " --remove-program");
+    }
+}
+
+static void run_program(struct errand *errand)
+{
+    const struct ssh_program *program = &errand->launcher->program;
+    char *command = NULL;
+    if (errand->kind == ERRAND_CHECK) {
+        command = script_check(program->sha256, program->machine, program->bytes.length);
+    } else {
+        char *arguments = arguments_of(errand);
+        if (arguments != NULL)
+            command = script_program(program->sha256, program->machine, arguments);
+        mf_free(arguments);
+    }
+    execute(errand, command, mf_bytes_text(errand->input), on_program);
+}
+
+static void copy_program(struct errand *errand)
+{
+    const struct ssh_program *program = &errand->launcher->program;
+    mf_log(MF_INFO, "copying the worker's program to %s", errand->host->name);
+    execute(
+        errand, script_upload(program->sha256, program->bytes.length), program->bytes, on_copied);
+}
+
+static void connect(struct errand *errand)
+{
+    struct launcher *launcher = errand->launcher;
+    const struct launch_host *host = errand->host;
+    const struct remote_target target = {
+        .user = host->user, .host = host->host, .port = host->port};
+    struct mf_error error;
+    errand->remote = remote_open(launcher->loop, &launcher->login, &target, &error);
+    if (errand->remote == NULL) {
+        finish(errand, NULL, true, &error);
+        return;
+    }
+    errand->opened_us = mf_monotonic_us();
+    errand->gate->open++;
+    launcher->open++;
+    run_program(errand);
+}
+
+int64_t errand_tick(struct errand *errand, int64_t now_us)
+{
+    struct mf_error error;
+    if (errand->is_over)
+        return MF_NEVER;
+    if (errand->remote == NULL && errand->cancelled) {
+        mf_raise(&error, MF_ESETUP, "not begun on %s: the run ends", errand->host->name);
+        finish(errand, NULL, false, &error);
+        return MF_NEVER;
+    }
+    if (errand->remote == NULL) {
+        if (now_us < errand->due_us)
+            return errand->due_us;
+        /* When a place becomes free the loop has just turned, and this is asked again. */
+        if (errand->launcher->open >= OPEN_MAX || errand->gate->open >= errand->gate->limit)
+            return MF_NEVER;
+        connect(errand);
+    }
+    return errand->remote == NULL ? now_us : remote_tick(errand->remote, now_us);
+}

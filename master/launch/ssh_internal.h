@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the ssh launcher share (ssh*.c only). */
+#ifndef MAYFLY_MASTER_LAUNCH_SSH_INTERNAL_H
+#define MAYFLY_MASTER_LAUNCH_SSH_INTERNAL_H
+
+#include "master/launch/launcher.h"
+#include "master/launch/ssh_program.h"
+#include "master/remote/remote.h"
+
+/* How many logins a host may have at once; adapts to what it refuses. */
+struct gate {
+    struct gate *next;
+    const struct launch_host *host; /* the first that named it */
+    unsigned open, limit;
+};
+
+enum errand_kind { ERRAND_START, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
+
+/*
+ * One thing to be done on one host: connect, run the worker's program there with the fitting
+ * arguments, copying it first when it is not there. A login that the host refuses for its number is
+ * tried again later.
+ */
+struct errand {
+    struct errand *next;
+    struct launcher *launcher;
+    enum errand_kind kind;
+    const struct launch_host *host;
+    struct gate *gate;
+    uint32_t worker;
+    char *input;           /* of a start; wiped */
+    struct remote *remote; /* NULL while it waits for its turn */
+    unsigned tries;
+    bool touched; /* a command has been begun on the host */
+    bool copied;
+    bool cancelled;
+    bool is_over;
+    int64_t opened_us;  /* of the last try */
+    int64_t due_us;     /* not before */
+    int64_t give_up_us; /* no further try after this */
+};
+
+struct launcher {
+    struct mf_loop *loop;
+    struct launcher_callbacks callbacks;
+    struct remote_config login;
+    struct ssh_program program;
+    char *run_id;
+    bool keep_worker;
+    struct gate *gates;
+    struct errand *errands;
+    unsigned open; /* errands that are connected or connecting */
+    uint64_t random;
+};
+
+/* ssh_errand.c */
+struct errand *errand_create(struct launcher *launcher,
+                             enum errand_kind kind,
+                             const struct launch_host *host,
+                             uint32_t worker,
+                             const char *input,
+                             struct mf_error *error);
+void errand_destroy(struct errand *errand);
+/* Begins it when its turn has come; looks at deadlines. Its next deadline. */
+int64_t errand_tick(struct errand *errand, int64_t now_us);
+
+/* ssh.c: what an errand tells when it is over. `error`: it could not be carried out; else `result`
+ * is what the program said. */
+void ssh_errand_over(struct errand *errand,
+                     const struct remote_result *result,
+                     bool again,
+                     const struct mf_error *error);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shell lines: see ssh_script.h. $p goes over the places in the order of worker/place.c. A program
+ * is only executed, and a place only used, when it belongs to the account and nobody else can write
+ * there: /tmp and /var/tmp are open to all.
+ */
+#include "master/launch/ssh_script.h"
+
+#include <stdio.h>
+
+#include "common/alloc.h"
+
+#define PLACES                                                                                     \
+    "\"${XDG_CACHE_HOME:-$HOME/.cache}/mayfly\" \"$HOME/.cache/mayfly\" "                          \
+    "\"/var/tmp/mayfly-$(id -u)\" \"/tmp/mayfly-$(id -u)\""
+
+/* $1: uname -m that is expected. The kernel's version is compared as one number. */
+#define CHECK_SYSTEM                                                                               \
+    "m=$1; u=$(uname -srm); echo \"mayfly 1 system $u\"; set -- $u; "                              \
+    "[ \"$1 $3\" = \"Linux $m\" ] || exit 92; "                                                    \
+    "k=${2%%%%-*}; a=${k%%%%.*}; b=${k#*.}; b=${b%%%%.*}; [ $((a*100+b)) -ge 404 ] || exit 93; "
+
+/* $p is a folder of ours that nobody else can write to. */
+#define IS_OURS "[ -O \"$p\" ] && case $(ls -ld \"$p\") in d?\?\?\?-?\?-*) true;; *) false;; esac"
+
+char *script_program(const char *sha256, const char *machine, const char *arguments)
+{
+    return mf_format("sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do "
+                     "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
+                     "; then exec \"$w\" %s; fi; "
+                     "done; exit 91' mayfly %s %s",
+                     arguments,
+                     sha256,
+                     machine);
+}
+
+char *script_upload(const char *sha256, size_t size)
+{
+    return mf_format("sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do d=$p/bin/$s; "
+                     "t=$d/.new-$$; "
+                     "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS
+                     " && (true > \"$t\") 2>/dev/null; then "
+                     "chmod 700 \"$t\"; "
+                     "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
+                     "if [ \"${4:-0}\" -ge \"$k\" ]; then "
+                     "if cat > \"$t\" && [ $(wc -c < \"$t\") -eq \"$n\" ] && "
+                     "mv -f \"$t\" \"$d/mayfly-worker\"; then exit 0; fi; "
+                     "rm -f \"$t\"; rmdir \"$d\" \"$p/bin\" \"$p\" 2>/dev/null; exit 95; "
+                     "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
+                     "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
+                     "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours alone;\"; fi; "
+                     "rmdir \"$d\" \"$p/bin\" \"$p\" 2>/dev/null; "
+                     "done; echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %zu",
+                     sha256,
+                     size,
+                     size / 1024 + 1024);
+}
+
+/* The nearest folder that is there tells whether the place could be made; only a file of a moment
+ * is written. */
+char *script_check(const char *sha256, const char *machine, size_t size)
+{
+    return mf_format(
+        "sh -c 's=$1 n=$2 e=; shift; shift; " CHECK_SYSTEM
+        "echo \"mayfly 1 facts $(getconf _NPROCESSORS_ONLN) "
+        "$(sed -n \"s/^MemTotal: *//p\" /proc/meminfo | tr -dc 0-9) $(date +%%s)\"; "
+        "for p in " PLACES "; do w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
+        "; then echo \"mayfly 1 program yes\"; set -- $(df -Pk \"$p\" | tail -n 1); "
+        "echo \"mayfly 1 place ${4:-0} $p\"; exit 0; fi; done; echo \"mayfly 1 program no\"; "
+        "umask 077; for p in " PLACES "; do q=$p; until [ -d \"${q:-/}\" ]; do q=${q%%/*}; done; "
+        "t=${q:-/}/.mayfly-probe-$$; o=yes; x=no; f=0; "
+        "if [ \"$q\" = \"$p\" ]; then " IS_OURS " || o=no; fi; "
+        "if [ $o = yes ] && (true > \"$t\") 2>/dev/null; then "
+        "chmod 700 \"$t\"; [ -x \"$t\" ] && x=yes; rm -f \"$t\"; "
+        "set -- $(df -Pk \"${q:-/}\" | tail -n 1); f=${4:-0}; else o=no; fi; "
+        "if [ $o = no ]; then e=\"$e $p cannot be written or is not ours alone;\"; "
+        "elif [ $x = no ]; then e=\"$e $p is on a file system mounted noexec;\"; "
+        "elif [ \"$f\" -lt \"$n\" ]; then e=\"$e $p has only $f KiB free, $n are needed;\"; "
+        "else echo \"mayfly 1 place $f $p\"; exit 0; fi; done; "
+        "echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %s",
+        sha256,
+        size / 1024 + 1024,
+        machine);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses of this machine: see run_addresses.h. Loopback is left out: from another host it leads
+ * elsewhere, and a worker that was started over loopback learns that from its login. */
+#include "master/run_addresses.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ADDRESSES_MAX 8u
+
+static bool holds(json_t *list, const char *address)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(json_string_value(json_array_get(list, i)), address) == 0)
+            return true;
+    return false;
+}
+
+static void add(json_t *list, const char *host, uint16_t port)
+{
+    char address[128];
+    bool is_v6 = strchr(host, ':') != NULL;
+    snprintf(address,
+             sizeof address,
+             "tls+tcp://%s%s%s:%u",
+             is_v6 ? "[" : "",
+             host,
+             is_v6 ? "]" : "",
+             port);
+    if (json_array_size(list) < ADDRESSES_MAX && !holds(list, address))
+        json_array_append_new(list, json_string(address));
+}
+
+static void add_interfaces(json_t *list, uint16_t port)
+{
+    struct ifaddrs *all;
+    if (getifaddrs(&all) < 0)
+        return;
+    for (const struct ifaddrs *at = all; at != NULL; at = at->ifa_next) {
+        char host[INET_ADDRSTRLEN];
+        if (at->ifa_addr == NULL || at->ifa_addr->sa_family != AF_INET ||
+            (at->ifa_flags & IFF_UP) == 0 || (at->ifa_flags & IFF_LOOPBACK) != 0)
+            continue;
+        const struct sockaddr_in *in = (const void *)at->ifa_addr;
+        if (inet_ntop(AF_INET, &in->sin_addr, host, sizeof host) != NULL)
+            add(list, host, port);
+    }
+    freeifaddrs(all);
+}
+
+json_t *addresses_for_hosts(const char *advertise, uint16_t port)
+{
+    json_t *list = json_array();
+    if (list != NULL && advertise != NULL)
+        add(list, advertise, port);
+    if (list != NULL)
+        add_interfaces(list, port);
+    return list;
+}
+
+json_t *addresses_for_here(uint16_t port)
+{
+    json_t *list = json_array();
+    if (list != NULL)
+        add(list, "127.0.0.1", port);
+    return list;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From job to fleet: see run_hosts.h. */
+#include "master/run_hosts.h"
+
+#include "common/alloc.h"
+
+struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)
+{
+    struct launch_host *hosts = mf_calloc(job->hosts.count + 1, sizeof *hosts);
+    if (hosts == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: the hosts of the run");
+        return NULL;
+    }
+    for (size_t i = 0; i < job->hosts.count; i++) {
+        const struct job_host *host = &job->hosts.items[i];
+        hosts[i] = (struct launch_host){.name = host->text,
+                                        .is_local = host->is_local,
+                                        .user = host->user,
+                                        .host = host->host,
+                                        .port = host->port,
+                                        .slots = host->slots};
+    }
+    return hosts;
+}
+
+struct launch_config
+launch_config_of(const struct job *job, const char *run_id, const char *worker_binary)
+{
+    return (struct launch_config){.run_id = run_id,
+                                  .worker_binary = worker_binary,
+                                  .identity = job->ssh.identity,
+                                  .known_hosts = job->ssh.known_hosts,
+                                  .accept_new = job->ssh.accept_new,
+                                  .keep_worker = job->keep_worker};
+}

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers from their launch to their end: the fleet's reports into events, launch inputs, who has
+ * to be dialed from here, the sweep of each host. A worker counts as gone when its process is known
+ * to have ended after it was dismissed or lost.
+ */
+#include <jansson.h>
+#include <mbedtls/platform_util.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/run_addresses.h"
+#include "master/run_internal.h"
+
+/* A worker that has not joined so long after its start is dialed from here. */
+#define DIAL_AFTER_US 3500000
+#define DIAL_CHECK_US 500000
+
+void run_note_worker(struct run *run, const struct record_worker *row)
+{
+    struct mf_error error;
+    if (record_worker(run->recorder, row, &error) < 0)
+        run_fail(run, &error);
+}
+
+static void say_gone(struct run *run, uint32_t id)
+{
+    struct run_worker *worker = &run->workers[id];
+    if (worker->gone)
+        return;
+    worker->gone = true;
+    worker->over_us = mf_monotonic_us();
+    scatter_forget(run->scatter, id);
+    endpoint_undial(run->endpoint, id);
+    run_note_worker(run,
+                    &(struct record_worker){.id = id,
+                                            .state = worker->lost ? "lost" : "gone",
+                                            .ended_us = mf_wall_us()});
+    run_queue(run, (struct schedule_event){.kind = EVENT_WORKER_GONE, .worker = id});
+}
+
+static void note_launch(struct run *run, const struct launch_report *report)
+{
+    struct run_worker *worker = &run->workers[report->worker];
+    if (!report->ok) {
+        mf_log(MF_ERROR, "worker %u: %s", report->worker, report->error.text);
+        snprintf(run->reason, sizeof run->reason, "%.500s", report->error.text);
+        return;
+    }
+    worker->pid = report->pid;
+    worker->launched_us = mf_monotonic_us();
+    worker->port = report->port;
+    snprintf(worker->address,
+             sizeof worker->address,
+             "%s",
+             report->address == NULL ? "" : report->address);
+    if (worker->joined)
+        return; /* it was quicker than the report of its start */
+    worker->alive = true;
+    run->dialable += report->port != 0;
+    run_note_worker(
+        run,
+        &(struct record_worker){
+            .id = report->worker, .state = "joining", .host = report->place, .pid = report->pid});
+}
+
+static void on_launched(void *arg, const struct launch_report *report)
+{
+    struct run *run = arg;
+    uint32_t id = report->worker;
+    struct run_worker *worker = run_worker(run, id);
+    worker->launching = false;
+    note_launch(run, report);
+    if (worker->dismissed || worker->lost) {
+        if (!report->ok && !worker->joined)
+            say_gone(run, id);
+        else if (!worker->joined)
+            fleet_stop(run->fleet, id);
+        run_act(run);
+        return;
+    }
+    run_apply(run,
+              (struct schedule_event){.kind = report->ok ? EVENT_WORKER_LAUNCHED
+                                                         : EVENT_WORKER_LAUNCH_FAILED,
+                                      .worker = id,
+                                      .ok = report->again});
+}
+
+static void on_unusable(void *arg, const char *host, const char *reason)
+{
+    struct run *run = arg;
+    (void)host;
+    progress_say(run->progress, "left out: %s", reason);
+}
+
+/* Of a connection that came otherwise than by dialing the worker. */
+void run_worker_connected(struct run *run, uint32_t id, const char *address)
+{
+    struct run_worker *worker = &run->workers[id];
+    char dialed[96];
+    bool is_v6 = strchr(worker->address, ':') != NULL;
+    snprintf(dialed,
+             sizeof dialed,
+             "%s%s%s:%u",
+             is_v6 ? "[" : "",
+             worker->address,
+             is_v6 ? "]" : "",
+             worker->port);
+    worker->alive = true;
+    if (worker->launched_us != 0 && worker->port != 0)
+        run->dialable--;
+    if (!worker->dialed)
+        return;
+    if (strcmp(dialed, address) == 0)
+        mf_log(MF_INFO, "worker %u could not dial this master and was dialed at %s", id, address);
+    else
+        endpoint_undial(run->endpoint, id);
+}
+
+static void dial(struct run *run, uint32_t id)
+{
+    struct run_worker *worker = &run->workers[id];
+    struct mf_error error;
+    char name[32];
+    snprintf(name, sizeof name, "worker-%u", id); /* as its certificate says */
+    worker->dialed = true;
+    mf_log(MF_INFO,
+           "worker %u has not joined: dialing it at %s port %u",
+           id,
+           worker->address,
+           worker->port);
+    if (endpoint_dial(run->endpoint,
+                      authority_master(run->authority),
+                      id,
+                      name,
+                      worker->address,
+                      worker->port,
+                      &error) < 0)
+        mf_log(MF_WARNING, "%s", error.text);
+}
+
+int64_t run_dial_step(struct run *run, int64_t now_us)
+{
+    int64_t after_us = run->job->connect == CONNECT_MASTER ? 0 : DIAL_AFTER_US;
+    if (run->dialable == 0)
+        return MF_NEVER;
+    if (now_us < run->dial_us)
+        return run->dial_us;
+    run->dial_us = now_us + DIAL_CHECK_US;
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        const struct run_worker *worker = &run->workers[id];
+        if (worker->launched_us != 0 && worker->port != 0 && worker->address[0] != '\0' &&
+            !worker->joined && !worker->dialed && !worker->dismissed && !worker->lost &&
+            worker->launched_us + after_us <= now_us)
+            dial(run, id);
+    }
+    return run->dial_us;
+}
+
+static void on_died(void *arg, uint32_t id)
+{
+    struct run *run = arg;
+    struct run_worker *worker = run_worker(run, id);
+    worker->alive = false;
+    if (worker->dismissed || worker->lost) {
+        say_gone(run, id);
+    } else {
+        mf_log(MF_WARNING, "worker %u (process %u) died", id, worker->pid);
+        run_queue(run, (struct schedule_event){.kind = EVENT_WORKER_DIED, .worker = id});
+    }
+    run_act(run);
+}
+
+static void log_sweep(const struct sweep_report *report)
+{
+    mf_log(report->verified ? MF_INFO : MF_WARNING,
+           "%s: %s (by %s), %u processes ended, %u files removed%s%s",
+           report->place,
+           report->verified ? "nothing of the run is left" : "not verified",
+           report->verified_by,
+           report->processes_ended,
+           report->files_removed,
+           report->left == NULL ? "" : ": ",
+           report->left == NULL ? "" : report->left);
+}
+
+static void keep_sweep(struct run *run, const struct sweep_report *report)
+{
+    struct run_stats *stats = &run->stats;
+    struct run_sweep *sweeps = mf_realloc(stats->sweeps, (stats->sweep_count + 1) * sizeof *sweeps);
+    if (sweeps == NULL)
+        return; /* it stands in the log */
+    stats->sweeps = sweeps;
+    struct run_sweep *sweep = &sweeps[stats->sweep_count++];
+    *sweep = (struct run_sweep){.verified = report->verified,
+                                .processes_ended = report->processes_ended,
+                                .files_removed = report->files_removed};
+    snprintf(sweep->place, sizeof sweep->place, "%s", report->place);
+    snprintf(sweep->verified_by, sizeof sweep->verified_by, "%s", report->verified_by);
+    snprintf(sweep->left, sizeof sweep->left, "%s", report->left == NULL ? "" : report->left);
+}
+
+static void on_swept(void *arg, uint32_t place, const struct sweep_report *report)
+{
+    struct run *run = arg;
+    log_sweep(report);
+    keep_sweep(run, report);
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        if (fleet_place_of(run->fleet, id) != place)
+            continue;
+        run->stats.verified_gone += report->verified;
+        run->stats.unverified += !report->verified;
+        run_note_worker(
+            run,
+            &(struct record_worker){
+                .id = id, .verified_by = report->verified ? report->verified_by : "none"});
+    }
+}
+
+void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks)
+{
+    *callbacks = (struct fleet_callbacks){.launched = on_launched,
+                                          .died = on_died,
+                                          .swept = on_swept,
+                                          .unusable = on_unusable,
+                                          .arg = run};
+}
+
+static void hex(const unsigned char *bytes, size_t size, char *text)
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* How the worker and this master find each other. */
+static int add_addresses(const struct run *run, const struct launch_host *host, json_t *root)
+{
+    const struct job *job = run->job;
+    uint16_t port = endpoint_port(run->endpoint);
+    bool dials = host->is_local || job->connect != CONNECT_MASTER;
+    json_t *addresses = !dials           ? json_array()
+                        : host->is_local ? addresses_for_here(port)
+                                         : addresses_for_hosts(job->advertise, port);
+    int rc = json_object_set_new(root, "addresses", addresses);
+    if (rc == 0 && !host->is_local && dials)
+        rc = json_object_set_new(root, "ssh_port", json_integer(port));
+    if (rc == 0 && !host->is_local && job->connect != CONNECT_WORKER)
+        rc = json_object_set_new(root, "listen", json_true());
+    return rc;
+}
+
+/* The launch input: docs/protocol.md, "Launch". The caller wipes and frees it. */
+static char *launch_input(struct run *run,
+                          uint32_t worker,
+                          const struct launch_host *host,
+                          const struct credential *credential)
+{
+    char token[2 * MF_TOKEN_SIZE + 1];
+    hex(credential->token, MF_TOKEN_SIZE, token);
+    json_t *root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:I, s:I}",
+                             "version",
+                             1,
+                             "run",
+                             run->run_id,
+                             "worker",
+                             (json_int_t)worker,
+                             "slots",
+                             (json_int_t)(host->slots > 0 ? host->slots : run->job->slots),
+                             "authority",
+                             credential->authority_pem,
+                             "certificate",
+                             credential->certificate_pem,
+                             "key",
+                             credential->key_pem,
+                             "token",
+                             token,
+                             "lease_us",
+                             (json_int_t)run->job->lease_us,
+                             "orphan_us",
+                             (json_int_t)run->job->orphan_us);
+    char *text =
+        root == NULL || add_addresses(run, host, root) < 0 ? NULL : json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    char *line = text == NULL ? NULL : mf_format("%s\n", text);
+    if (text != NULL)
+        mbedtls_platform_zeroize(text, strlen(text));
+    free(text);
+    mbedtls_platform_zeroize(token, sizeof token);
+    return line;
+}
+
+static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
+{
+    struct credential credential = {0};
+    const struct launch_host *host = fleet_assign(run->fleet, id, error);
+    if (host == NULL || authority_issue(run->authority, id, &credential, error) < 0)
+        return -1;
+    char *input = launch_input(run, id, host, &credential);
+    int rc = input == NULL
+                 ? mf_raise(error, MF_ENOMEM, "out of memory: the launch of worker %u", id)
+                 : scatter_expect(run->scatter, id, credential.token, error);
+    if (rc == 0)
+        rc = fleet_start(run->fleet, id, input, error);
+    if (input != NULL)
+        mbedtls_platform_zeroize(input, strlen(input));
+    mf_free(input);
+    credential_fini(&credential);
+    return rc;
+}
+
+void run_launch(struct run *run, uint32_t id)
+{
+    struct run_worker *worker = run_worker(run, id);
+    struct mf_error error;
+    if (worker == NULL)
+        return;
+    if (run->stats.launched++ == 0)
+        run->stats.launched_us = mf_monotonic_us();
+    worker->launching = true;
+    run_note_worker(
+        run, &(struct record_worker){.id = id, .state = "launching", .launched_us = mf_wall_us()});
+    if (start_worker(run, id, &error) == 0)
+        return;
+    struct launch_report report = {
+        .worker = id, .again = fleet_has_room(run->fleet), .error = error};
+    on_launched(run, &report);
+}
+
+void run_worker_lost(struct run *run, uint32_t id)
+{
+    struct run_worker *worker = run_worker(run, id);
+    if (worker == NULL || worker->lost)
+        return;
+    worker->lost = true;
+    run->stats.lost++;
+    mf_log(MF_WARNING,
+           "worker %u on %s is lost",
+           id,
+           worker->host[0] == '\0' ? "its host" : worker->host);
+    struct mf_error error;
+    if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
+        run_fail(run, &error);
+    if (intake_lost(run->intake, id, &error) < 0)
+        run_fail(run, &error);
+    scatter_forget(run->scatter, id);
+    endpoint_undial(run->endpoint, id);
+    if (worker->alive)
+        fleet_stop(run->fleet, id);
+    else if (!worker->launching)
+        say_gone(run, id);
+}
+
+void run_worker_dismiss(struct run *run, uint32_t id)
+{
+    struct run_worker *worker = run_worker(run, id);
+    if (worker == NULL || worker->gone)
+        return;
+    worker->dismissed = true;
+    if (worker->alive && worker->joined && !worker->lost)
+        scatter_dismiss(run->scatter, id);
+    else if (worker->alive || worker->launching)
+        fleet_stop(run->fleet, id);
+    else
+        say_gone(run, id);
+}
