@@ -21,7 +21,7 @@ struct command {
     int (*main)(int argc, char **argv);
 };
 
-extern const struct command command_cancel, command_clean, command_logs, command_ls,
+extern const struct command command_cancel, command_check, command_clean, command_logs, command_ls,
     command_results, command_retry, command_run, command_sql, command_status, command_submit,
     command_version, command_watch;
 

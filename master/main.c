@@ -14,6 +14,7 @@
 static const struct command *const commands[] = {
     &command_run,
     &command_submit,
+    &command_check,
     &command_ls,
     &command_status,
     &command_watch,
