@@ -316,21 +316,27 @@ assert_hosts_clean() { # RUN_ID [I...]
 # (but for host keys), are searched again and again for private keys and certificates in PEM and for each line of at
 # least 16 characters of the files, which need not be there yet.
 host_watch_secrets() { # I|all [FILE...]
-    local hosts=$1
+    local host hosts=$1 pairs=()
     shift
     [ "$hosts" != all ] || hosts=${!HOST_PID[*]}
+    command -v python3 >/dev/null || skip "host_watch_secrets needs python3"
+    for host in $hosts; do
+        pairs+=("$host:${HOST_PID[host]}")
+    done
     : | tee "$HOSTS/found" >"$HOSTS/rounds"
-    hosts_watch "$hosts" "$@" >/dev/null 2>&1 &
+    setpriv --pdeathsig KILL "${hosts_tool}_watch.py" "$HOSTS" "$hosts_disk" "${pairs[@]}" -- "$@" \
+        </dev/null >>"$HOSTS/log" 2>&1 &
     hosts_watcher=$!
     hosts_helpers+=("$hosts_watcher")
-    hosts_await "[ -s $HOSTS/rounds ]"
+    hosts_await "[ -s $HOSTS/rounds ] || ! kill -0 $hosts_watcher"
 }
 
 # Lets the watcher finish a last round, stops it and prints what it found, a line each: "h2: PLACE".
 host_secrets_found() {
     local rounds
     rounds=$(wc -l <"$HOSTS/rounds")
-    hosts_await "[ \$(wc -l <$HOSTS/rounds) -ge $((rounds + 2)) ]"
+    hosts_await "[ \$(wc -l <$HOSTS/rounds) -ge $((rounds + 2)) ] || ! kill -0 $hosts_watcher"
+    kill -0 "$hosts_watcher" 2>/dev/null || fail "$(printf 'the watcher ended:\n'; hosts_logs)"
     kill "$hosts_watcher"
     wait "$hosts_watcher" 2>/dev/null || :
     sort -u "$HOSTS/found"
@@ -338,7 +344,7 @@ host_secrets_found() {
 
 assert_no_secrets() {
     local found
-    found=$(host_secrets_found)
+    found=$(host_secrets_found) || exit 1
     [ -z "$found" ] || fail "$(printf 'secrets were seen on hosts:\n%s' "$found")"
 }
 
@@ -481,48 +487,4 @@ hosts_places() { # I...
     for host in "$@"; do
         echo "/proc/${HOST_PID[host]}/mountinfo"
     done | xargs awk '/ - tmpfs / { root = FILENAME; sub(/mountinfo$/, "root", root); print root $5, $5 }'
-}
-
-# Round after round. What is new in the files of secrets counts from the next round on.
-hosts_watch() { # HOSTS [FILE...]
-    local hosts
-    read -ra hosts <<<"$1"
-    shift
-    while [ -d "/proc/$HOSTS_SWITCH" ]; do
-        { grep -hv -e ----- "$@" /dev/null || :; } 2>/dev/null | grep -aE '.{16}' >"$HOSTS/secrets" || :
-        hosts_pids "${hosts[@]}" | sed 's|.*|/proc/&/cmdline\n/proc/&/environ|' | tr '\n' '\0' >"$HOSTS/names"
-        hosts_places "${hosts[@]}" | cut -d ' ' -f 1 | tr '\n' '\0' |
-            xargs -0 -I PLACE find PLACE -type f -size -4096k ! -name 'ssh_host_*' -print0 >>"$HOSTS/names" || :
-        hosts_grep | while IFS= read -r file; do
-            hosts_tell_find "$file" "${hosts[@]}"
-        done >>"$HOSTS/found"
-        echo >>"$HOSTS/rounds"
-        sleep 0.01
-    done
-}
-
-# Prints those of the files named in `names` that contain a secret. A program may contain the frame of PEM: it counts
-# with something inside only.
-hosts_grep() {
-    local pem='-----BEGIN [A-Z ]*(PRIVATE KEY|CERTIFICATE)-----(\r?\n|\\n)[A-Za-z0-9+/]{16}'
-    {
-        LC_ALL=C xargs -0r -a "$HOSTS/names" grep -lsazP -e "$pem"
-        LC_ALL=C xargs -0r -a "$HOSTS/names" grep -lsaF -f "$HOSTS/secrets"
-    } || :
-}
-
-# "h2: PLACE" for a file of the machine, in the words of the host.
-hosts_tell_find() { # FILE I...
-    local host pid place name
-    for host in "${@:2}"; do
-        if [[ $1 =~ ^/proc/([0-9]+)/(cmdline|environ)$ ]]; then
-            pid=${BASH_REMATCH[1]}
-            [ "/proc/$pid/ns/pid" -ef "/proc/${HOST_PID[host]}/ns/pid" ] || continue
-            echo "h$host: ${BASH_REMATCH[2]} of process $pid: $(hosts_command_of "$pid")"
-        else
-            while read -r place name; do
-                if [[ $1 = "$place"/* ]]; then echo "h$host: file $name${1#"$place"}"; fi
-            done < <(hosts_places "$host")
-        fi
-    done
 }

@@ -210,6 +210,16 @@ case_secrets_are_seen() {
     assert_contains found "h3: environ of process N: sleep 1000"
     assert_contains found "h4: cmdline of process N: sh -c sleep 1000"
     assert_not_contains found "a-program"
+
+    # A watcher that saw nothing because it is gone is no proof.
+    host_watch_secrets 1
+    assert_no_secrets
+    host_watch_secrets 1
+    kill -KILL "$hosts_watcher"
+    CODE=0
+    (assert_no_secrets) 2>err || CODE=$?
+    assert_exit 1
+    assert_contains err "the watcher ended"
 }
 
 case_nothing_is_left() {
