@@ -3,12 +3,13 @@
 # Test hosts: machines that have nothing but sshd. Sourced after lib.sh; each case starts its own.
 #
 # How they are made. One process, the *switch*, has a network, a mount and a PID namespace of its own. In its network
-# stands a bridge, 10.77.0.254 and fd00:77::254; in its mount namespace a tmpfs, which nobody else sees, with the disks of all hosts.
-# Each *host* is a child of it with network, mount, PID, UTS and IPC namespaces of its own: a veth pair to the bridge,
-# 10.77.0.<I>; an overlay as root, so that it has the machine's programs, packages and /etc; its own /proc, /sys, /dev
-# and host name h<I>. Below the overlay lie, topmost first: the host's own layer (all that is written); what all hosts
-# have in common (empty /tmp, /var/tmp, /home, /root, /run, /dev/shm, /var/log); whiteouts for what the machine must
-# not show (all at its top but /usr, /etc and the like; the case's folder; the checkout); the machine's root.
+# stands a bridge, 10.77.0.254 and fd00:77::254; in its mount namespace a tmpfs, which nobody else sees, with the
+# disks of all hosts. Each *host* is a child of it with network, mount, PID, UTS and IPC namespaces of its own: a veth
+# pair to the bridge, 10.77.0.<I> and fd00:77::<I>; an overlay as root, so that it has the machine's programs, packages
+# and /etc; its own /proc, /sys, /dev and host name h<I>. The layers of the overlay are, topmost first: the host's own
+# (all that is written); what all hosts have in common (empty /tmp, /var/tmp, /home, /root, /run, /dev/shm, /var/log);
+# whiteouts for what the machine must not show (all at its top but /usr, /etc and the like; the case's folder; the
+# checkout and the build); the machine's root.
 #
 # Why nothing is left. The switch dies with the shell that called hosts_start, whatever ends that; the kernel then ends
 # all in its PID namespace, hosts and all; and with the processes go their mounts and networks, which have no names
@@ -19,19 +20,25 @@
 # hosts' processes in its own /proc, under other ids than the hosts do; ids are the machine's in all functions here.
 #
 # Each host has a user `etl` (home /home/etl, another user id on each host). Needs root; says by `skip` what is missing.
-# Variables: HOSTS (the folder with keys and known_hosts), HOSTS_COUNT, HOSTS_SWITCH (process id of the switch).
+# Variables: HOSTS (a folder of the case: id_ed25519, known_hosts, known_hosts.hashed, log), HOSTS_COUNT, HOSTS_SWITCH
+# and HOST_PID[I] (process ids of the switch and of each host's first process). With KEEP=1 what was written on the
+# hosts is kept in the case's folder.
 
 hosts_tool=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/hosts
 hosts_network=10.77.0
 hosts_network6=fd00:77::
 HOSTS_COUNT=0
 HOSTS_SWITCH=
+HOST_PID=()
+hosts_disk=
+hosts_helpers=() # process ids of what runs beside the hosts and ends with them
 
 # Starts hosts 1 to N and waits until each answers. Lines for sshd_config win over the ones here.
 hosts_start() { # N [SSHD_CONFIG_LINE...]
     local count=$1 checkout number
     shift
     hosts_need "$count"
+    HOSTS_SWITCH='' HOST_PID=() hosts_helpers=() hosts_disk='' # a subshell may have those of its parent
     checkout=$(readlink -f "$(dirname "$hosts_tool")/../..")
     HOSTS=$(readlink -f "$WORK")/hosts
     mkdir -p "$HOSTS/disk"
@@ -49,7 +56,8 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
     hosts_disk=/proc/$HOSTS_SWITCH/root$HOSTS/disk
     HOSTS_COUNT=$count
     for ((number = 1; number <= count; number++)); do
-        hosts_await "[ -s $hosts_disk/h$number/pid ]"
+        hosts_await "[ -s $hosts_disk/h$number/pid ] || [ -e $hosts_disk/failed ]"
+        [ ! -e "$hosts_disk/failed" ] || fail "$(printf 'a test host did not start:\n'; hosts_logs)"
         HOST_PID[number]=$(cat "$hosts_disk/h$number/pid")
     done
     for ((number = 1; number <= count; number++)); do
@@ -65,6 +73,7 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
 hosts_stop() {
     local job
     if [ -n "${hosts_job:-}" ]; then
+        [ -z "${KEEP:-}" ] || hosts_keep
         # When the first process of a PID namespace is reaped, nothing is left in it.
         kill -KILL "${HOSTS_SWITCH:-$hosts_job}" 2>/dev/null || :
         for job in "$hosts_job" "${hosts_helpers[@]}"; do
@@ -134,6 +143,12 @@ host_cut() { # I
 
 host_mend() { # I
     hosts_run ip link set "h$1" up
+}
+
+# From one moment to the next: its processes and its network are gone; no function can do anything with it after that.
+host_power_off() { # I
+    kill -KILL "${HOST_PID[$1]}"
+    wait_until "[ ! -e /proc/${HOST_PID[$1]} ]"
 }
 
 # Nothing that the host dials gets through any more; who dials the host does.
@@ -284,25 +299,44 @@ host_written() { # I
     done < <(hosts_places "$1")
 }
 
+# Nothing of a run is left on the hosts, or on those that are named: no process at all, no file of ours.
+assert_hosts_clean() { # RUN_ID [I...]
+    local host found id=$1
+    shift
+    [ $# -gt 0 ] || set -- "${!HOST_PID[@]}"
+    for host in "$@"; do
+        found=$(host_processes "$host")
+        [ -z "$found" ] || fail "$(printf 'processes are left on h%s:\n%s' "$host" "$found")"
+        found=$(host_files "$host" "$id")
+        [ -z "$found" ] || fail "$(printf 'files are left on h%s:\n%s' "$host" "$found")"
+    done
+}
+
 # Starts to watch one host or all: command lines and environments of all processes, and all files that were written
 # (but for host keys), are searched again and again for private keys and certificates in PEM and for each line of at
 # least 16 characters of the files, which need not be there yet.
 host_watch_secrets() { # I|all [FILE...]
-    local hosts=$1
+    local host hosts=$1 pairs=()
     shift
     [ "$hosts" != all ] || hosts=${!HOST_PID[*]}
+    command -v python3 >/dev/null || skip "host_watch_secrets needs python3"
+    for host in $hosts; do
+        pairs+=("$host:${HOST_PID[host]}")
+    done
     : | tee "$HOSTS/found" >"$HOSTS/rounds"
-    hosts_watch "$hosts" "$@" >/dev/null 2>&1 &
+    setpriv --pdeathsig KILL "${hosts_tool}_watch.py" "$HOSTS" "$hosts_disk" "${pairs[@]}" -- "$@" \
+        </dev/null >>"$HOSTS/log" 2>&1 &
     hosts_watcher=$!
     hosts_helpers+=("$hosts_watcher")
-    hosts_await "[ -s $HOSTS/rounds ]"
+    hosts_await "[ -s $HOSTS/rounds ] || ! kill -0 $hosts_watcher"
 }
 
 # Lets the watcher finish a last round, stops it and prints what it found, a line each: "h2: PLACE".
 host_secrets_found() {
     local rounds
     rounds=$(wc -l <"$HOSTS/rounds")
-    hosts_await "[ \$(wc -l <$HOSTS/rounds) -ge $((rounds + 2)) ]"
+    hosts_await "[ \$(wc -l <$HOSTS/rounds) -ge $((rounds + 2)) ] || ! kill -0 $hosts_watcher"
+    kill -0 "$hosts_watcher" 2>/dev/null || fail "$(printf 'the watcher ended:\n'; hosts_logs)"
     kill "$hosts_watcher"
     wait "$hosts_watcher" 2>/dev/null || :
     sort -u "$HOSTS/found"
@@ -310,7 +344,7 @@ host_secrets_found() {
 
 assert_no_secrets() {
     local found
-    found=$(host_secrets_found)
+    found=$(host_secrets_found) || exit 1
     [ -z "$found" ] || fail "$(printf 'secrets were seen on hosts:\n%s' "$found")"
 }
 
@@ -359,11 +393,16 @@ hosts_await() { # CONDITION
         if ! kill -0 "$hosts_job" 2>/dev/null; then
             wait "$hosts_job" 2>/dev/null || code=$?
             if [ "$code" -eq 77 ]; then skip "$(tail -n 3 "$HOSTS/log")"; fi
-            fail "$(printf 'the test hosts ended with code %s:\n' "$code"; tail -n 20 "$HOSTS/log")"
+            fail "$(printf 'the test hosts ended with code %s:\n' "$code"; hosts_logs)"
         fi
-        [ "$SECONDS" -lt "$deadline" ] || fail "$(printf 'never came true: %s\n' "$1"; tail -n 20 "$HOSTS/log")"
+        [ "$SECONDS" -lt "$deadline" ] || fail "$(printf 'never came true: %s\n' "$1"; hosts_logs)"
         sleep 0.02
     done
+}
+
+# What the switch and each sshd said last.
+hosts_logs() {
+    tail -n 20 "$HOSTS/log" "$hosts_disk"/h*/upper/var/log/sshd.log 2>/dev/null || :
 }
 
 # Until it greets and says goodbye, so that no half-open login of ours counts for MaxStartups.
@@ -386,7 +425,8 @@ hosts_note_key() { # I
         done
     done >"$HOSTS/key"
     touch "$HOSTS/known_hosts"
-    { printf '%s\n' "${old[@]}" | grep -vF -f - "$HOSTS/known_hosts" || :; } | cat - "$HOSTS/key" >"$HOSTS/known_hosts.new"
+    { printf '%s\n' "${old[@]}" | grep -vF -f - "$HOSTS/known_hosts" || :; } |
+        cat - "$HOSTS/key" >"$HOSTS/known_hosts.new"
     mv "$HOSTS/known_hosts.new" "$HOSTS/known_hosts"
     rm "$HOSTS/key"
 }
@@ -407,6 +447,14 @@ hosts_wrap_mayfly() {
 exec nsenter --net=/proc/$HOSTS_SWITCH/ns/net -- '$hosts_mayfly' "\$@"
 END
     chmod +x "$MAYFLY_BIN"
+}
+
+hosts_keep() {
+    local host
+    for host in "${!HOST_PID[@]}"; do
+        mkdir -p "$WORK/kept"
+        cp -a "$hosts_disk/h$host/upper" "$WORK/kept/h$host" 2>/dev/null || :
+    done
 }
 
 hosts_clean_up() {
@@ -439,48 +487,4 @@ hosts_places() { # I...
     for host in "$@"; do
         echo "/proc/${HOST_PID[host]}/mountinfo"
     done | xargs awk '/ - tmpfs / { root = FILENAME; sub(/mountinfo$/, "root", root); print root $5, $5 }'
-}
-
-# Round after round. What is new in the files of secrets counts from the next round on.
-hosts_watch() { # HOSTS [FILE...]
-    local hosts
-    read -ra hosts <<<"$1"
-    shift
-    while [ -d "/proc/$HOSTS_SWITCH" ]; do
-        { grep -hv -e ----- "$@" /dev/null || :; } 2>/dev/null | grep -aE '.{16}' >"$HOSTS/secrets" || :
-        hosts_pids "${hosts[@]}" | sed 's|.*|/proc/&/cmdline\n/proc/&/environ|' | tr '\n' '\0' >"$HOSTS/names"
-        hosts_places "${hosts[@]}" | cut -d ' ' -f 1 | tr '\n' '\0' |
-            xargs -0 -I PLACE find PLACE -type f -size -4096k ! -name 'ssh_host_*' -print0 >>"$HOSTS/names" || :
-        hosts_grep | while IFS= read -r file; do
-            hosts_tell_find "$file" "${hosts[@]}"
-        done >>"$HOSTS/found"
-        echo >>"$HOSTS/rounds"
-        sleep 0.01
-    done
-}
-
-# Prints those of the files named in `names` that contain a secret. A program may contain the frame of PEM: it counts
-# with something inside only.
-hosts_grep() {
-    local pem='-----BEGIN [A-Z ]*(PRIVATE KEY|CERTIFICATE)-----(\r?\n|\\n)[A-Za-z0-9+/]{16}'
-    {
-        LC_ALL=C xargs -0r -a "$HOSTS/names" grep -lsazP -e "$pem"
-        LC_ALL=C xargs -0r -a "$HOSTS/names" grep -lsaF -f "$HOSTS/secrets"
-    } || :
-}
-
-# "h2: PLACE" for a file of the machine, in the words of the host.
-hosts_tell_find() { # FILE I...
-    local host pid place name
-    for host in "${@:2}"; do
-        if [[ $1 =~ ^/proc/([0-9]+)/(cmdline|environ)$ ]]; then
-            pid=${BASH_REMATCH[1]}
-            [ "/proc/$pid/ns/pid" -ef "/proc/${HOST_PID[host]}/ns/pid" ] || continue
-            echo "h$host: ${BASH_REMATCH[2]} of process $pid: $(hosts_command_of "$pid")"
-        else
-            while read -r place name; do
-                if [[ $1 = "$place"/* ]]; then echo "h$host: file $name${1#"$place"}"; fi
-            done < <(hosts_places "$host")
-        fi
-    done
 }

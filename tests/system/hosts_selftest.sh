@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
+# shellcheck disable=SC2016,SC2030,SC2031,SC2119,SC2317 # single quotes and subshells are meant as they are
 # The test hosts themselves: that they are apart from this machine and from each other, that what is broken on
 # purpose is broken, that what is searched for is found, and that nothing is left.
 . "$(dirname "$0")/lib.sh"
@@ -71,6 +71,14 @@ case_a_configuration_of_its_own() {
     assert_equal "$(host_exec 1 /usr/sbin/sshd -T | grep -E '^(maxstartups|pubkeyacceptedalgorithms)' | sort)" \
         "$(printf '%s\n' "maxstartups 2:90:4" "pubkeyacceptedalgorithms ssh-ed25519")"
     hosts_ssh 1 true
+    CODE=0
+    (
+        LIMIT_SECONDS=5 hosts_job='' WORK=$WORK/bad
+        mkdir "$WORK"
+        hosts_start 1 "NoSuchLine yes"
+    ) 2>err || CODE=$?
+    assert_exit 1
+    assert_contains err "NoSuchLine"
     host_sshd_config 2 "Port 2222"
     assert_equal "$(hosts_ssh 2 'echo $SSH_CONNECTION' | cut -d ' ' -f 4)" 2222
 }
@@ -127,6 +135,10 @@ case_links_and_servers_fail() {
     assert_exit 124
     assert_contains err "remote software version silent"
     assert_equal "$(host_processes 2)" ""
+
+    host_power_off 2
+    ! hosts_ssh 2 -o ConnectTimeout=1 true 2>err || fail "it answers without power"
+    hosts_ssh 1 true
 }
 
 case_shells_and_programs() {
@@ -160,12 +172,20 @@ case_disks_are_bad() {
 case_what_is_left_is_found() {
     hosts_start 2
     assert_equal "$(host_new_files 1; host_files 1; host_processes 1)" ""
+    assert_hosts_clean r-1
     hosts_ssh 1 'mkdir -p ~/.cache/mayfly/runs/r-1; echo a >~/plain; echo a >/dev/shm/x-r-1'
     assert_equal "$(host_files 1)" "$(printf '%s\n' /home/etl/.cache/mayfly{,/runs{,/r-1}})"
     assert_equal "$(host_files 1 r-1 | grep -c .)" 4
     assert_equal "$(host_new_files 1 | sort)" "$(printf '%s\n' /dev/shm/x-r-1 /home/etl/{.cache{,/mayfly{,/runs{,/r-1}}},plain})"
+    CODE=0
+    (assert_hosts_clean r-1) 2>err || CODE=$?
+    assert_exit 1
+    assert_contains err "files are left on h1"
+    assert_hosts_clean r-1 2
     host_limit_disk 2 1m
-    hosts_ssh 2 'mkdir /tmp/mayfly-1'
+    hosts_ssh 2 'mkdir /tmp/mayfly-1; sleep 1000 </dev/null >/dev/null 2>&1 &'
+    (assert_hosts_clean r-1 2) 2>err || CODE=$?
+    assert_contains err "sleep 1000"
     assert_equal "$(host_files 2)" "/tmp/mayfly-1"
 }
 
@@ -190,6 +210,16 @@ case_secrets_are_seen() {
     assert_contains found "h3: environ of process N: sleep 1000"
     assert_contains found "h4: cmdline of process N: sh -c sleep 1000"
     assert_not_contains found "a-program"
+
+    # A watcher that saw nothing because it is gone is no proof.
+    host_watch_secrets 1
+    assert_no_secrets
+    host_watch_secrets 1
+    kill -KILL "$hosts_watcher"
+    CODE=0
+    (assert_no_secrets) 2>err || CODE=$?
+    assert_exit 1
+    assert_contains err "the watcher ended"
 }
 
 case_nothing_is_left() {
@@ -214,10 +244,9 @@ case_the_test_is_killed() {
     hosts_start 1
     mkfifo ../never
     mkdir "$WORK/other"
-    # shellcheck disable=SC2030,SC2031
     (
         WORK=$WORK/other
-        hosts_job='' hosts_helpers=()
+        hosts_job=''
         hosts_start 2
         { echo "$HOSTS_SWITCH" && hosts_pids 1 && hosts_pids 2; } >../pids.new
         mv ../pids.new ../pids
