@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/message.h"
+#include "common/socket.h"
 
 #define PATIENCE_US 3000000
 #define CHECK_DOWN_US 200000
@@ -228,8 +229,8 @@ void link_destroy(struct link *link)
             nng_aio_stop(link->lanes[i].aio);
             nng_ctx_close(link->lanes[i].ctx);
         }
-    if (link->is_open)
-        nng_close(link->socket);
+    if (link->is_open && !mf_socket_close(link->socket))
+        return; /* its callbacks may still come */
     for (unsigned i = 0; i < MF_LANES; i++)
         if (link->lanes[i].is_open) {
             nng_aio_free(link->lanes[i].aio);

@@ -19,6 +19,7 @@
 #include "common/alloc.h"
 #include "common/log.h"
 #include "common/message.h"
+#include "common/socket.h"
 
 /* So many contexts are receiving at least, whatever is held. */
 #define SPARE_CONTEXTS 8u
@@ -327,8 +328,8 @@ void endpoint_destroy(struct endpoint *endpoint)
         nng_aio_stop(context->aio);
         nng_ctx_close(context->ctx);
     }
-    if (endpoint->is_open)
-        nng_close(endpoint->socket);
+    if (endpoint->is_open && !mf_socket_close(endpoint->socket))
+        return; /* its callbacks may still come */
     while (endpoint->dialed != NULL) {
         struct dialed *dialed = endpoint->dialed;
         endpoint->dialed = dialed->next;

@@ -82,8 +82,8 @@ enum schedule_event_kind {
     EVENT_WORKER_ADD,  /* worker, slots: a worker to launch. Its id is new; replacements get the ids
                           that follow the largest one, so add all of a group before taking actions */
     EVENT_WORKER_LAUNCHED,      /* worker: it was started; it is to join now */
-    EVENT_WORKER_LAUNCH_FAILED, /* worker, ok: it could not be started; ok = another in its place may
-                                   be */
+    EVENT_WORKER_LAUNCH_FAILED, /* worker, ok: it could not be started; ok = another in its place
+                                   may be */
     EVENT_WORKER_JOINED, /* worker, slots: hello accepted (a repeated hello of the same session is
                             one too) */
     EVENT_WORKER_POLL,   /* worker, free_places: alive, and can be spoken to */

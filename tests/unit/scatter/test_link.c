@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "common/socket.h"
 #include "wire_stand.h"
 #include "worker/link.h"
 
@@ -165,7 +166,7 @@ static void a_link_survives_connections_that_are_closed_at_once(void **state)
     }
     assert_true(link_is_up(link));
     link_destroy(link);
-    nng_close(server);
+    mf_socket_close(server);
 }
 
 static struct launch_input listening_input(struct wire_stand *stand, char *address)
