@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection's life and its queue: see remote.h.
+ *
+ * The steps are a table by state. remote_proceed does them until one has to wait, then watches the
+ * descriptor for what libssh2 waits for. Whatever fails goes to the one state `failed`, which
+ * answers all commands with the reason and stays. A callback may close the connection: then
+ * everything is released at once but the struct itself, which remote_proceed frees on its way out.
+ */
+#include "master/remote/remote.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/remote/remote_internal.h"
+
+#define CONNECT_US 15000000
+
+typedef enum remote_step step_f(struct remote *remote);
+
+static enum remote_step step_failed(struct remote *remote);
+
+#define REMOTE_STEP(upper, lower) [REMOTE_##upper] = {#lower, step_##lower},
+static const struct {
+    const char *name;
+    step_f *step;
+} states[] = {REMOTE_STATES(REMOTE_STEP)};
+
+void remote_set_state(struct remote *remote, enum remote_state state)
+{
+    mf_log(MF_DEBUG,
+           "ssh %s@%s: [%s] -> [%s]",
+           remote->user,
+           remote->place,
+           states[remote->state].name,
+           states[state].name);
+    remote->state = state;
+}
+
+enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
+{
+    char text[sizeof remote->error.text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    mf_raise(&remote->error, MF_ESETUP, "%s", text);
+    remote->again = again;
+    return STEP_FAILED;
+}
+
+static void release(struct remote *remote)
+{
+    session_end(remote);
+    connect_fini(remote);
+    known_host_fini(&remote->known);
+}
+
+static enum remote_step step_failed(struct remote *remote)
+{
+    struct command *command = remote->first;
+    if (command == NULL)
+        return STEP_WAIT;
+    struct remote_result result = {
+        .code = -1, .output = "", .problem = "", .again = remote->again, .error = remote->error};
+    if (command->begun) {
+        result.again = false;
+        mf_error_prefix(&result.error,
+                        "a command on %s was begun, and whether it did its work is unknown",
+                        remote->place);
+    }
+    command_answer(remote, &result);
+    return STEP_ON;
+}
+
+/* Watches for what the current state waits for. */
+static int watch(struct remote *remote, struct mf_error *error)
+{
+    if (remote->fd < 0)
+        return 0;
+    uint32_t events = remote->wanted;
+    if (events == 0 && remote->session != NULL) {
+        int directions = libssh2_session_block_directions(remote->session);
+        events = ((directions & LIBSSH2_SESSION_BLOCK_OUTBOUND) != 0 ? (uint32_t)EPOLLOUT : 0) |
+                 ((directions & LIBSSH2_SESSION_BLOCK_INBOUND) != 0 ? (uint32_t)EPOLLIN : 0);
+    }
+    if (events == 0)
+        events = EPOLLIN;
+    if (events == remote->watched)
+        return 0;
+    int rc = remote->watched == UNWATCHED
+                 ? mf_loop_add(remote->loop, remote->fd, events, remote_on_event, remote, error)
+                 : mf_loop_change(remote->loop, remote->fd, events, error);
+    if (rc == 0)
+        remote->watched = events;
+    return rc;
+}
+
+static void enter_failed(struct remote *remote)
+{
+    mf_log(MF_DEBUG, "ssh %s@%s: %s", remote->user, remote->place, remote->error.text);
+    release(remote);
+    remote_set_state(remote, REMOTE_FAILED);
+}
+
+static void remote_proceed(struct remote *remote)
+{
+    enum remote_step step = STEP_ON;
+    remote->kicked = false;
+    remote->busy = true;
+    while (step != STEP_WAIT && !remote->closed) {
+        remote->wanted = 0;
+        step = states[remote->state].step(remote);
+        if (step == STEP_FAILED && !remote->closed)
+            enter_failed(remote);
+        if (step == STEP_WAIT && !remote->closed && watch(remote, &remote->error) < 0) {
+            remote->again = false;
+            enter_failed(remote);
+            step = STEP_ON;
+        }
+    }
+    remote->busy = false;
+    if (remote->closed)
+        mf_free(remote);
+}
+
+void remote_on_event(void *arg, uint32_t events)
+{
+    (void)events;
+    remote_proceed(arg);
+}
+
+static char *find_home(void)
+{
+    const char *home = getenv("HOME");
+    if (home == NULL || home[0] != '/') {
+        const struct passwd *entry = getpwuid(geteuid());
+        home = entry == NULL ? NULL : entry->pw_dir;
+    }
+    return home == NULL ? NULL : mf_strdup(home);
+}
+
+static char *find_user(const struct remote_target *target)
+{
+    if (target->user != NULL)
+        return mf_strdup(target->user);
+    const struct passwd *entry = getpwuid(geteuid());
+    return entry == NULL ? mf_format("%u", (unsigned)geteuid()) : mf_strdup(entry->pw_name);
+}
+
+struct remote *remote_open(struct mf_loop *loop,
+                           const struct remote_config *config,
+                           const struct remote_target *target,
+                           struct mf_error *error)
+{
+    struct remote *remote = mf_calloc(1, sizeof *remote);
+    if (remote == NULL)
+        goto fail;
+    remote->loop = loop;
+    remote->config = config;
+    remote->fd = -1;
+    remote->watched = UNWATCHED;
+    remote->last = &remote->first;
+    remote->kicked = true;
+    remote->port = target->port == 0 ? 22 : target->port;
+    remote->user = find_user(target);
+    remote->host = mf_strdup(target->host);
+    remote->home = find_home();
+    if (remote->user == NULL || remote->host == NULL)
+        goto fail;
+    bool bare = strchr(target->host, ':') == NULL;
+    if (remote->port == 22)
+        snprintf(remote->place, sizeof remote->place, "%s", target->host);
+    else
+        snprintf(remote->place,
+                 sizeof remote->place,
+                 bare ? "%s:%u" : "[%s]:%u",
+                 target->host,
+                 (unsigned)remote->port);
+    uint64_t limit = config->connect_us == 0 ? CONNECT_US : config->connect_us;
+    remote->deadline_us = mf_monotonic_us() + (int64_t)limit;
+    return remote;
+fail:
+    mf_raise(error, MF_ENOMEM, "out of memory: a connection to %s", target->host);
+    remote_close(remote);
+    return NULL;
+}
+
+int remote_exec(struct remote *remote,
+                const char *command,
+                struct mf_bytes input,
+                remote_f *done,
+                void *arg,
+                struct mf_error *error)
+{
+    struct command *made = mf_calloc(1, sizeof *made);
+    if (made == NULL || (made->text = mf_strdup(command)) == NULL) {
+        mf_free(made);
+        return mf_raise(error, MF_ENOMEM, "out of memory: a command for %s", remote->place);
+    }
+    made->input = input;
+    made->done = done;
+    made->arg = arg;
+    *remote->last = made;
+    remote->last = &made->next;
+    if (remote->state == REMOTE_IDLE || remote->state == REMOTE_FAILED)
+        remote->kicked = true;
+    return 0;
+}
+
+const char *remote_peer_address(const struct remote *remote)
+{
+    return remote->answered ? remote->peer_address : "";
+}
+
+const char *remote_own_address(const struct remote *remote)
+{
+    return remote->answered ? remote->own_address : "";
+}
+
+static void time_out(struct remote *remote)
+{
+    double seconds =
+        (double)(remote->config->connect_us == 0 ? CONNECT_US : remote->config->connect_us) / 1e6;
+    if (remote->state == REMOTE_RESOLVE)
+        remote_fail(remote,
+                    false,
+                    "the name %s was not resolved within %g s: check it, and the name servers",
+                    remote->host,
+                    seconds);
+    else if (remote->state == REMOTE_CONNECT)
+        remote_fail(remote,
+                    false,
+                    "%s did not answer within %g s: is it up, and does a firewall let port %u "
+                    "through?",
+                    remote->place,
+                    seconds,
+                    (unsigned)remote->port);
+    else if (!remote->greeting.ssh && remote->greeting.length > 0)
+        remote_fail(remote,
+                    false,
+                    "%s is not an SSH server (it says '%s'): check host and port",
+                    remote->place,
+                    remote->greeting.text);
+    else
+        remote_fail(remote,
+                    false,
+                    "%s hung in the middle of the %s, %g s after the start: look at its sshd",
+                    remote->place,
+                    remote->state <= REMOTE_HANDSHAKE ? "handshake" : "login",
+                    seconds);
+    enter_failed(remote);
+    remote->kicked = true;
+}
+
+int64_t remote_tick(struct remote *remote, int64_t now_us)
+{
+    if (remote->state < REMOTE_IDLE && now_us >= remote->deadline_us)
+        time_out(remote);
+    if (remote->state == REMOTE_CONNECT && now_us >= remote->address_deadline_us)
+        remote->kicked = true;
+    if (remote->kicked) {
+        /* A callback may close this connection: nothing of it is touched after that. */
+        bool gone = false;
+        remote->gone = &gone;
+        remote_proceed(remote);
+        if (gone)
+            return MF_NEVER;
+        remote->gone = NULL;
+    }
+    if (remote->kicked)
+        return now_us;
+    if (remote->state == REMOTE_CONNECT)
+        return remote->address_deadline_us;
+    return remote->state < REMOTE_IDLE ? remote->deadline_us : MF_NEVER;
+}
+
+static void finish(struct remote *remote)
+{
+    release(remote);
+    while (remote->first != NULL) {
+        struct command *command = remote->first;
+        remote->first = command->next;
+        command_free(command);
+    }
+    mf_free(remote->user);
+    mf_free(remote->host);
+    mf_free(remote->home);
+    remote->user = remote->host = remote->home = NULL;
+}
+
+void remote_close(struct remote *remote)
+{
+    if (remote == NULL)
+        return;
+    if (remote->user != NULL && remote->host != NULL)
+        mf_log(MF_DEBUG,
+               "ssh %s@%s: [%s] closed",
+               remote->user,
+               remote->place,
+               states[remote->state].name);
+    finish(remote);
+    if (remote->gone != NULL)
+        *remote->gone = true;
+    remote->closed = true;
+    if (!remote->busy)
+        mf_free(remote);
+}

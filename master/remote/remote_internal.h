@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of remote/ share. remote.c owns the connection's life and its queue; a step is a
+ * function of one state, which does what can be done without waiting:
+ *
+ *     connect.c   name, addresses, TCP          login.c     agent, key files
+ *     session.c   handshake, the end            command.c   a command on a channel
+ *     host_key.c  what known_hosts says
+ */
+#ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
+#define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
+
+#include <libssh2.h>
+#include <netdb.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buffer.h"
+#include "common/error.h"
+#include "common/loop.h"
+#include "master/remote/key_file.h"
+#include "master/remote/known_hosts.h"
+#include "master/remote/remote.h"
+
+/* In the order in which a connection goes through them: all before idle is the login, all behind
+ * it a command. */
+#define REMOTE_STATES(X)                                                                           \
+    X(RESOLVE, resolve)                                                                            \
+    X(CONNECT, connect)                                                                            \
+    X(HANDSHAKE, handshake)                                                                        \
+    X(HOST_KEY, host_key)                                                                          \
+    X(KEYS, keys)                                                                                  \
+    X(AGENT, agent)                                                                                \
+    X(KEY_FILE, key_file)                                                                          \
+    X(REFUSED, refused)                                                                            \
+    X(IDLE, idle)                                                                                  \
+    X(OPEN, open)                                                                                  \
+    X(EXEC, exec)                                                                                  \
+    X(TRANSFER, transfer)                                                                          \
+    X(FREE, free)                                                                                  \
+    X(FAILED, failed)
+
+#define REMOTE_ENUM(upper, lower) REMOTE_##upper,
+enum remote_state { REMOTE_STATES(REMOTE_ENUM) };
+#undef REMOTE_ENUM
+
+enum remote_step {
+    STEP_ON,    /* the state has changed, or more can be done at once */
+    STEP_WAIT,  /* for the descriptor, a mailbox, a deadline, or a command */
+    STEP_FAILED /* remote->error says why */
+};
+
+struct command {
+    struct command *next;
+    char *text;
+    struct mf_bytes input;
+    size_t sent; /* of input */
+    bool ended;  /* the end of the input was said */
+    bool begun;  /* the host was asked to run it */
+    struct mf_buffer output, problem;
+    remote_f *done;
+    void *arg;
+};
+
+/* Which call on the channel waits until more can be written. libssh2 wants the very same call
+ * again before any other that could write. */
+enum stuck { STUCK_NOT, STUCK_OUTPUT, STUCK_PROBLEM, STUCK_INPUT, STUCK_END };
+
+/* What the host said before its banner. */
+struct greeting {
+    char text[128]; /* the beginning of its first line, printable */
+    size_t length;
+    size_t total;   /* bytes until the banner */
+    unsigned state; /* how much of "SSH-" the current line has matched; 5 = it cannot */
+    bool line_over; /* the first line is */
+    bool ssh;       /* the banner has come */
+};
+
+struct login {
+    LIBSSH2_AGENT *agent;
+    struct libssh2_agent_publickey *identity; /* the agent's key that is being tried */
+    bool agent_done;
+    struct key_file key;
+    char *path;    /* of `key`; owned */
+    bool only_key; /* of the agent's keys only that in `key` */
+    unsigned next_file;
+    unsigned tried_count;
+    char tried[512];   /* "the agent's ssh-ed25519 SHA256:..., ..." */
+    char remarks[512]; /* why others were not tried */
+};
+
+struct lookup;
+
+struct remote {
+    struct mf_loop *loop;
+    const struct remote_config *config;
+    char *user, *host;
+    char *home; /* NULL: unknown */
+    uint16_t port;
+    char place[320]; /* "host" or "host:port", for sentences */
+    enum remote_state state;
+    int64_t deadline_us; /* of the login */
+    bool kicked;         /* a step can be done without an event */
+    bool busy;           /* steps are being done: who closes must not free */
+    bool closed;
+    bool *gone; /* set when it was freed, for whoever still looks at it */
+
+    struct lookup *lookup; /* under way */
+    struct addrinfo *addresses, *address;
+    int64_t address_deadline_us;
+    int connect_errno;         /* of the last address */
+    char connect_problem[160]; /* in words */
+    char peer_address[64], own_address[64];
+
+    int fd;           /* -1: none */
+    uint32_t watched; /* events in the loop; UNWATCHED */
+    uint32_t wanted;  /* events that the current step waits for; 0 = ask libssh2 */
+    int lost;         /* errno of the socket, LOST_END when the host closed it, 0 while it lives */
+    bool cut;         /* we have hung up: libssh2 must not touch the socket any more */
+
+    LIBSSH2_SESSION *session;
+    struct greeting greeting;
+    int farewell_reason;
+    char farewell[160]; /* the host's reason for disconnecting, in its words */
+    char host_key_types[192];
+    struct known_host known;
+    struct login login;
+
+    LIBSSH2_CHANNEL *channel;
+    enum stuck stuck;
+    int code; /* of the command that has ended */
+    bool code_known;
+    struct command *first, **last;
+
+    bool answered;
+    bool again;
+    struct mf_error error; /* valid in REMOTE_FAILED */
+};
+
+#define UNWATCHED UINT32_MAX
+#define LOST_END (-1)
+
+/* remote.c */
+void remote_set_state(struct remote *remote, enum remote_state state);
+/* For the callback of a descriptor; arg is the remote. */
+void remote_on_event(void *arg, uint32_t events);
+/* Raises remote->error; whether another attempt may succeed is `again`. Returns STEP_FAILED. */
+enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Whether a call of libssh2 has to be repeated later. */
+static inline bool remote_blocked(int rc)
+{
+    return rc == LIBSSH2_ERROR_EAGAIN;
+}
+
+/* connect.c */
+enum remote_step step_resolve(struct remote *remote);
+enum remote_step step_connect(struct remote *remote);
+void connect_fini(struct remote *remote); /* what is left of looking up and connecting */
+
+/* session.c */
+enum remote_step step_handshake(struct remote *remote);
+int session_start(struct remote *remote, struct mf_error *error);
+void session_end(struct remote *remote);
+/* The connection broke, or the host broke the protocol: a sentence out of all that is known.
+ * `doing`: "logging in". */
+enum remote_step session_broke(struct remote *remote, const char *doing);
+
+/* host_key.c */
+int host_key_prepare(struct remote *remote, struct mf_error *error);
+enum remote_step step_host_key(struct remote *remote);
+
+/* login.c */
+enum remote_step step_keys(struct remote *remote);
+enum remote_step step_agent(struct remote *remote);
+enum remote_step step_key_file(struct remote *remote);
+enum remote_step step_refused(struct remote *remote);
+void login_fini(struct remote *remote);
+
+/* command.c */
+enum remote_step step_idle(struct remote *remote);
+enum remote_step step_open(struct remote *remote);
+enum remote_step step_exec(struct remote *remote);
+enum remote_step step_transfer(struct remote *remote);
+enum remote_step step_free(struct remote *remote);
+/* Takes the first command out of the queue and answers it. */
+void command_answer(struct remote *remote, struct remote_result *result);
+void command_free(struct command *command);
+
+#endif
