@@ -272,10 +272,13 @@ int64_t remote_tick(struct remote *remote, int64_t now_us)
         /* A callback may close this connection: nothing of it is touched after that. */
         bool gone = false;
         remote->gone = &gone;
+        remote->called = false;
         remote_proceed(remote);
         if (gone)
-            return MF_NEVER;
+            return now_us;
         remote->gone = NULL;
+        if (remote->called)
+            return now_us;
     }
     if (remote->kicked)
         return now_us;

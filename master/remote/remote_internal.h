@@ -103,7 +103,8 @@ struct remote {
     bool kicked;         /* a step can be done without an event */
     bool busy;           /* steps are being done: who closes must not free */
     bool closed;
-    bool *gone; /* set when it was freed, for whoever still looks at it */
+    bool called; /* a callback was: whoever waits must look again what for */
+    bool *gone;  /* set when it was freed, for whoever still looks at it */
 
     struct lookup *lookup; /* under way */
     struct addrinfo *addresses, *address;
