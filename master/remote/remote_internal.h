@@ -120,6 +120,7 @@ struct remote {
     bool cut;         /* we have hung up: libssh2 must not touch the socket any more */
 
     LIBSSH2_SESSION *session;
+    bool shaking; /* libssh2 is in the middle of a handshake */
     struct greeting greeting;
     int farewell_reason;
     char farewell[160]; /* the host's reason for disconnecting, in its words */

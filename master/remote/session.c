@@ -258,7 +258,8 @@ static enum remote_step handshake_failed(struct remote *remote, int rc)
 enum remote_step step_handshake(struct remote *remote)
 {
     int rc = libssh2_session_handshake(remote->session, remote->fd);
-    if (remote_blocked(rc))
+    remote->shaking = remote_blocked(rc);
+    if (remote->shaking)
         return STEP_WAIT;
     if (rc != 0)
         return handshake_failed(remote, rc);
@@ -283,11 +284,12 @@ void session_end(struct remote *remote)
         libssh2_session_disconnect(remote->session, "done");
     remote->cut = true;
     /* A key exchange that is under way frees its secrets only when it fails. */
-    if (remote->state == REMOTE_HANDSHAKE)
+    if (remote->shaking)
         libssh2_session_handshake(remote->session, remote->fd);
     login_fini(remote);
     if (libssh2_session_free(remote->session) != 0)
         mf_log(MF_WARNING, "ssh %s@%s: a session was not freed", remote->user, remote->place);
     remote->session = NULL;
     remote->channel = NULL;
+    remote->shaking = false;
 }
