@@ -104,7 +104,6 @@ struct remote {
     bool busy;           /* steps are being done: who closes must not free */
     bool closed;
     bool called; /* a callback was: whoever waits must look again what for */
-    bool *gone;  /* set when it was freed, for whoever still looks at it */
 
     struct lookup *lookup; /* under way */
     struct addrinfo *addresses, *address;

@@ -63,6 +63,11 @@ static double cpu_ms(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e3;
 }
 
+static unsigned number(const char *text)
+{
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
 int main(int argc, char **argv)
 {
     struct mf_error error;
@@ -71,14 +76,14 @@ int main(int argc, char **argv)
         return 2;
     }
     struct bench bench = {.config = {.identity = argv[2], .known_hosts = argv[3]},
-                          .target = {.host = "127.0.0.1", .port = (uint16_t)atoi(argv[1])},
-                          .at_once = (unsigned)atoi(argv[5])};
+                          .target = {.host = "127.0.0.1", .port = (uint16_t)number(argv[1])},
+                          .at_once = number(argv[5])};
     if (bench.at_once == 0 || bench.at_once > AT_ONCE_MAX) {
         fprintf(stderr, "bench_remote: AT_ONCE is 1 to %d\n", AT_ONCE_MAX);
         return 2;
     }
     bench.loop = mf_loop_create(&error);
-    for (int round = atoi(argv[4]); bench.loop != NULL && round > 0; round--) {
+    for (unsigned round = number(argv[4]); bench.loop != NULL && round > 0; round--) {
         double cpu = cpu_ms();
         int64_t start = mf_monotonic_us();
         if (run(&bench, &error) < 0)

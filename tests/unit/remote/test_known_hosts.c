@@ -22,8 +22,8 @@
 
 static void make_key(unsigned char key[51], unsigned char fill)
 {
-    static const unsigned char head[] = "\0\0\0\013ssh-ed25519\0\0\0\040";
-    memcpy(key, head, 19);
+    static const unsigned char head[19] = "\0\0\0\013ssh-ed25519\0\0\0\040";
+    memcpy(key, head, sizeof head);
     memset(key + 19, fill, 32);
 }
 
@@ -41,82 +41,83 @@ judge(const char *text, const char *host, uint16_t port, unsigned char fill, uns
     return verdict;
 }
 
+static const struct {
+    const char *text, *host;
+    unsigned port;
+    enum known_verdict verdict; /* of key A */
+    unsigned line;
+} cases[] = {{"", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h " A "\n", "h", 22, KNOWN_GOOD, 1},
+             {"h " A, "h", 22, KNOWN_GOOD, 1},
+             {"h " A "\r\n", "h", 22, KNOWN_GOOD, 1},
+             {"  \t h \t " A " a comment\n", "h", 22, KNOWN_GOOD, 1},
+             {"# h " A "\n\n\nh " A "\n", "h", 22, KNOWN_GOOD, 4},
+             {"H.Example.ORG " A, "h.example.org", 22, KNOWN_GOOD, 1},
+             {"h.example.org " A, "H.Example.org", 22, KNOWN_GOOD, 1},
+             {"hh " A, "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h " A, "hh", 22, KNOWN_NEVER_SEEN, 0},
+             {"a,h,b " A, "h", 22, KNOWN_GOOD, 1},
+             {"a,,h " A, "h", 22, KNOWN_GOOD, 1},
+             {", " A, "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"192.0.2.7,h " A, "192.0.2.7", 22, KNOWN_GOOD, 1},
+             {"2001:db8::1 " A, "2001:DB8::1", 22, KNOWN_GOOD, 1},
+             /* Ports. */
+             {"[h]:2222 " A, "h", 2222, KNOWN_GOOD, 1},
+             {"[h]:2222 " A, "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"[h]:2222 " A, "h", 2223, KNOWN_NEVER_SEEN, 0},
+             {"[2001:db8::1]:2222 " A, "2001:db8::1", 2222, KNOWN_GOOD, 1},
+             {"h " A, "h", 2222, KNOWN_GOOD, 1}, /* without its port it may vouch, as for ssh */
+             {"h " B, "h", 2222, KNOWN_NEVER_SEEN, 0},
+             {"[h]:2222 " B "\nh " A, "h", 2222, KNOWN_GOOD, 2},
+             /* Several keys, changed ones. */
+             {"h " B "\nh " A, "h", 22, KNOWN_GOOD, 2},
+             {"h " B, "h", 22, KNOWN_CHANGED, 1},
+             {"x " A "\nh " E "\nh " B, "h", 22, KNOWN_CHANGED, 3},
+             {"h " E, "h", 22, KNOWN_OTHER_TYPE, 1},
+             {"h " R, "h", 22, KNOWN_OTHER_TYPE, 1},
+             {"h " E "\nh " A, "h", 22, KNOWN_GOOD, 2},
+             /* Wildcards and negations. */
+             {"* " A, "h", 22, KNOWN_GOOD, 1},
+             {"*.example.org " A, "a.example.org", 22, KNOWN_GOOD, 1},
+             {"*.example.org " A, "a.example.com", 22, KNOWN_NEVER_SEEN, 0},
+             {"h? " A, "h1", 22, KNOWN_GOOD, 1},
+             {"h? " A, "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"*.org,!bad.org " A, "good.org", 22, KNOWN_GOOD, 1},
+             {"*.org,!bad.org " A, "bad.org", 22, KNOWN_NEVER_SEEN, 0},
+             {"!bad.org,*.org " A, "bad.org", 22, KNOWN_NEVER_SEEN, 0},
+             {"!h " A, "x", 22, KNOWN_NEVER_SEEN, 0},
+             {"! " A, "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"[*.org]:2222 " A, "a.org", 2222, KNOWN_GOOD, 1},
+             {"a*b*c*d " A, "axxbxxcxxd", 22, KNOWN_GOOD, 1},
+             {"a*b*c*d " A, "axxbxxdxxc", 22, KNOWN_NEVER_SEEN, 0},
+             /* Markers. */
+             {"@revoked h " A, "h", 22, KNOWN_IS_REVOKED, 1},
+             {"h " A "\n@revoked * " A, "h", 22, KNOWN_IS_REVOKED, 2},
+             {"@revoked h " B "\nh " A, "h", 22, KNOWN_GOOD, 2},
+             {"@revoked h " B, "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"@revoked h " A, "h", 2222, KNOWN_IS_REVOKED, 1},
+             {"@cert-authority *.org " B, "a.org", 22, KNOWN_BY_AUTHORITY, 1},
+             {"@cert-authority *.org " A, "a.org", 22, KNOWN_BY_AUTHORITY, 1},
+             {"@cert-authority *.org " B "\na.org " A, "a.org", 22, KNOWN_GOOD, 2},
+             {"@cert-authority *.org " B "\na.org " B, "a.org", 22, KNOWN_CHANGED, 2},
+             {"@unheard-of h " A, "h", 22, KNOWN_NEVER_SEEN, 0},
+             /* No lines at all. */
+             {"h", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h ssh-ed25519", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h ssh-ed25519 ", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h ssh-ed25519 !!!!", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h ssh-ed25519 AAAA", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"h ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
+              "h",
+              22,
+              KNOWN_NEVER_SEEN,
+              0},
+             {"@revoked\n@cert-authority h\n@", "h", 22, KNOWN_NEVER_SEEN, 0},
+             {"|1|x|y " A "\n|1| " A "\n|1||| " A "\n|2|a|b " A, "h", 22, KNOWN_NEVER_SEEN, 0}};
+
 static void test_lines(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *host;
-        unsigned port;
-        enum known_verdict verdict; /* of key A */
-        unsigned line;
-    } cases[] = {{"", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h " A "\n", "h", 22, KNOWN_GOOD, 1},
-                 {"h " A, "h", 22, KNOWN_GOOD, 1},
-                 {"h " A "\r\n", "h", 22, KNOWN_GOOD, 1},
-                 {"  \t h \t " A " a comment\n", "h", 22, KNOWN_GOOD, 1},
-                 {"# h " A "\n\n\nh " A "\n", "h", 22, KNOWN_GOOD, 4},
-                 {"H.Example.ORG " A, "h.example.org", 22, KNOWN_GOOD, 1},
-                 {"h.example.org " A, "H.Example.org", 22, KNOWN_GOOD, 1},
-                 {"hh " A, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h " A, "hh", 22, KNOWN_NEVER_SEEN, 0},
-                 {"a,h,b " A, "h", 22, KNOWN_GOOD, 1},
-                 {"a,,h " A, "h", 22, KNOWN_GOOD, 1},
-                 {", " A, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"192.0.2.7,h " A, "192.0.2.7", 22, KNOWN_GOOD, 1},
-                 {"2001:db8::1 " A, "2001:DB8::1", 22, KNOWN_GOOD, 1},
-                 /* Ports. */
-                 {"[h]:2222 " A, "h", 2222, KNOWN_GOOD, 1},
-                 {"[h]:2222 " A, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"[h]:2222 " A, "h", 2223, KNOWN_NEVER_SEEN, 0},
-                 {"[2001:db8::1]:2222 " A, "2001:db8::1", 2222, KNOWN_GOOD, 1},
-                 {"h " A, "h", 2222, KNOWN_GOOD, 1}, /* without its port it may vouch, as for ssh */
-                 {"h " B, "h", 2222, KNOWN_NEVER_SEEN, 0},
-                 {"[h]:2222 " B "\nh " A, "h", 2222, KNOWN_GOOD, 2},
-                 /* Several keys, changed ones. */
-                 {"h " B "\nh " A, "h", 22, KNOWN_GOOD, 2},
-                 {"h " B, "h", 22, KNOWN_CHANGED, 1},
-                 {"x " A "\nh " E "\nh " B, "h", 22, KNOWN_CHANGED, 3},
-                 {"h " E, "h", 22, KNOWN_OTHER_TYPE, 1},
-                 {"h " R, "h", 22, KNOWN_OTHER_TYPE, 1},
-                 {"h " E "\nh " A, "h", 22, KNOWN_GOOD, 2},
-                 /* Wildcards and negations. */
-                 {"* " A, "h", 22, KNOWN_GOOD, 1},
-                 {"*.example.org " A, "a.example.org", 22, KNOWN_GOOD, 1},
-                 {"*.example.org " A, "a.example.com", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h? " A, "h1", 22, KNOWN_GOOD, 1},
-                 {"h? " A, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"*.org,!bad.org " A, "good.org", 22, KNOWN_GOOD, 1},
-                 {"*.org,!bad.org " A, "bad.org", 22, KNOWN_NEVER_SEEN, 0},
-                 {"!bad.org,*.org " A, "bad.org", 22, KNOWN_NEVER_SEEN, 0},
-                 {"!h " A, "x", 22, KNOWN_NEVER_SEEN, 0},
-                 {"! " A, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"[*.org]:2222 " A, "a.org", 2222, KNOWN_GOOD, 1},
-                 {"a*b*c*d " A, "axxbxxcxxd", 22, KNOWN_GOOD, 1},
-                 {"a*b*c*d " A, "axxbxxdxxc", 22, KNOWN_NEVER_SEEN, 0},
-                 /* Markers. */
-                 {"@revoked h " A, "h", 22, KNOWN_IS_REVOKED, 1},
-                 {"h " A "\n@revoked * " A, "h", 22, KNOWN_IS_REVOKED, 2},
-                 {"@revoked h " B "\nh " A, "h", 22, KNOWN_GOOD, 2},
-                 {"@revoked h " B, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"@revoked h " A, "h", 2222, KNOWN_IS_REVOKED, 1},
-                 {"@cert-authority *.org " B, "a.org", 22, KNOWN_BY_AUTHORITY, 1},
-                 {"@cert-authority *.org " A, "a.org", 22, KNOWN_BY_AUTHORITY, 1},
-                 {"@cert-authority *.org " B "\na.org " A, "a.org", 22, KNOWN_GOOD, 2},
-                 {"@cert-authority *.org " B "\na.org " B, "a.org", 22, KNOWN_CHANGED, 2},
-                 {"@unheard-of h " A, "h", 22, KNOWN_NEVER_SEEN, 0},
-                 /* No lines at all. */
-                 {"h", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h ssh-ed25519", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h ssh-ed25519 ", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h ssh-ed25519 !!!!", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h ssh-ed25519 AAAA", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"h ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB",
-                  "h",
-                  22,
-                  KNOWN_NEVER_SEEN,
-                  0},
-                 {"@revoked\n@cert-authority h\n@", "h", 22, KNOWN_NEVER_SEEN, 0},
-                 {"|1|x|y " A "\n|1| " A "\n|1||| " A "\n|2|a|b " A, "h", 22, KNOWN_NEVER_SEEN, 0}};
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         unsigned line;
         enum known_verdict verdict =

@@ -103,7 +103,7 @@ static void test_no_answer(void **state)
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (unsigned i = 0; i < 8; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        connect(fillers[i], (struct sockaddr *)&address, sizeof address);
+        (void)connect(fillers[i], (struct sockaddr *)&address, sizeof address);
     }
     struct answer answer;
     struct remote_config config = stand.config;
@@ -226,7 +226,7 @@ static void test_limit_of_logins(void **state)
     bool in[COUNT] = {false};
     unsigned done = 0, refused = 0;
     while (done < COUNT) {
-        unsigned n = 0, which[COUNT];
+        unsigned n = 0, which[COUNT] = {0};
         for (unsigned i = 0; i < COUNT; i++)
             if (!in[i]) {
                 which[n] = i;
@@ -247,7 +247,6 @@ static void test_limit_of_logins(void **state)
     }
     assert_true(refused > 0);
     stand_stop(&small);
-    setenv("HOME", stand.folder, 1);
 }
 
 static void test_nothing_in_common(void **state)
@@ -303,7 +302,7 @@ static void test_broken_while_idle(void **state)
     stand_exec(remote, "echo $PPID", (struct mf_bytes){0}, &answer);
     stand_wait(&stand, &remote, &answer, 1);
     assert_int_equal(answer.code, 0);
-    pid_t pid = (pid_t)atoi(answer.output);
+    pid_t pid = (pid_t)strtol(answer.output, NULL, 10);
     answer_fini(&answer);
     kill(pid, SIGKILL);
     stand_shell("while kill -0 %d 2>/dev/null; do sleep 0.01; done", (int)pid);
