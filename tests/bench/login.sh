@@ -16,6 +16,7 @@ ssh-keygen -q -t ed25519 -N '' -f "$scratch/host"
 ssh-keygen -q -t ed25519 -N '' -f "$scratch/key"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 echo "[127.0.0.1]:$port $(cut -d' ' -f1,2 "$scratch/host.pub")" >"$scratch/known"
+mkdir "$scratch/home" # so that no shell reads start files of this machine's user
 # All on 127.0.0.x with one port, so that pdsh has 16 names.
 sed "s/127.0.0.1/127.0.0.*/" "$scratch/known" >"$scratch/known-all"
 cat >"$scratch/sshd_config" <<END
@@ -28,6 +29,7 @@ StrictModes no
 UsePAM no
 MaxStartups 100
 PermitRootLogin yes
+SetEnv HOME=$scratch/home
 END
 /usr/sbin/sshd -D -f "$scratch/sshd_config" -E "$scratch/sshd.log" &
 peer_pid=$!
