@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How long it takes to log in to a host and run `true` there, through remote.h: one after the
- * other, or several at once. Prints milliseconds of each round, and the CPU of this program.
- * usage: bench_remote PORT KEY KNOWN_HOSTS ROUNDS AT_ONCE
+ * other, or several at once; or, with BYTES, to bring so many there. Prints milliseconds of each
+ * round, and the CPU of this program.
+ * usage: bench_remote PORT KEY KNOWN_HOSTS ROUNDS AT_ONCE [BYTES]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct bench {
     struct remote_target target;
     struct remote *remotes[AT_ONCE_MAX];
     unsigned at_once, missing;
+    struct mf_bytes input;
     bool failed;
 };
 
@@ -34,11 +36,12 @@ static void on_done(void *arg, const struct remote_result *result)
 
 static int run(struct bench *bench, struct mf_error *error)
 {
+    const char *command = bench->input.length == 0 ? "true" : "cat > /dev/null";
     bench->missing = bench->at_once;
     for (unsigned i = 0; i < bench->at_once; i++) {
         bench->remotes[i] = remote_open(bench->loop, &bench->config, &bench->target, error);
         if (bench->remotes[i] == NULL ||
-            remote_exec(bench->remotes[i], "true", (struct mf_bytes){0}, on_done, bench, error) < 0)
+            remote_exec(bench->remotes[i], command, bench->input, on_done, bench, error) < 0)
             return -1;
     }
     while (bench->missing > 0) {
@@ -71,8 +74,8 @@ static unsigned number(const char *text)
 int main(int argc, char **argv)
 {
     struct mf_error error;
-    if (argc != 6) {
-        fprintf(stderr, "usage: bench_remote PORT KEY KNOWN_HOSTS ROUNDS AT_ONCE\n");
+    if (argc != 6 && argc != 7) {
+        fprintf(stderr, "usage: bench_remote PORT KEY KNOWN_HOSTS ROUNDS AT_ONCE [BYTES]\n");
         return 2;
     }
     struct bench bench = {.config = {.identity = argv[2], .known_hosts = argv[3]},
@@ -82,6 +85,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_remote: AT_ONCE is 1 to %d\n", AT_ONCE_MAX);
         return 2;
     }
+    size_t bytes = argc == 7 ? strtoul(argv[6], NULL, 10) : 0;
+    unsigned char *input = calloc(1, bytes + 1);
+    if (input == NULL)
+        return 1;
+    bench.input = mf_bytes_of(input, bytes);
     bench.loop = mf_loop_create(&error);
     for (unsigned round = number(argv[4]); bench.loop != NULL && round > 0; round--) {
         double cpu = cpu_ms();
@@ -92,8 +100,10 @@ int main(int argc, char **argv)
     }
     if (bench.loop == NULL || bench.failed) {
         fprintf(stderr, "bench_remote: %s\n", error.text);
+        free(input);
         return 1;
     }
     mf_loop_destroy(bench.loop);
+    free(input);
     return 0;
 }
