@@ -35,6 +35,7 @@ void command_answer(struct remote *remote, struct remote_result *result)
     remote->first = command->next;
     if (remote->first == NULL)
         remote->last = &remote->first;
+    remote->called = true;
     command->done(command->arg, result);
     command_free(command);
 }

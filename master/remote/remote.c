@@ -113,7 +113,8 @@ static void enter_failed(struct remote *remote)
     remote_set_state(remote, REMOTE_FAILED);
 }
 
-static void remote_proceed(struct remote *remote)
+/* False: a callback has closed the connection, and it is freed. */
+static bool remote_proceed(struct remote *remote)
 {
     enum remote_step step = STEP_ON;
     remote->kicked = false;
@@ -130,8 +131,10 @@ static void remote_proceed(struct remote *remote)
         }
     }
     remote->busy = false;
-    if (remote->closed)
-        mf_free(remote);
+    if (!remote->closed)
+        return true;
+    mf_free(remote);
+    return false;
 }
 
 void remote_on_event(void *arg, uint32_t events)
@@ -270,13 +273,9 @@ int64_t remote_tick(struct remote *remote, int64_t now_us)
     if (remote->state == REMOTE_CONNECT && now_us >= remote->address_deadline_us)
         remote->kicked = true;
     if (remote->kicked) {
-        /* A callback may close this connection: nothing of it is touched after that. */
-        bool gone = false;
-        remote->gone = &gone;
-        remote_proceed(remote);
-        if (gone)
-            return MF_NEVER;
-        remote->gone = NULL;
+        remote->called = false;
+        if (!remote_proceed(remote) || remote->called)
+            return now_us;
     }
     if (remote->kicked)
         return now_us;
@@ -310,8 +309,6 @@ void remote_close(struct remote *remote)
                remote->place,
                states[remote->state].name);
     finish(remote);
-    if (remote->gone != NULL)
-        *remote->gone = true;
     remote->closed = true;
     if (!remote->busy)
         mf_free(remote);

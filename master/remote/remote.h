@@ -79,7 +79,11 @@ int remote_exec(struct remote *remote,
 const char *remote_peer_address(const struct remote *remote);
 const char *remote_own_address(const struct remote *remote);
 
-/* Looks at deadlines: call before each wait of the loop. Its next deadline. */
+/*
+ * Looks at deadlines and starts what was queued: call before each wait of the loop. May call
+ * `done`. Its next deadline: now when it has called one, so that the caller looks again before it
+ * waits.
+ */
 int64_t remote_tick(struct remote *remote, int64_t now_us);
 
 /* Ends the connection and frees it; what is queued is forgotten, without a call. NULL is fine. */

@@ -103,7 +103,7 @@ struct remote {
     bool kicked;         /* a step can be done without an event */
     bool busy;           /* steps are being done: who closes must not free */
     bool closed;
-    bool *gone; /* set when it was freed, for whoever still looks at it */
+    bool called; /* a callback was: whoever waits must look again what for */
 
     struct lookup *lookup; /* under way */
     struct addrinfo *addresses, *address;
@@ -119,6 +119,7 @@ struct remote {
     bool cut;         /* we have hung up: libssh2 must not touch the socket any more */
 
     LIBSSH2_SESSION *session;
+    bool shaking; /* libssh2 is in the middle of a handshake */
     struct greeting greeting;
     int farewell_reason;
     char farewell[160]; /* the host's reason for disconnecting, in its words */

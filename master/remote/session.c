@@ -9,6 +9,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,6 +114,17 @@ static LIBSSH2_SEND_FUNC(on_send)
     return -errno;
 }
 
+/*
+ * sshd leaves Nagle's algorithm on for what is no terminal: it holds a small packet back until the
+ * one before has been acknowledged, which we would do 40 ms later. So that is done as soon as all
+ * was read. (The option does not last, it has to be said each time.)
+ */
+static void acknowledge(int fd)
+{
+    int yes = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
+}
+
 static LIBSSH2_RECV_FUNC(on_recv)
 {
     struct remote *remote = *abstract;
@@ -120,8 +133,10 @@ static LIBSSH2_RECV_FUNC(on_recv)
     if (socket != remote->fd)
         return agent_result(recv(socket, buffer, length, 0));
     ssize_t n = recv(socket, buffer, length, flags);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        acknowledge(socket);
         return -EAGAIN;
+    }
     if (n <= 0)
         remote->lost = n == 0 ? LOST_END : errno;
     if (n < 0)
@@ -258,7 +273,8 @@ static enum remote_step handshake_failed(struct remote *remote, int rc)
 enum remote_step step_handshake(struct remote *remote)
 {
     int rc = libssh2_session_handshake(remote->session, remote->fd);
-    if (remote_blocked(rc))
+    remote->shaking = remote_blocked(rc);
+    if (remote->shaking)
         return STEP_WAIT;
     if (rc != 0)
         return handshake_failed(remote, rc);
@@ -283,11 +299,12 @@ void session_end(struct remote *remote)
         libssh2_session_disconnect(remote->session, "done");
     remote->cut = true;
     /* A key exchange that is under way frees its secrets only when it fails. */
-    if (remote->state == REMOTE_HANDSHAKE)
+    if (remote->shaking)
         libssh2_session_handshake(remote->session, remote->fd);
     login_fini(remote);
     if (libssh2_session_free(remote->session) != 0)
         mf_log(MF_WARNING, "ssh %s@%s: a session was not freed", remote->user, remote->place);
     remote->session = NULL;
     remote->channel = NULL;
+    remote->shaking = false;
 }

@@ -69,6 +69,7 @@ static bool answers(uint16_t port)
     return ok;
 }
 
+/* HOME: so that no shell reads start files of this machine's user. */
 static void write_config(struct stand *stand, const char *more)
 {
     char path[128];
@@ -79,8 +80,9 @@ static void write_config(struct stand *stand, const char *more)
             "Port %u\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nStrictModes no\n"
             "HostKey %s/host_ed25519\nHostKey %s/host_ecdsa\nAuthorizedKeysFile "
             "%s/authorized_keys\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-            "PermitRootLogin yes\nUseDNS no\nLogLevel VERBOSE\n%s\n",
+            "PermitRootLogin yes\nUseDNS no\nLogLevel VERBOSE\nSetEnv HOME=%s/home\n%s\n",
             (unsigned)stand->port,
+            stand->folder,
             stand->folder,
             stand->folder,
             stand->folder,
