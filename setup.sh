@@ -7,7 +7,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack-dev libsqlite3-dev libyaml-dev
     libmbedtls-dev libjansson-dev libssh2-1-dev zlib1g-dev)
-demo_packages=(bsdextrautils)
+demo_packages=(bsdextrautils openssh-server openssh-client)
 # For jobs/renditions: what it runs, and pictures.
 picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux openssh-server
@@ -23,7 +23,7 @@ usage: ./setup.sh COMMAND
   deps [GROUP...]   install Debian packages that are missing; groups: build (default), demo, pictures, test, lint,
                     bench
   build             build release binaries: build/release/mayfly and build/release/mayfly-worker
-  demo              deps, build, then run jobs/etl-packages on this machine and show its result
+  demo              deps, build, then run jobs/etl-packages on this machine and over SSH, and show its result
   test [ARG...]     deps, build, then run all tests; further arguments go to ctest (for example -R gather)
   help              this text
 END
@@ -153,23 +153,71 @@ show_table() {
     fi
 }
 
+# A run of jobs/etl-packages: demo_run NAME OPTION... leaves NAME.csv and NAME.json.
+demo_run() {
+    local name=$1 status=0
+    shift
+    build/release/mayfly run jobs/etl-packages/job.yaml --json -o "$PWD/build/demo/$name.csv" "$@" \
+        >"build/demo/$name.json" || status=$?
+    [ "$status" -eq 0 ] || fail "the run ended with exit code $status; its summary is build/demo/$name.json"
+}
+
+# An sshd of our own on loopback: own keys, own configuration, a folder for what workers write; ended with this script.
+demo_sshd() {
+    local folder=$PWD/build/demo/ssh try
+    [ "$(id -u)" -ne 0 ] || mkdir -p /run/sshd # sshd's own requirement
+    rm -rf "$folder"
+    mkdir -p "$folder/cache"
+    ssh-keygen -q -t ed25519 -N '' -f "$folder/host_key"
+    ssh-keygen -q -t ed25519 -N '' -f "$folder/key"
+    cat >"$folder/config" <<END
+ListenAddress 127.0.0.1
+HostKey $folder/host_key
+AuthorizedKeysFile $folder/key.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+SetEnv XDG_CACHE_HOME=$folder/cache
+END
+    for try in 1 2 3 4 5 6 7 8; do
+        sshd_port=$((20000 + RANDOM % 20000))
+        /usr/sbin/sshd -D -e -f "$folder/config" -p "$sshd_port" 2>"$folder/log" </dev/null &
+        sshd_pid=$!
+        trap 'kill "$sshd_pid" 2>/dev/null || true' EXIT
+        for _ in $(seq 100); do
+            ! grep -q "^Server listening" "$folder/log" || break 2
+            kill -0 "$sshd_pid" 2>/dev/null || break
+            sleep 0.05
+        done
+        [ "$try" -lt 8 ] || fail "sshd does not start: $(cat "$folder/log")"
+    done
+    printf '[127.0.0.1]:%s %s\n' "$sshd_port" "$(cut -d' ' -f1,2 "$folder/host_key.pub")" >"$folder/known_hosts"
+}
+
 command_demo() {
-    local result summary folder status=0
+    local folder ssh=$PWD/build/demo/ssh
     command_deps build demo
     build
     mkdir -p build/demo
-    result=$PWD/build/demo/result.csv
-    summary=$PWD/build/demo/summary.json
     say "demo: mayfly run jobs/etl-packages/job.yaml (this machine's package index, a slot per core)"
-    build/release/mayfly run jobs/etl-packages/job.yaml --json -o "$result" >"$summary" || status=$?
-    [ "$status" -eq 0 ] || fail "the run ended with exit code $status; its summary is $summary"
-    folder=$(run_folder "$summary")
+    demo_run local
+    demo_sshd
+    say "demo: the same job over SSH: mayfly run ... --hosts 127.0.0.1:$sshd_port (an sshd of our own)"
+    demo_run ssh --hosts "127.0.0.1:$sshd_port" -i "$ssh/key" --known-hosts "$ssh/known_hosts" \
+        --set workers.staging=always
+    kill "$sshd_pid"
+    wait "$sshd_pid" || true
+    cmp build/demo/local.csv build/demo/ssh.csv || fail "the two results differ"
+    [ -z "$(find "$ssh/cache" -mindepth 1)" ] || fail "something is left in $ssh/cache"
+    say "demo: the results of the two runs are the same, byte for byte; nothing is left on the host"
+    folder=$(run_folder build/demo/ssh.json)
     say "demo: the result"
-    { head -n 16 "$result"; sed -n '/^needed,/p' "$result" | head -n 10; } >build/demo/shown.csv
+    { head -n 16 build/demo/local.csv; sed -n '/^needed,/p' build/demo/local.csv | head -n 10; } >build/demo/shown.csv
     show_table build/demo/shown.csv
-    say "demo: shown were 15 sections and 10 of the most-needed packages; all $(($(wc -l <"$result") - 1)) rows are in"
+    say "demo: shown were 15 sections and 10 of the most-needed packages; all $(($(wc -l <build/demo/local.csv) - 1)) rows are in"
     cat <<END
-    result       $result
+    result       $PWD/build/demo/local.csv (and ssh.csv)
     run folder   $folder
                  result, summary.json, run.db (each attempt; any SQL tool reads it), logs/, master.log
     look at it   build/release/mayfly status last
