@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack-dev libsqlite3-dev libyaml-dev
-    libmbedtls-dev libjansson-dev zlib1g-dev)
+    libmbedtls-dev libssl-dev libjansson-dev zlib1g-dev)
 demo_packages=(bsdextrautils)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.

@@ -33,9 +33,14 @@ int mf_frame_parse(struct mf_bytes bytes, struct mf_frame *frame, struct mf_erro
 
 /* Makes room for a header at the end of `out`; the body is to be appended behind it. */
 int mf_frame_begin(struct mf_buffer *out, size_t *start, struct mf_error *error);
-/* Deflates the body that was appended since mf_frame_begin if that gains, and writes the header.
- * MF_EPROTOCOL when the frame is over a cap. */
-int mf_frame_finish(struct mf_buffer *out, size_t start, unsigned type, struct mf_error *error);
+/* Deflates the body that was appended since mf_frame_begin if it may and that gains, and
+ * writes the header. MF_EPROTOCOL when the frame is over a cap. */
+int mf_frame_finish(
+    struct mf_buffer *out, size_t start, unsigned type, bool may_deflate, struct mf_error *error);
+/* Whether deflating data like this gains; looks at no more than its first MF_SAMPLE bytes. When
+ * memory is exhausted it does not. */
+#define MF_SAMPLE 16384
+bool mf_frame_gains(struct mf_bytes data);
 
 /* zlib's state for inflating, reused from frame to frame. */
 struct mf_inflater;

@@ -31,7 +31,8 @@ struct run_worker {
     uint32_t pid;
     char host[64];
     uint64_t attempts, busy_us;
-    int64_t joined_us, over_us; /* monotonic */
+    int64_t joined_us, over_us;              /* monotonic */
+    uint32_t sent[MF_LANES - MF_LANE_FETCH]; /* bytes of pieces on their way to it, a lane */
 };
 
 /* Rows on their way to the writer, with what they borrow from. */
@@ -73,6 +74,7 @@ struct run {
     struct authority *authority;
     char *keys_folder;
     struct endpoint *endpoint;
+    struct run_stage *stage; /* NULL: nothing travels to workers */
     struct scatter *scatter;
     const struct launcher_class *launcher_class;
     struct launcher *launcher;
@@ -134,6 +136,13 @@ void run_launch_callbacks(struct run *run, struct launcher_callbacks *callbacks)
 void run_launch(struct run *run, uint32_t id);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
+
+/* run_stage.c: what workers fetch. Fills the part of the task that is about it. */
+int run_stage_open(struct run *run, struct mf_task *task, struct mf_error *error);
+void run_stage_close(struct run *run);
+void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatter_ticket *ticket);
+/* What was on its way to the worker will not come any more. */
+void run_stage_lost(struct run *run, uint32_t worker);
 
 /* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);

@@ -30,6 +30,7 @@ static void say_gone(struct run *run, uint32_t id)
     worker->gone = true;
     worker->over_us = mf_monotonic_us();
     scatter_forget(run->scatter, id);
+    run_stage_lost(run, id);
     note_worker(run,
                 &(struct record_worker){
                     .id = id, .state = worker->lost ? "lost" : "gone", .ended_us = mf_wall_us()});
@@ -202,6 +203,7 @@ static void on_bye(void *arg, uint32_t worker, const char *reason)
 static void on_disconnected(void *arg, uint32_t worker)
 {
     struct run *run = arg;
+    run_stage_lost(run, worker);
     if (worker < run->worker_count && (run->workers[worker].dismissed || run->workers[worker].lost))
         return;
     run_apply(run, (struct schedule_event){.kind = EVENT_WORKER_DISCONNECTED, .worker = worker});
@@ -227,6 +229,7 @@ void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks)
                                             .disconnected = on_disconnected,
                                             .failed = on_unsendable,
                                             .payload = payload,
+                                            .fetch = run->stage == NULL ? NULL : run_stage_fetch,
                                             .arg = run};
 }
 
@@ -413,6 +416,7 @@ void run_worker_lost(struct run *run, uint32_t id)
     if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
         run_fail(run, &error);
     scatter_forget(run->scatter, id);
+    run_stage_lost(run, id);
     if (worker->alive)
         run->launcher_class->stop(run->launcher, id);
     else if (!worker->launching)
