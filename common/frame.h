@@ -31,6 +31,12 @@ struct mf_frame {
 /* Reads and checks the header. -1 with MF_EPROTOCOL. Any version and type is accepted here. */
 int mf_frame_parse(struct mf_bytes bytes, struct mf_frame *frame, struct mf_error *error);
 
+/* Of a frame that this side made; false for an empty one. */
+static inline bool mf_frame_is_deflated(struct mf_bytes frame)
+{
+    return frame.length >= MF_FRAME_HEADER && (frame.data[4] & MF_FRAME_DEFLATED) != 0;
+}
+
 /* Makes room for a header at the end of `out`; the body is to be appended behind it. */
 int mf_frame_begin(struct mf_buffer *out, size_t *start, struct mf_error *error);
 /* Deflates the body that was appended since mf_frame_begin if it may and that gains, and

@@ -19,6 +19,15 @@
 #include "master/scatter/authority.h"
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
+#include "master/stage/pace.h"
+
+/* The piece that is on its way to a worker, by lane. */
+struct run_sent {
+    uint32_t weight; /* bytes that it counts; 0 = none */
+    uint32_t length; /* of its data */
+    bool is_deflated;
+    int64_t since_us; /* monotonic: when it was ordered */
+};
 
 /* A worker as the run sees it, by id. */
 struct run_worker {
@@ -31,8 +40,9 @@ struct run_worker {
     uint32_t pid;
     char host[64];
     uint64_t attempts, busy_us;
-    int64_t joined_us, over_us;              /* monotonic */
-    uint32_t sent[MF_LANES - MF_LANE_FETCH]; /* bytes of pieces on their way to it, a lane */
+    int64_t joined_us, over_us; /* monotonic */
+    struct run_sent sent[MF_LANES - MF_LANE_FETCH];
+    struct pace pace;
 };
 
 /* Rows on their way to the writer, with what they borrow from. */

@@ -12,6 +12,8 @@
 #include <sys/epoll.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
+#include "common/frame.h"
 #include "common/log.h"
 #include "master/run_internal.h"
 #include "master/stage/files.h"
@@ -25,6 +27,7 @@ struct fetch_order {
     struct serve_order base; /* first */
     struct fetch_order *next;
     struct scatter_ticket ticket;
+    int64_t since_us;
 };
 
 struct run_stage {
@@ -89,18 +92,26 @@ static void begin_waiting(struct run *run)
         stage->under_way += weight;
         order->next = stage->active;
         stage->active = order;
+        order->since_us = mf_monotonic_us();
         serve_submit(stage->serve, &order->base);
     }
+}
+
+static struct run_sent *sent_to(struct run *run, uint32_t worker, uint32_t lane)
+{
+    if (worker >= run->worker_count || lane < MF_LANE_FETCH)
+        return NULL;
+    return &run->workers[worker].sent[lane - MF_LANE_FETCH];
 }
 
 /* What was on its way to the lane has come, or is lost. */
 static void settle(struct run *run, uint32_t worker, uint32_t lane)
 {
-    struct run_worker *at = worker < run->worker_count ? &run->workers[worker] : NULL;
-    if (at == NULL || lane < MF_LANE_FETCH)
+    struct run_sent *sent = sent_to(run, worker, lane);
+    if (sent == NULL)
         return;
-    run->stage->under_way -= at->sent[lane - MF_LANE_FETCH];
-    at->sent[lane - MF_LANE_FETCH] = 0;
+    run->stage->under_way -= sent->weight;
+    *sent = (struct run_sent){0};
 }
 
 void run_stage_lost(struct run *run, uint32_t worker)
@@ -177,12 +188,26 @@ static uint32_t resolve(const struct run *run,
     return path->length == 0 ? MF_CAUSE_INPUT_MISSING : MF_CAUSE_NONE;
 }
 
+/* The lane's next question shows how long the last answer took, unless it had nothing to ask. */
+static void
+note_pace(struct run *run, const struct mf_fetch *fetch, const struct scatter_ticket *ticket)
+{
+    const struct run_sent *sent = sent_to(run, ticket->worker, ticket->lane);
+    if (sent == NULL || sent->weight == 0 || fetch->length == 0)
+        return;
+    pace_note(&run->workers[ticket->worker].pace,
+              sent->is_deflated,
+              sent->length,
+              mf_monotonic_us() - sent->since_us);
+}
+
 void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatter_ticket *ticket)
 {
     struct run *run = arg;
     struct run_stage *stage = run->stage;
     struct mf_bytes path = {0};
     const char *why;
+    note_pace(run, fetch, ticket);
     settle(run, ticket->worker, ticket->lane);
     struct fetch_order *order = NULL;
     if (fetch->subtask == 0 && fetch->file == 0) {
@@ -194,6 +219,9 @@ void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatt
         order->base.path = cause == MF_CAUSE_NONE ? absolute_path(run, path) : NULL;
         order->base.offset = fetch->offset;
         order->base.length = fetch->length;
+        order->base.may_deflate = fetch->length >= PACE_FROM &&
+                                  ticket->worker < run->worker_count &&
+                                  pace_deflates(&run->workers[ticket->worker].pace);
         order->ticket = *ticket;
         if (cause == MF_CAUSE_NONE && order->base.path == NULL) {
             cause = MF_CAUSE_WORKER_ERROR;
@@ -223,11 +251,14 @@ static void finish(struct run *run, struct fetch_order *order)
 {
     struct run_stage *stage = run->stage;
     uint32_t weight = weight_of(order);
-    struct run_worker *worker = run_worker(run, order->ticket.worker);
+    struct mf_bytes frame = mf_buffer_view(&order->base.frame);
+    struct run_sent *sent = sent_to(run, order->ticket.worker, order->ticket.lane);
     unlink_active(stage, order);
-    if (scatter_piece(run->scatter, &order->ticket, mf_buffer_view(&order->base.frame)) &&
-        worker != NULL)
-        worker->sent[order->ticket.lane - MF_LANE_FETCH] = weight;
+    if (scatter_piece(run->scatter, &order->ticket, frame) && sent != NULL)
+        *sent = (struct run_sent){.weight = weight,
+                                  .length = order->base.length,
+                                  .is_deflated = mf_frame_is_deflated(frame),
+                                  .since_us = order->since_us};
     else
         stage->under_way -= weight;
     drop_order(stage, order);

@@ -309,16 +309,15 @@ static const char *shown_of(const struct unit *unit)
     return unit->transfer.file_count == 1 ? unit->transfer.files[0].shown : "(several files)";
 }
 
-static void
-describe_full(const struct unit *unit, const struct mf_error *why, char *text, size_t size)
+static void fail_full(const struct unit *unit, const struct mf_error *why, struct failure *failure)
 {
-    snprintf(text,
-             size,
-             "the input \"%s\" of %llu bytes does not fit on this host: %s",
-             shown_of(unit),
-             (unsigned long long)(unit->transfer.file_count == 1 ? unit->transfer.files[0].size
-                                                                 : unit->bytes),
-             why->text);
+    uint64_t size = unit->transfer.file_count == 1 ? unit->transfer.files[0].size : unit->bytes;
+    fail_attempt(failure,
+                 MF_CAUSE_WORKER_ERROR,
+                 "the input \"%s\" of %llu bytes does not fit on this host: %s",
+                 shown_of(unit),
+                 (unsigned long long)size,
+                 why->text);
 }
 
 static bool on_full(void *arg, struct transfer *transfer, struct failure *failure)
@@ -327,7 +326,6 @@ static bool on_full(void *arg, struct transfer *transfer, struct failure *failur
     struct unit *unit = transfer->owner;
     uint64_t wanted = unit->bytes > transfer->wrote ? unit->bytes : transfer->wrote + 1;
     struct mf_error error;
-    char text[512];
     stop_fetching(stage, unit);
     int room = cache_make_room(stage->cache, wanted, &error);
     if (room >= 0 && ++unit->fulls <= FULLS_MAX) {
@@ -337,8 +335,7 @@ static bool on_full(void *arg, struct transfer *transfer, struct failure *failur
     }
     if (room >= 0)
         mf_raise(&error, MF_ESETUP, "it was full again and again while there seemed to be room");
-    describe_full(unit, &error, text, sizeof text);
-    fail_attempt(failure, MF_CAUSE_WORKER_ERROR, "%s", text);
+    fail_full(unit, &error, failure);
     return false;
 }
 
@@ -454,7 +451,7 @@ static void begin_fetching(struct stage *stage, struct unit *unit)
 static void try_unit(struct stage *stage, struct unit *unit, int64_t now_us)
 {
     struct mf_error error;
-    char text[1200];
+    struct failure failure = {0};
     int rc = cache_make_room(stage->cache, unit->bytes, &error);
     unit->needs_room = rc == 0;
     if (rc == 0) {
@@ -462,8 +459,8 @@ static void try_unit(struct stage *stage, struct unit *unit, int64_t now_us)
         return;
     }
     if (rc < 0) {
-        describe_full(unit, &error, text, sizeof text);
-        fail_unit(stage, unit, MF_CAUSE_WORKER_ERROR, text);
+        fail_full(unit, &error, &failure);
+        fail_unit(stage, unit, failure.cause, failure.text);
         return;
     }
     rc = cache_take(stage->cache, unit->key, &unit->entry, &error);

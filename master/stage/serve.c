@@ -226,7 +226,8 @@ static void carry_out(struct server *server, struct serve_order *order)
     struct mf_error error;
     mf_buffer_clear(&order->frame);
     read_piece(server, order, &answer);
-    bool gains = answer.piece.data.length >= MF_DEFLATE_FROM && mf_frame_gains(answer.piece.data);
+    bool gains = order->may_deflate && answer.piece.data.length >= MF_DEFLATE_FROM &&
+                 mf_frame_gains(answer.piece.data);
     if (mf_encode_piece(&answer.piece, gains, &order->frame, &error) < 0)
         mf_buffer_clear(&order->frame);
 }

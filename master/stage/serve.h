@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Serves pieces of files to workers: a few threads that read, check that the file is still as
- * planned, deflate where it gains, and encode; the loop never waits for a disk. Memory goes with
+ * planned, deflate what they may, and encode; the loop never waits for a disk. Memory goes with
  * the orders under way, which the caller bounds, not with the size of files.
  */
 #ifndef MAYFLY_MASTER_STAGE_SERVE_H
@@ -26,6 +26,7 @@ struct serve_order {
     uint64_t inode;
     uint64_t offset;
     uint32_t length;
+    bool may_deflate;       /* if its data look as if that gained */
     struct mf_buffer frame; /* the answer, a whole one also when it can't be read; empty when memory
                                is exhausted. Its memory is used again */
 };
