@@ -35,6 +35,7 @@ struct cache {
     int fd;                              /* inputs/, with the shared lock */
     char kept[KEPT_MAX][CACHE_KEY_SIZE]; /* oldest first */
     unsigned kept_count;
+    unsigned removed; /* entries, for a name of each */
 };
 
 static bool is_same_file(int fd, int parent, const char *name)
@@ -152,26 +153,19 @@ static char *read_sums(int lock_fd, size_t *length)
     return sums;
 }
 
-/* Removes an entry that is held alone; ends the lock. */
+/* Removes an entry that is held alone; ends the lock. It loses its name first: whoever makes a new
+ * entry of that name meanwhile must not lose it again. */
 static void remove_entry(struct cache *cache, const char *key, int lock_fd)
 {
     size_t length;
-    char *sums = read_sums(lock_fd, &length);
-    char *path = mf_format("%s/%s", cache->path, key);
     struct mf_error error;
-    /* The lock's file goes with the rest, in any order: nobody else gets it while it is there, and
-     * one that is gone counts for nothing. But what is whole must not stay without its lock. */
-    char whole[CACHE_KEY_SIZE + 8], part[CACHE_KEY_SIZE + 8];
-    snprintf(whole, sizeof whole, "%s/whole", key);
-    snprintf(part, sizeof part, "%s/part", key);
-    if (renameat(cache->fd, whole, cache->fd, part) < 0 && errno == ENOTEMPTY) {
-        char *rest = mf_format("%s/%s", cache->path, part);
-        if (rest != NULL)
-            place_remove(rest, NULL, NULL);
-        mf_free(rest);
-        renameat(cache->fd, whole, cache->fd, part);
-    }
-    if (path != NULL && place_remove(path, NULL, &error) < 0)
+    char gone[48];
+    char *sums = read_sums(lock_fd, &length);
+    snprintf(gone, sizeof gone, ".gone-%d-%u", (int)getpid(), cache->removed++);
+    char *path = mf_format("%s/%s", cache->path, gone);
+    if (renameat(cache->fd, key, cache->fd, gone) < 0)
+        mf_log(MF_WARNING, "cannot remove %s/%s: %s", cache->path, key, strerror(errno));
+    else if (path != NULL && place_remove(path, NULL, &error) < 0)
         mf_log(MF_WARNING, "an input that is not used any more is not removed: %s", error.text);
     if (sums != NULL)
         drop_contents(cache, sums, length);
@@ -272,7 +266,9 @@ static int take_oldest(struct cache *cache, char *key, bool *used)
         close(copy);
     for (struct dirent *at; folder != NULL && (at = readdir(folder)) != NULL;) {
         struct stat st;
-        if (at->d_name[0] == '.' || strlen(at->d_name) >= CACHE_KEY_SIZE)
+        /* The job's own files are always in use, and never given back: nothing waits for them. */
+        if (at->d_name[0] == '.' || strlen(at->d_name) >= CACHE_KEY_SIZE ||
+            strcmp(at->d_name, CACHE_JOB_KEY) == 0)
             continue;
         int fd = take_lock(cache, at->d_name, 0, LOCK_EX);
         if (fd < 0) {

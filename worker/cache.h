@@ -21,7 +21,8 @@
 
 #include "common/error.h"
 
-#define CACHE_KEY_SIZE 33 /* with its NUL; a name of letters and digits */
+#define CACHE_KEY_SIZE 33   /* with its NUL; a name of letters and digits */
+#define CACHE_JOB_KEY "job" /* the entry of the job's own files: it stays */
 
 struct cache;
 

@@ -205,7 +205,7 @@ struct unit *unit_create(const struct unit_rules *rules,
 struct unit *
 unit_create_job(const struct mf_task *task, const struct cache *cache, struct mf_error *error)
 {
-    struct unit *unit = alloc_unit(cache, UNIT_JOB_KEY, task->own_file_count, error);
+    struct unit *unit = alloc_unit(cache, CACHE_JOB_KEY, task->own_file_count, error);
     for (uint32_t i = 0; unit != NULL && i < task->own_file_count; i++) {
         const struct mf_task_file *own = &task->own_files[i];
         struct fetch_file *file = &unit->transfer.files[i];
@@ -243,7 +243,7 @@ bool unit_job_is_in_place(const struct mf_task *task)
 
 int unit_list(struct unit *unit, struct mf_error *error)
 {
-    if (unit->path != NULL || strcmp(unit->key, UNIT_JOB_KEY) == 0)
+    if (unit->path != NULL || strcmp(unit->key, CACHE_JOB_KEY) == 0)
         return 0;
     mf_buffer_clear(&unit->item);
     for (uint32_t i = 0; i < unit->transfer.file_count; i++) {

@@ -12,8 +12,6 @@
 #include "worker/cache.h"
 #include "worker/fetch.h"
 
-#define UNIT_JOB_KEY "job"
-
 enum unit_state { UNIT_WAITING, UNIT_FETCHING, UNIT_READY };
 
 struct unit {
