@@ -11,7 +11,7 @@ demo_packages=(bsdextrautils)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
-bench_packages=(gearman-job-server gearman-tools libgearman-dev)
+bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-client openssh-server)
 
 usage() {
     cat <<'END'

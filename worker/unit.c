@@ -130,7 +130,7 @@ void unit_destroy(struct unit *unit)
 {
     if (unit == NULL)
         return;
-    for (uint32_t i = 0; i < unit->transfer.file_count; i++) {
+    for (uint32_t i = 0; unit->transfer.files != NULL && i < unit->transfer.file_count; i++) {
         mf_free(unit->transfer.files[i].name);
         mf_free(unit->transfer.files[i].shown);
         mf_free(unit->transfer.files[i].place);

@@ -126,14 +126,12 @@ static int add_path(struct walk *walk, const char *path, const struct above *abo
         mf_free(absolute);
         return rc;
     }
-    if (stat(absolute, &st) < 0)
+    if (stat(absolute, &st) < 0 || (S_ISREG(st.st_mode) && access(absolute, R_OK) < 0))
         rc = refuse(walk, path, strerror(errno));
     else if (S_ISDIR(st.st_mode))
         rc = add_folder(walk, path, absolute, &st, above);
     else if (!S_ISREG(st.st_mode))
         rc = refuse(walk, path, "it is neither a file nor a folder");
-    else if (access(absolute, R_OK) < 0)
-        rc = refuse(walk, path, strerror(errno));
     else
         rc = add(walk, path, &st);
     mf_free(absolute);

@@ -2,11 +2,10 @@
 /* What is faster: see pace.h. */
 #include "master/stage/pace.h"
 
-#define FIRST 4u   /* of each kind, before anything is concluded */
-#define EACH 32u   /* one in so many goes the other way */
-#define WEIGHT 8u  /* of what is known beside a new sample */
-#define MARGIN 1.5 /* so much faster must it be to send them as they are: networks are shared */
-#define CLIP 4.0   /* a lane that had nothing to ask for looks slow */
+#define FIRST 4u  /* of each kind, before anything is concluded */
+#define EACH 32u  /* one in so many goes the other way */
+#define WEIGHT 8u /* of what is known beside a new sample */
+#define CLIP 4.0  /* a lane that had nothing to ask for looks slow */
 
 bool pace_deflates(struct pace *pace)
 {
@@ -15,7 +14,7 @@ bool pace_deflates(struct pace *pace)
         return true;
     if (asked < 2 * FIRST || pace->samples[0] == 0)
         return false;
-    bool is_faster = pace->ns_per_byte[1] < pace->ns_per_byte[0] * MARGIN;
+    bool is_faster = pace->ns_per_byte[1] < pace->ns_per_byte[0];
     return asked % EACH == 0 ? !is_faster : is_faster;
 }
 

@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Inputs that travel to two workers beside the same bytes by scp in two streams, over loopback, to an sshd of our
 # own; and the master's peak memory for few and for many bytes.
-# usage: staging.sh [MIB]     environment: ROUNDS, BENCH_BUILD (build/release), BENCH_DIR
+# usage: staging.sh [MIB]     environment: ROUNDS, BENCH_BUILD (build/bench), BENCH_DIR
 # shellcheck source=tests/bench/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 mib=${1:-1024}
 rounds=${ROUNDS:-3}
-mayfly=${BENCH_BUILD:-$source_folder/build/release}/mayfly
+mayfly=${BENCH_BUILD:-$source_folder/build/bench}/mayfly
 sshd=$(command -v sshd || echo /usr/sbin/sshd)
-need "$mayfly" "run 'cmake --preset release && cmake --build --preset release' first"
+need "$mayfly" "run 'cmake --preset bench && cmake --build --preset bench' first"
 need "$sshd" "install openssh-server"
 files=16
 
