@@ -151,14 +151,15 @@ static LIBSSH2_RECV_FUNC(on_recv)
 static LIBSSH2_DISCONNECT_FUNC(on_disconnect)
 {
     (void)session;
+    (void)reason;
     (void)language;
     (void)language_len;
     struct remote *remote = *abstract;
-    (void)reason;
+    bool silent = message == NULL || message_len <= 0;
     remote_print(remote->farewell,
                  sizeof remote->farewell,
-                 message,
-                 message == NULL || message_len < 0 ? 0 : (size_t)message_len);
+                 silent ? "nothing" : message,
+                 silent ? sizeof "nothing" - 1 : (size_t)message_len);
 }
 
 static void init_library(void)
