@@ -4,7 +4,7 @@
  *
  *     waits --its turn--> program --answer--> over
  *                            |  ^
- *             not there (91) v  | copied
+ *             not there (91) v  | copied, by this errand or another of that host
  *                           copy
  *     program, copy --refused for the number of logins--> waits
  *
@@ -25,6 +25,8 @@
 #define GATE_FIRST 8u
 #define GATE_MOST 32u
 #define TRY_FOR_US 60000000
+#define ANSWER_US 60000000 /* login and command together */
+#define COPY_US 300000000
 #define BACKOFF_US 150000
 #define BACKOFF_DOUBLINGS 5
 
@@ -81,6 +83,9 @@ struct errand *errand_create(struct launcher *launcher,
 
 static void disconnect(struct errand *errand)
 {
+    if (errand->gate->copier == errand)
+        errand->gate->copier = NULL;
+    errand->awaits_copy = false;
     if (errand->remote == NULL)
         return;
     remote_close(errand->remote);
@@ -140,13 +145,16 @@ static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
     struct gate *gate = errand->gate;
+    errand->answer_by_us = 0;
     if (result->code < 0) {
         fail(errand, result);
         return;
     }
     gate->limit += gate->limit < GATE_MOST;
     if (result->code == SCRIPT_NO_PROGRAM && !errand->copied) {
-        copy_program(errand);
+        errand->awaits_copy = gate->copier != NULL;
+        if (!errand->awaits_copy)
+            copy_program(errand);
         return;
     }
     errand->touched =
@@ -157,6 +165,7 @@ static void on_program(void *arg, const struct remote_result *result)
 static void on_copied(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
+    errand->answer_by_us = 0;
     if (result->code < 0) {
         errand->touched = true;
         fail(errand, result);
@@ -164,6 +173,7 @@ static void on_copied(void *arg, const struct remote_result *result)
         finish(errand, result, false, NULL);
     } else {
         errand->copied = errand->touched = true;
+        errand->gate->copier = NULL;
         run_program(errand);
     }
 }
@@ -172,6 +182,7 @@ static void on_copied(void *arg, const struct remote_result *result)
 static void execute(struct errand *errand, char *command, struct mf_bytes input, remote_f *done)
 {
     struct mf_error error;
+    errand->answer_by_us = mf_monotonic_us() + (done == on_copied ? COPY_US : ANSWER_US);
     int rc =
         command == NULL
             ? mf_raise(&error, MF_ENOMEM, "out of memory: a command for %s", errand->host->name)
@@ -214,6 +225,7 @@ static void run_program(struct errand *errand)
 static void copy_program(struct errand *errand)
 {
     const struct ssh_program *program = &errand->launcher->program;
+    errand->gate->copier = errand;
     mf_log(MF_INFO, "copying the worker's program to %s", errand->host->name);
     execute(
         errand, script_upload(program->sha256, program->bytes.length), program->bytes, on_copied);
@@ -237,6 +249,27 @@ static void connect(struct errand *errand)
     run_program(errand);
 }
 
+/* The host let us in, and then nothing came: its login shell may wait for something. */
+static void give_up_waiting(struct errand *errand)
+{
+    struct mf_error error;
+    mf_raise(
+        &error,
+        MF_ESETUP,
+        "%s: no answer to a command within %d s: does `ssh %s true` come back at once? (a start "
+        "file of its login shell may wait for input)",
+        errand->host->name,
+        ANSWER_US / 1000000,
+        errand->host->name);
+    errand->touched = true;
+    finish(errand, NULL, true, &error);
+}
+
+static int64_t earliest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int64_t errand_tick(struct errand *errand, int64_t now_us)
 {
     struct mf_error error;
@@ -255,5 +288,14 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
             return MF_NEVER;
         connect(errand);
     }
-    return errand->remote == NULL ? now_us : remote_tick(errand->remote, now_us);
+    if (errand->awaits_copy && errand->gate->copier == NULL) {
+        errand->awaits_copy = false;
+        run_program(errand);
+    }
+    if (errand->answer_by_us != 0 && now_us >= errand->answer_by_us)
+        give_up_waiting(errand);
+    if (errand->remote == NULL)
+        return now_us;
+    int64_t next = remote_tick(errand->remote, now_us);
+    return errand->answer_by_us == 0 ? next : earliest(next, errand->answer_by_us);
 }
