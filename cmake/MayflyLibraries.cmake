@@ -24,6 +24,7 @@ endfunction()
 mayfly_static(mbedcrypto_static libmbedcrypto.a mbedtls/version.h)
 mayfly_static(mbedx509_static libmbedx509.a mbedtls/x509.h)
 mayfly_static(mbedtls_static libmbedtls.a mbedtls/ssl.h)
+mayfly_static(crypto_static libcrypto.a openssl/sha.h)
 mayfly_static(nng_static libnng.a nng/nng.h)
 mayfly_static(msgpack_static libmsgpackc.a msgpack.h)
 mayfly_static(zlib_static libz.a zlib.h)
@@ -31,3 +32,5 @@ set_property(TARGET mbedx509_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbe
 set_property(TARGET mbedtls_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedx509_static)
 set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedtls_static Threads::Threads)
 mayfly_static(jansson_static libjansson.a jansson.h)
+# Only its SHA-256 is used (common/checksum.c); it must not stand in for the libcrypto.so of other libraries.
+set_property(TARGET crypto_static APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,--exclude-libs,libcrypto.a)

@@ -6,8 +6,6 @@
 
 #include <stdint.h>
 
-#include <mbedtls/sha256.h>
-
 #include "common/buffer.h"
 #include "common/error.h"
 
@@ -19,7 +17,7 @@ uint32_t mf_crc32(struct mf_bytes bytes); /* as zlib and gzip; 0 of nothing */
 /* Embedded; between init and finish it holds no memory of its own, so it may be dropped any time.
  */
 struct mf_sha256 {
-    mbedtls_sha256_context state;
+    uint64_t state[14]; /* the library's own struct, which its header should not bring here */
 };
 void mf_sha256_init(struct mf_sha256 *sum);
 void mf_sha256_update(struct mf_sha256 *sum, struct mf_bytes bytes);

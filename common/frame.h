@@ -31,11 +31,22 @@ struct mf_frame {
 /* Reads and checks the header. -1 with MF_EPROTOCOL. Any version and type is accepted here. */
 int mf_frame_parse(struct mf_bytes bytes, struct mf_frame *frame, struct mf_error *error);
 
+/* Of a frame that this side made; false for an empty one. */
+static inline bool mf_frame_is_deflated(struct mf_bytes frame)
+{
+    return frame.length >= MF_FRAME_HEADER && (frame.data[4] & MF_FRAME_DEFLATED) != 0;
+}
+
 /* Makes room for a header at the end of `out`; the body is to be appended behind it. */
 int mf_frame_begin(struct mf_buffer *out, size_t *start, struct mf_error *error);
-/* Deflates the body that was appended since mf_frame_begin if that gains, and writes the header.
- * MF_EPROTOCOL when the frame is over a cap. */
-int mf_frame_finish(struct mf_buffer *out, size_t start, unsigned type, struct mf_error *error);
+/* Deflates the body that was appended since mf_frame_begin if it may and that gains, and
+ * writes the header. MF_EPROTOCOL when the frame is over a cap. */
+int mf_frame_finish(
+    struct mf_buffer *out, size_t start, unsigned type, bool may_deflate, struct mf_error *error);
+/* Whether deflating data like this gains; looks at no more than its first MF_SAMPLE bytes. When
+ * memory is exhausted it does not. */
+#define MF_SAMPLE 16384
+bool mf_frame_gains(struct mf_bytes data);
 
 /* zlib's state for inflating, reused from frame to frame. */
 struct mf_inflater;

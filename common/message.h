@@ -7,11 +7,13 @@
  *     hello -> welcome | refused     once per session, lane 0
  *     poll  -> work | refused        lanes 0 and 1; brings finished results, gets subtasks, control
  *     chunk -> received | refused    lane 2; a piece of a log, a large result or an output file
+ *     fetch -> piece | refused       lanes 3 and 4; a part of an input or of a file of the job
  *     bye   -> received              the last word of a worker, lane 0 or 1
  *
  * A lane is a strict alternation of request and reply with its own rising sequence number. A
  * request that comes again with the same (worker, lane, sequence) is the same request: the master
- * answers it with the very reply it gave before. That is what makes nng's resending harmless.
+ * answers it with the very reply it gave before (a piece is read once more instead). That is what
+ * makes nng's resending harmless.
  *
  * Ownership: decoded structs borrow all bytes and strings from the message they were decoded from
  * and their arrays from the decoder (struct mf_decoder), until its next use. Encoders append one
@@ -29,7 +31,9 @@
 
 #define MF_PROTOCOL MAYFLY_PROTOCOL_VERSION
 #define MF_TOKEN_SIZE 32
-#define MF_LANES 3
+#define MF_LANES 5
+#define MF_LANE_CHUNK 2
+#define MF_LANE_FETCH 3 /* the first of those that only carry fetches */
 
 /* Caps, checked before anything is allocated. */
 #define MF_FRAME_MAX (4u << 20)    /* bytes of a frame on the wire; nng's RECVMAXSZ on both sides */
@@ -38,6 +42,7 @@
 #define MF_BATCH_MAX 4096          /* subtasks or results in one message */
 #define MF_STRING_MAX (1u << 20)   /* one string or path */
 #define MF_CHUNK_MAX (512u << 10)  /* data of one chunk */
+#define MF_PIECE_MAX (512u << 10)  /* data of one piece */
 #define MF_INLINE_MAX (64u << 10)  /* a result of at most this size travels and is stored inline */
 #define MF_DETAIL_MAX 4096         /* a sentence: the detail of a result, a reason, a refusal */
 #define MF_SUBTASK_MAX ((UINT64_C(1) << 47) - 1) /* run.db's key is subtask * 65536 + attempt */
@@ -51,10 +56,12 @@ enum mf_message_type {
     MF_POLL = 2,
     MF_CHUNK = 3,
     MF_BYE = 4,
+    MF_FETCH = 5,
     MF_WELCOME = 65,
     MF_WORK = 66,
     MF_RECEIVED = 67,
-    MF_REFUSED = 68
+    MF_REFUSED = 68,
+    MF_PIECE = 69
 };
 
 /* Why an attempt ended as it did. Numbers are on the wire and never reused; names are in run.db. */
@@ -113,6 +120,22 @@ struct mf_hello {
 enum mf_executor { MF_EXECUTOR_COMMAND = 1, MF_EXECUTOR_SHELL = 2, MF_EXECUTOR_NOOP = 3 };
 enum mf_stdin { MF_STDIN_NONE = 0, MF_STDIN_ITEM = 1, MF_STDIN_PIECE = 2, MF_STDIN_INPUT = 3 };
 
+enum mf_staging {
+    MF_STAGING_NEVER = 0, /* all is in its place */
+    MF_STAGING_AUTO = 1,  /* what is not in its place, the very same file, is fetched */
+    MF_STAGING_ALWAYS = 2
+};
+
+/* One of the job's own files as the master has it; folders come before what is in them. */
+struct mf_task_file {
+    struct mf_bytes path; /* relative to the job's folder */
+    uint64_t size;
+    int64_t mtime_ns;
+    uint64_t inode;
+    uint32_t mode; /* permission bits */
+    bool is_folder;
+};
+
 /* What all subtasks of a run share; sent once, in the welcome. */
 struct mf_task {
     uint32_t executor; /* enum mf_executor */
@@ -133,6 +156,11 @@ struct mf_task {
     uint64_t kill_after_us;      /* from TERM to KILL */
     uint64_t output_max;         /* bytes of a result; more fails the attempt */
     uint64_t log_max;            /* bytes kept of a log stream; more is cut and marked */
+    uint32_t staging;            /* enum mf_staging */
+    uint32_t own_file_count; /* what `files` names, all that is in folders too; only when staging
+                                is possible */
+    const struct mf_task_file *own_files;
+    bool is_grouped; /* items are lists of absolute paths of inputs, each ended by NUL */
 };
 
 struct mf_welcome {
@@ -239,6 +267,17 @@ struct mf_chunk {
     struct mf_bytes sha256; /* with last, for results and outputs: 32 bytes over the whole file */
 };
 
+/* Asks for a part of a file that the run has, by what the worker was told of it. With no subtask
+ * and no file nothing is asked for: it says that the lane's last piece has come. */
+struct mf_fetch {
+    struct mf_request request;
+    uint64_t subtask; /* whose input; 0 = a file of the job */
+    uint32_t file;    /* of mf_task.own_files, from 1 */
+    uint32_t member;  /* of a grouped item, from 0 */
+    uint64_t offset;
+    uint32_t length; /* 0: only what the file is now */
+};
+
 struct mf_bye {
     struct mf_request request;
     const char *reason;
@@ -259,6 +298,18 @@ struct mf_refused {
     const char *text; /* a sentence for a reader */
 };
 
+/* The answer to a fetch: the bytes, or why there are none. */
+struct mf_piece {
+    uint32_t cause; /* enum mf_cause: NONE; INPUT_MISSING, INPUT_CHANGED, WORKER_ERROR with a
+                       detail; CANCELLED: the subtask is over */
+    struct mf_bytes detail;
+    struct mf_bytes data; /* as long as was asked for, or up to the file's end */
+    uint32_t checksum;    /* crc32 of data */
+    uint64_t size;        /* the whole file as it was read */
+    int64_t mtime_ns;
+    uint64_t inode;
+};
+
 /* A decoded message; which member counts follows from type. */
 struct mf_message {
     enum mf_message_type type;
@@ -267,9 +318,11 @@ struct mf_message {
         struct mf_poll poll;
         struct mf_chunk chunk;
         struct mf_bye bye;
+        struct mf_fetch fetch;
         struct mf_welcome welcome;
         struct mf_work work;
         struct mf_refused refused;
+        struct mf_piece piece;
     };
 };
 
@@ -279,6 +332,7 @@ int mf_encode_hello(const struct mf_hello *hello, struct mf_buffer *out, struct 
 int mf_encode_poll(const struct mf_poll *poll, struct mf_buffer *out, struct mf_error *error);
 int mf_encode_chunk(const struct mf_chunk *chunk, struct mf_buffer *out, struct mf_error *error);
 int mf_encode_bye(const struct mf_bye *bye, struct mf_buffer *out, struct mf_error *error);
+int mf_encode_fetch(const struct mf_fetch *fetch, struct mf_buffer *out, struct mf_error *error);
 int mf_encode_welcome(const struct mf_welcome *welcome,
                       struct mf_buffer *out,
                       struct mf_error *error);
@@ -287,6 +341,11 @@ int mf_encode_received(struct mf_buffer *out, struct mf_error *error);
 int mf_encode_refused(const struct mf_refused *refused,
                       struct mf_buffer *out,
                       struct mf_error *error);
+/* `deflate`: whether it is worth trying; the caller knows the data. */
+int mf_encode_piece(const struct mf_piece *piece,
+                    bool deflate,
+                    struct mf_buffer *out,
+                    struct mf_error *error);
 
 /* An upper bound of the bytes that one item takes in a message: see MF_BATCH_WEIGHT. */
 size_t mf_subtask_weight(const struct mf_subtask *subtask);

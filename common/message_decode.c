@@ -433,6 +433,9 @@ shape_of(unsigned type, struct mf_message *message, unsigned char **into)
     case MF_BYE:
         *into = (unsigned char *)&message->bye;
         return &mf_shape_bye;
+    case MF_FETCH:
+        *into = (unsigned char *)&message->fetch;
+        return &mf_shape_fetch;
     case MF_WELCOME:
         *into = (unsigned char *)&message->welcome;
         return &mf_shape_welcome;
@@ -445,6 +448,9 @@ shape_of(unsigned type, struct mf_message *message, unsigned char **into)
     case MF_REFUSED:
         *into = (unsigned char *)&message->refused;
         return &mf_shape_refused;
+    case MF_PIECE:
+        *into = (unsigned char *)&message->piece;
+        return &mf_shape_piece;
     default:
         return NULL;
     }

@@ -264,6 +264,7 @@ static int encode(enum mf_message_type type,
                   const struct mf_shape *shape,
                   const void *from,
                   uint32_t epoch,
+                  bool deflate,
                   struct mf_buffer *out,
                   struct mf_error *error)
 {
@@ -272,7 +273,7 @@ static int encode(enum mf_message_type type,
     mf_wire_packer_init(&pass.packer, out);
     if (mf_frame_begin(out, &start, error) < 0 || write_map(&pass, shape, from) < 0)
         goto fail;
-    if (mf_frame_finish(out, start, type, error) < 0) {
+    if (mf_frame_finish(out, start, type, deflate, error) < 0) {
         mf_error_prefix(error, "cannot send a %s message", shape->name);
         goto fail;
     }
@@ -284,29 +285,34 @@ fail:
 
 int mf_encode_hello(const struct mf_hello *hello, struct mf_buffer *out, struct mf_error *error)
 {
-    return encode(MF_HELLO, &mf_shape_hello, hello, 0, out, error);
+    return encode(MF_HELLO, &mf_shape_hello, hello, 0, true, out, error);
 }
 
 int mf_encode_poll(const struct mf_poll *poll, struct mf_buffer *out, struct mf_error *error)
 {
-    return encode(MF_POLL, &mf_shape_poll, poll, poll->request.epoch, out, error);
+    return encode(MF_POLL, &mf_shape_poll, poll, poll->request.epoch, true, out, error);
 }
 
 int mf_encode_chunk(const struct mf_chunk *chunk, struct mf_buffer *out, struct mf_error *error)
 {
-    return encode(MF_CHUNK, &mf_shape_chunk, chunk, chunk->request.epoch, out, error);
+    return encode(MF_CHUNK, &mf_shape_chunk, chunk, chunk->request.epoch, true, out, error);
 }
 
 int mf_encode_bye(const struct mf_bye *bye, struct mf_buffer *out, struct mf_error *error)
 {
-    return encode(MF_BYE, &mf_shape_bye, bye, 0, out, error);
+    return encode(MF_BYE, &mf_shape_bye, bye, 0, true, out, error);
+}
+
+int mf_encode_fetch(const struct mf_fetch *fetch, struct mf_buffer *out, struct mf_error *error)
+{
+    return encode(MF_FETCH, &mf_shape_fetch, fetch, fetch->request.epoch, true, out, error);
 }
 
 int mf_encode_welcome(const struct mf_welcome *welcome,
                       struct mf_buffer *out,
                       struct mf_error *error)
 {
-    return encode(MF_WELCOME, &mf_shape_welcome, welcome, 0, out, error);
+    return encode(MF_WELCOME, &mf_shape_welcome, welcome, 0, true, out, error);
 }
 
 int mf_encode_work(const struct mf_work *work, struct mf_buffer *out, struct mf_error *error)
@@ -318,17 +324,25 @@ int mf_encode_work(const struct mf_work *work, struct mf_buffer *out, struct mf_
         epoch = work->take_back[0].epoch;
     else if (work->cancel_count > 0)
         epoch = work->cancel[0].epoch;
-    return encode(MF_WORK, &mf_shape_work, work, epoch, out, error);
+    return encode(MF_WORK, &mf_shape_work, work, epoch, true, out, error);
 }
 
 int mf_encode_received(struct mf_buffer *out, struct mf_error *error)
 {
-    return encode(MF_RECEIVED, &mf_shape_received, NULL, 0, out, error);
+    return encode(MF_RECEIVED, &mf_shape_received, NULL, 0, true, out, error);
 }
 
 int mf_encode_refused(const struct mf_refused *refused,
                       struct mf_buffer *out,
                       struct mf_error *error)
 {
-    return encode(MF_REFUSED, &mf_shape_refused, refused, 0, out, error);
+    return encode(MF_REFUSED, &mf_shape_refused, refused, 0, true, out, error);
+}
+
+int mf_encode_piece(const struct mf_piece *piece,
+                    bool deflate,
+                    struct mf_buffer *out,
+                    struct mf_error *error)
+{
+    return encode(MF_PIECE, &mf_shape_piece, piece, 0, deflate, out, error);
 }

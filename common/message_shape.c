@@ -4,7 +4,7 @@
  *
  * Keys are never reused. Reserved, not used yet, skipped when they come: hello 20 (address a worker
  * listens on, for a master that dials), welcome 10 and work 10 (renewed credential), welcome 11 and
- * work 11 (secrets), subtask 20 to 29 and task 40 to 49 (staging over the wire).
+ * work 11 (secrets), subtask 20 to 29 and task 43 to 49 (staging over the wire).
  */
 #include "common/message_shape.h"
 
@@ -107,6 +107,25 @@ static const struct mf_field bye_fields[] = {
     FIELD(7, mf_bye, reason, TEXT, ALWAYS, UP_TO(MF_DETAIL_MAX)),
 };
 
+static const struct mf_field fetch_fields[] = {
+    REQUEST(mf_fetch),
+    FIELD(7, mf_fetch, subtask, U64, UP_TO(MF_SUBTASK_MAX)),
+    FIELD(8, mf_fetch, file, U32, UP_TO(MF_BATCH_MAX)),
+    FIELD(9, mf_fetch, member, U32, UP_TO(MF_STRING_MAX)),
+    FIELD(10, mf_fetch, offset, U64, SIZE_RANGE),
+    FIELD(11, mf_fetch, length, U32, UP_TO(MF_PIECE_MAX)),
+};
+
+static const struct mf_field file_fields[] = {
+    FIELD(1, mf_task_file, path, NAME, ALWAYS, UP_TO(MF_STRING_MAX)),
+    FIELD(2, mf_task_file, size, U64, SIZE_RANGE),
+    FIELD(3, mf_task_file, mtime_ns, I64, ),
+    FIELD(4, mf_task_file, inode, U64, UP_TO(UINT64_MAX)),
+    FIELD(5, mf_task_file, mode, U32, UP_TO(07777)),
+    FIELD(6, mf_task_file, is_folder, BOOL, ),
+};
+static const struct mf_shape file_shape = SHAPE("file", struct mf_task_file, file_fields);
+
 static const struct mf_field task_fields[] = {
     FIELD(1, mf_task, executor, U32, ALWAYS, BETWEEN(MF_EXECUTOR_COMMAND, MF_EXECUTOR_NOOP)),
     FIELD(2, mf_task, argv, PATHS, COUNTED(mf_task, argc)),
@@ -121,6 +140,9 @@ static const struct mf_field task_fields[] = {
     FIELD(11, mf_task, kill_after_us, U64, SIZE_RANGE),
     FIELD(12, mf_task, output_max, U64, SIZE_RANGE),
     FIELD(13, mf_task, log_max, U64, SIZE_RANGE),
+    FIELD(40, mf_task, staging, U32, UP_TO(MF_STAGING_ALWAYS)),
+    FIELD(41, mf_task, own_files, LIST, COUNTED(mf_task, own_file_count), .shape = &file_shape),
+    FIELD(42, mf_task, is_grouped, BOOL, ),
 };
 static const struct mf_shape task_shape = SHAPE("task", struct mf_task, task_fields);
 
@@ -162,11 +184,23 @@ static const struct mf_field refused_fields[] = {
     FIELD(2, mf_refused, text, TEXT, ALWAYS, UP_TO(MF_DETAIL_MAX)),
 };
 
+static const struct mf_field piece_fields[] = {
+    FIELD(1, mf_piece, cause, U32, UP_TO(MF_CAUSE_CANCELLED)),
+    FIELD(2, mf_piece, detail, BYTES, UP_TO(MF_DETAIL_MAX)),
+    FIELD(3, mf_piece, data, BYTES, UP_TO(MF_PIECE_MAX)),
+    FIELD(4, mf_piece, checksum, U32, UP_TO(UINT32_MAX)),
+    FIELD(5, mf_piece, size, U64, SIZE_RANGE),
+    FIELD(6, mf_piece, mtime_ns, I64, ),
+    FIELD(7, mf_piece, inode, U64, UP_TO(UINT64_MAX)),
+};
+
 const struct mf_shape mf_shape_hello = SHAPE("hello", struct mf_hello, hello_fields);
 const struct mf_shape mf_shape_poll = SHAPE("poll", struct mf_poll, poll_fields);
 const struct mf_shape mf_shape_chunk = SHAPE("chunk", struct mf_chunk, chunk_fields);
 const struct mf_shape mf_shape_bye = SHAPE("bye", struct mf_bye, bye_fields);
+const struct mf_shape mf_shape_fetch = SHAPE("fetch", struct mf_fetch, fetch_fields);
 const struct mf_shape mf_shape_welcome = SHAPE("welcome", struct mf_welcome, welcome_fields);
 const struct mf_shape mf_shape_work = SHAPE("work", struct mf_work, work_fields);
 const struct mf_shape mf_shape_received = {.name = "received"};
 const struct mf_shape mf_shape_refused = SHAPE("refused", struct mf_refused, refused_fields);
+const struct mf_shape mf_shape_piece = SHAPE("piece", struct mf_piece, piece_fields);

@@ -63,9 +63,11 @@ extern const struct mf_shape mf_shape_hello;
 extern const struct mf_shape mf_shape_poll;
 extern const struct mf_shape mf_shape_chunk;
 extern const struct mf_shape mf_shape_bye;
+extern const struct mf_shape mf_shape_fetch;
 extern const struct mf_shape mf_shape_welcome;
 extern const struct mf_shape mf_shape_work;
 extern const struct mf_shape mf_shape_received;
 extern const struct mf_shape mf_shape_refused;
+extern const struct mf_shape mf_shape_piece;
 
 #endif

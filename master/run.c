@@ -167,6 +167,8 @@ static int open_wire(struct run *run, struct mf_error *error)
                       &welcome.task,
                       &scratch,
                       error);
+    if (rc == 0)
+        rc = run_stage_open(run, &welcome.task, error);
     if (rc == 0 &&
         (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
         rc = -1;
@@ -430,6 +432,7 @@ static void close_run(struct run *run)
 {
     struct mf_error error;
     control_destroy(run->control);
+    run_stage_close(run);
     scatter_destroy(run->scatter);
     endpoint_destroy(run->endpoint);
     fleet_destroy(run->fleet);

@@ -19,6 +19,15 @@
 #include "master/scatter/authority.h"
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
+#include "master/stage/pace.h"
+
+/* The piece that is on its way to a worker, by lane. */
+struct run_sent {
+    uint32_t weight; /* bytes that it counts; 0 = none */
+    uint32_t length; /* of its data */
+    bool is_deflated;
+    int64_t since_us; /* monotonic: when it was ordered */
+};
 
 /* A worker as the run sees it, by id. */
 struct run_worker {
@@ -36,6 +45,8 @@ struct run_worker {
     int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
     int64_t joined_us, over_us; /* monotonic */
+    struct run_sent sent[MF_LANES - MF_LANE_FETCH];
+    struct pace pace;
 };
 
 /* Rows on their way to the writer, with what they borrow from. */
@@ -77,6 +88,7 @@ struct run {
     struct authority *authority;
     char *keys_folder;
     struct endpoint *endpoint;
+    struct run_stage *stage; /* NULL: nothing travels to workers */
     struct scatter *scatter;
     struct fleet *fleet;
     struct launch_host *hosts; /* those of the job, for the fleet */
@@ -146,6 +158,13 @@ void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
+
+/* run_stage.c: what workers fetch. Fills the part of the task that is about it. */
+int run_stage_open(struct run *run, struct mf_task *task, struct mf_error *error);
+void run_stage_close(struct run *run);
+void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatter_ticket *ticket);
+/* What was on its way to the worker will not come any more. */
+void run_stage_lost(struct run *run, uint32_t worker);
 
 /* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);

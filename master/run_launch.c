@@ -36,6 +36,7 @@ static void say_gone(struct run *run, uint32_t id)
     worker->gone = true;
     worker->over_us = mf_monotonic_us();
     scatter_forget(run->scatter, id);
+    run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
     run_note_worker(run,
                     &(struct record_worker){.id = id,
@@ -348,6 +349,7 @@ void run_worker_lost(struct run *run, uint32_t id)
     if (intake_lost(run->intake, id, &error) < 0)
         run_fail(run, &error);
     scatter_forget(run->scatter, id);
+    run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
     if (worker->alive)
         fleet_stop(run->fleet, id);

@@ -181,6 +181,7 @@ static void on_bye(void *arg, uint32_t worker, const char *reason)
 static void on_disconnected(void *arg, uint32_t worker)
 {
     struct run *run = arg;
+    run_stage_lost(run, worker);
     if (worker < run->worker_count && (run->workers[worker].dismissed || run->workers[worker].lost))
         return;
     run_apply(run, (struct schedule_event){.kind = EVENT_WORKER_DISCONNECTED, .worker = worker});
@@ -206,5 +207,6 @@ void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks)
                                             .disconnected = on_disconnected,
                                             .failed = on_unsendable,
                                             .payload = payload,
+                                            .fetch = run->stage == NULL ? NULL : run_stage_fetch,
                                             .arg = run};
 }

@@ -89,6 +89,7 @@ attempts_add(struct attempts *attempts, const struct mf_subtask *subtask, struct
     if (attempts->count >= attempts->bucket_count)
         grow(attempts);
     memset(attempt, 0, sizeof *attempt);
+    attempt->state = ATTEMPT_QUEUED;
     attempt->fence = (struct mf_fence){subtask->id, subtask->attempt, subtask->epoch};
     attempt->subtask = *subtask;
     unsigned char *at = attempt->bytes;

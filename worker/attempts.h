@@ -9,8 +9,10 @@
 #include "worker/executor.h"
 #include "worker/segments.h"
 #include "worker/slot.h"
+#include "worker/stage.h"
 
 enum attempt_state {
+    ATTEMPT_STAGING, /* what it needs is fetched */
     ATTEMPT_QUEUED,
     ATTEMPT_AHEAD, /* with a slot, behind the one that runs there */
     ATTEMPT_RUNNING,
@@ -30,6 +32,7 @@ struct attempt {
     uint32_t output_count;
     struct segment *segments[2]; /* that executed.files refer to, or will */
     struct slot_streams streams; /* as they were told last, while it ran */
+    struct stage_hold hold;
     unsigned char bytes[];
 };
 
@@ -37,7 +40,8 @@ struct attempts {
     struct attempt **buckets;
     size_t bucket_count;
     size_t count;
-    uint32_t unended; /* queued, ahead, running */
+    uint32_t unended; /* staging, queued, ahead, running */
+    uint32_t staging;
     uint32_t queued;
     struct attempt *first, *last; /* the queue */
 };
@@ -47,7 +51,7 @@ int attempts_init(struct attempts *attempts, struct mf_error *error);
 void attempts_fini(struct attempts *attempts);
 
 struct attempt *attempts_find(const struct attempts *attempts, const struct mf_fence *fence);
-/* Copies the subtask; in state ATTEMPT_QUEUED, but not in the queue yet. */
+/* Copies the subtask; not in the queue yet. */
 struct attempt *
 attempts_add(struct attempts *attempts, const struct mf_subtask *subtask, struct mf_error *error);
 void attempts_remove(struct attempts *attempts, struct attempt *attempt);

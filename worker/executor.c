@@ -42,6 +42,7 @@ struct executor {
     struct mf_loop *loop;
     struct executor_callbacks callbacks;
     struct request_maker *maker;
+    struct stage *stage; /* NULL: nothing is fetched */
     char *folder;
     char *binary;
     char *slot_env[4];
@@ -65,6 +66,8 @@ static void fail_executor(struct executor *executor, const struct mf_error *erro
 
 static void end_attempt(struct executor *executor, struct attempt *attempt)
 {
+    if (executor->stage != NULL)
+        stage_release(executor->stage, attempt);
     attempt->state = ATTEMPT_ENDED;
     executor->attempts.unended--;
     executor->callbacks.ended(executor->callbacks.arg, &attempt->executed);
@@ -74,6 +77,8 @@ static void end_attempt(struct executor *executor, struct attempt *attempt)
 static void return_attempt(struct executor *executor, struct attempt *attempt)
 {
     struct mf_fence fence = attempt->fence;
+    if (executor->stage != NULL)
+        stage_release(executor->stage, attempt);
     attempts_remove(&executor->attempts, attempt);
     executor->callbacks.returned(executor->callbacks.arg, &fence);
 }
@@ -272,8 +277,14 @@ static void hand_over(struct executor *executor, struct slot_process *slot, int6
 {
     struct attempt *attempt = executor->attempts.first;
     struct mf_error error;
+    struct staged_input staged = {0};
     attempts_unqueue(&executor->attempts, attempt);
-    if (request_make(executor->maker, &attempt->subtask, slot->number, &slot->out, &error) < 0) {
+    if (executor->stage != NULL) {
+        stage_input(executor->stage, attempt, &staged);
+        stage_started(executor->stage, attempt);
+    }
+    if (request_make(
+            executor->maker, &attempt->subtask, &staged, slot->number, &slot->out, &error) < 0) {
         bool no_memory = error.code == MF_ENOMEM;
         harvest_failure(
             attempt, no_memory ? MF_CAUSE_WORKER_ERROR : MF_CAUSE_NOT_STARTED, error.text);
@@ -377,11 +388,29 @@ static int64_t clean_up(struct executor *executor, int64_t now_us)
     return MF_NEVER;
 }
 
+/* What it needs is there: into the queue. */
+static void on_ready(void *arg, struct attempt *attempt)
+{
+    struct executor *executor = arg;
+    executor->attempts.staging--;
+    attempts_push_back(&executor->attempts, attempt);
+}
+
+static void on_unstaged(void *arg, struct attempt *attempt, uint32_t cause, const char *detail)
+{
+    struct executor *executor = arg;
+    executor->attempts.staging--;
+    harvest_failure(attempt, cause, detail);
+    end_attempt(executor, attempt);
+}
+
 int64_t executor_tick(struct executor *executor, int64_t now_us)
 {
     if (executor->failed)
         return MF_NEVER;
     int64_t next = clean_up(executor, now_us);
+    int64_t stage_us = executor->stage == NULL ? MF_NEVER : stage_tick(executor->stage, now_us);
+    next = stage_us < next ? stage_us : next;
     hand_out(executor, now_us);
     for (uint32_t i = 0; i < executor->slot_count; i++) {
         int64_t at = recall_long(&executor->slots[i], now_us);
@@ -422,6 +451,7 @@ struct executor *executor_create(struct mf_loop *loop,
                                  const char *folder,
                                  const char *binary,
                                  uint32_t slots,
+                                 struct stage *stage,
                                  const struct executor_callbacks *callbacks,
                                  struct mf_error *error)
 {
@@ -437,6 +467,9 @@ struct executor *executor_create(struct mf_loop *loop,
     }
     executor->loop = loop;
     executor->callbacks = *callbacks;
+    executor->stage = stage;
+    if (stage != NULL)
+        stage_watch(stage, &(struct stage_callbacks){on_ready, on_unstaged, executor});
     executor->kill_after_us = task->kill_after_us;
     executor->folder = mf_strdup(absolute);
     executor->binary = mf_strdup(binary);
@@ -455,7 +488,12 @@ struct executor *executor_create(struct mf_loop *loop,
     if (attempts_init(&executor->attempts, error) < 0 ||
         make_folder(executor, "attempts", error) < 0 ||
         make_folder(executor, "streams", error) < 0 ||
-        (executor->maker = request_maker_create(task, run_id, worker, absolute, error)) == NULL ||
+        (executor->maker = request_maker_create(task,
+                                                stage == NULL ? NULL : stage_job_folder(stage),
+                                                run_id,
+                                                worker,
+                                                absolute,
+                                                error)) == NULL ||
         start_slots(executor, slots, error) < 0)
         goto fail;
     free(absolute);
@@ -476,7 +514,17 @@ int executor_submit(struct executor *executor,
     struct attempt *attempt = attempts_add(&executor->attempts, subtask, error);
     if (attempt == NULL)
         return -1;
-    attempts_push_back(&executor->attempts, attempt);
+    int waits = executor->stage == NULL ? 0 : stage_add(executor->stage, attempt, error);
+    if (waits < 0) {
+        attempts_remove(&executor->attempts, attempt);
+        return -1;
+    }
+    if (waits == 0) {
+        attempts_push_back(&executor->attempts, attempt);
+        return 0;
+    }
+    attempt->state = ATTEMPT_STAGING;
+    executor->attempts.staging++;
     return 0;
 }
 
@@ -489,14 +537,27 @@ static struct slot_process *holder_of(const struct executor *executor,
     return NULL;
 }
 
+static bool is_not_with_a_slot(const struct attempt *attempt)
+{
+    return attempt->state == ATTEMPT_STAGING || attempt->state == ATTEMPT_QUEUED;
+}
+
+static void give_back(struct executor *executor, struct attempt *attempt)
+{
+    if (attempt->state == ATTEMPT_STAGING)
+        executor->attempts.staging--;
+    else
+        attempts_unqueue(&executor->attempts, attempt);
+    return_attempt(executor, attempt);
+}
+
 void executor_take_back(struct executor *executor, const struct mf_fence *fence)
 {
     struct attempt *attempt = attempts_find(&executor->attempts, fence);
     if (attempt == NULL)
         return;
-    if (attempt->state == ATTEMPT_QUEUED) {
-        attempts_unqueue(&executor->attempts, attempt);
-        return_attempt(executor, attempt);
+    if (is_not_with_a_slot(attempt)) {
+        give_back(executor, attempt);
     } else if (attempt->state == ATTEMPT_AHEAD) {
         struct slot_process *slot = holder_of(executor, attempt);
         attempt->take_back = true;
@@ -509,9 +570,8 @@ void executor_take_back(struct executor *executor, const struct mf_fence *fence)
 
 static void cancel(struct executor *executor, struct attempt *attempt)
 {
-    if (attempt->state == ATTEMPT_QUEUED) {
-        attempts_unqueue(&executor->attempts, attempt);
-        return_attempt(executor, attempt);
+    if (is_not_with_a_slot(attempt)) {
+        give_back(executor, attempt);
     } else if (attempt->state != ATTEMPT_ENDED && !attempt->cancel) {
         struct slot_process *slot = holder_of(executor, attempt);
         attempt->cancel = true;
@@ -564,7 +624,8 @@ uint32_t executor_free_places(const struct executor *executor)
     uint32_t idle = 0;
     for (uint32_t i = 0; i < executor->slot_count; i++)
         idle += executor->slots[i].pid > 0 && executor->slots[i].running == NULL;
-    return idle > executor->attempts.queued ? idle - executor->attempts.queued : 0;
+    uint32_t waiting = executor->attempts.staging + executor->attempts.queued;
+    return idle > waiting ? idle - waiting : 0;
 }
 
 uint32_t executor_queued(const struct executor *executor)
@@ -595,7 +656,9 @@ static void await_slots(struct executor *executor)
 
 static void release_each(void *arg, struct attempt *attempt)
 {
-    const struct executor *executor = arg;
+    struct executor *executor = arg;
+    if (executor->stage != NULL)
+        stage_release(executor->stage, attempt);
     harvest_release(executor->folder, attempt);
 }
 

@@ -20,6 +20,7 @@
 #include "common/message.h"
 
 struct executor;
+struct stage;
 
 /* A file that an ended attempt leaves behind: a large result, an output, a captured stream. */
 struct executed_file {
@@ -76,7 +77,8 @@ struct executor_callbacks {
  *
  * folder: the worker's own (0700), where attempts/ and streams/ are made. task is copied. binary:
  * this executable
- * (/proc/self/exe as a rule). Starts `slots` slot processes.
+ * (/proc/self/exe as a rule). stage: fetches what attempts need, borrowed until executor_destroy;
+ * NULL = all is in its place. Starts `slots` slot processes.
  */
 struct executor *executor_create(struct mf_loop *loop,
                                  const struct mf_task *task,
@@ -85,6 +87,7 @@ struct executor *executor_create(struct mf_loop *loop,
                                  const char *folder,
                                  const char *binary,
                                  uint32_t slots,
+                                 struct stage *stage,
                                  const struct executor_callbacks *callbacks,
                                  struct mf_error *error);
 

@@ -7,7 +7,8 @@
  *
  * Names: an input appears in the attempt's folder under its name relative to the job. One that has
  * no such name (absolute, or leading out of the job's folder by "..") appears under its base name,
- * and its {path} is absolute.
+ * and its {path} is absolute. One that was fetched has the same name; only what the link leads to,
+ * or the absolute path, is another.
  */
 #include "worker/request.h"
 
@@ -21,6 +22,7 @@
 struct request_maker {
     char *folder;
     char *job_folder;
+    char *files_folder;
     char *cwd;
     enum mf_quoting quoting;
     bool constant_argv;
@@ -164,7 +166,7 @@ static int lay_out_env(struct request_maker *maker,
         add_default(maker, task, "LANG", "C.UTF-8", error) < 0 ||
         add_default(maker, task, "MAYFLY_RUN", run_id, error) < 0 ||
         add_default(maker, task, "MAYFLY_WORKER", number, error) < 0 ||
-        add_default(maker, task, "MAYFLY_JOB", maker->job_folder, error) < 0 ||
+        add_default(maker, task, "MAYFLY_JOB", maker->files_folder, error) < 0 ||
         add_default(maker, task, "MAYFLY_PREPARED", task->prepared_folder, error) < 0)
         return -1;
     return lay_out_task_env(maker, task, error);
@@ -210,9 +212,11 @@ static bool stays_below(const char *path)
     return true;
 }
 
-/* Appends the name in the attempt's folder and the target of the link, each with its NUL. */
-static int add_link(const struct request_maker *maker,
-                    const char *path,
+/* Appends the name in the attempt's folder and the target of the link, each with its NUL. The
+ * target is the path, or where a fetched input is instead. */
+static int add_link(const char *path,
+                    const char *folder,
+                    const char *instead,
                     struct mf_buffer *out,
                     struct mf_error *error)
 {
@@ -229,7 +233,9 @@ static int add_link(const struct request_maker *maker,
     if (mf_buffer_append(out, name, length - (size_t)(name - path), error) < 0 ||
         mf_buffer_append(out, "", 1, error) < 0)
         return -1;
-    if (path[0] != '/' && (mf_buffer_append_text(out, maker->job_folder, error) < 0 ||
+    if (instead != NULL)
+        return add_string(out, instead, error);
+    if (path[0] != '/' && (mf_buffer_append_text(out, folder, error) < 0 ||
                            mf_buffer_append_text(out, "/", error) < 0))
         return -1;
     return add_string(out, path, error);
@@ -239,7 +245,7 @@ static int
 lay_out_files(struct request_maker *maker, const struct mf_task *task, struct mf_error *error)
 {
     for (uint32_t i = 0; i < task->file_count; i++)
-        if (add_link(maker, task->files[i], &maker->link_block, error) < 0)
+        if (add_link(task->files[i], maker->files_folder, NULL, &maker->link_block, error) < 0)
             return -1;
     for (uint32_t i = 0; i < task->output_count; i++)
         if (add_string(&maker->output_block, task->outputs[i], error) < 0)
@@ -250,6 +256,7 @@ lay_out_files(struct request_maker *maker, const struct mf_task *task, struct mf
 }
 
 struct request_maker *request_maker_create(const struct mf_task *task,
+                                           const char *files_folder,
                                            const char *run_id,
                                            uint32_t worker,
                                            const char *folder,
@@ -266,8 +273,11 @@ struct request_maker *request_maker_create(const struct mf_task *task,
     }
     maker->folder = mf_strdup(folder);
     maker->job_folder = mf_strdup(task->job_folder == NULL ? "" : task->job_folder);
+    maker->files_folder = maker->job_folder == NULL
+                              ? NULL
+                              : mf_strdup(files_folder == NULL ? maker->job_folder : files_folder);
     maker->cwd = mf_strdup(task->cwd == NULL ? "" : task->cwd);
-    if (maker->folder == NULL || maker->job_folder == NULL || maker->cwd == NULL) {
+    if (maker->folder == NULL || maker->files_folder == NULL || maker->cwd == NULL) {
         out_of_memory(error);
         goto fail;
     }
@@ -297,6 +307,7 @@ void request_maker_destroy(struct request_maker *maker)
     mf_free(maker->changing);
     mf_free(maker->folder);
     mf_free(maker->job_folder);
+    mf_free(maker->files_folder);
     mf_free(maker->cwd);
     mf_buffer_fini(&maker->env_block);
     mf_buffer_fini(&maker->argv_block);
@@ -307,10 +318,12 @@ void request_maker_destroy(struct request_maker *maker)
 
 /*
  * The subtask as its placeholders see it, and the input's absolute path in `absolute` (empty: no
- * input). *name: the path as it is linked, within `absolute`.
+ * input), or where it was fetched to. *name: the path as it is linked, within `absolute` or
+ * `staged`.
  */
 static int place_input(const struct request_maker *maker,
                        struct mf_subtask *subtask,
+                       const char *staged,
                        struct mf_buffer *absolute,
                        const char **name,
                        struct mf_error *error)
@@ -329,8 +342,17 @@ static int place_input(const struct request_maker *maker,
     if (mf_buffer_text(absolute) == NULL)
         return out_of_memory(error);
     *name = (const char *)absolute->data + prefix;
-    if (path.data[0] == '/' || stays_below(*name))
+    if (path.data[0] != '/' && stays_below(*name))
         return 0;
+    if (path.data[0] == '/' && staged == NULL)
+        return 0;
+    if (staged != NULL) {
+        mf_buffer_clear(absolute);
+        if (mf_buffer_append_text(absolute, staged, error) < 0)
+            return -1;
+        if (mf_buffer_text(absolute) == NULL)
+            return out_of_memory(error);
+    }
     *name = (const char *)absolute->data;
     if (!subtask->has_number && mf_bytes_equal(subtask->item, path))
         subtask->item = mf_buffer_view(absolute);
@@ -407,6 +429,7 @@ static int add_strings(const struct request_maker *maker,
                        const struct mf_subtask *subtask,
                        const char *input,
                        const char *input_name,
+                       const char *staged,
                        uint32_t slot,
                        struct slot_start *start,
                        struct mf_buffer *out,
@@ -428,7 +451,7 @@ static int add_strings(const struct request_maker *maker,
         return -1;
     if (input[0] != '\0') {
         start->link_count++;
-        if (add_link(maker, input_name, out, error) < 0)
+        if (add_link(input_name, maker->job_folder, staged, out, error) < 0)
             return -1;
     }
     if (mf_buffer_append(out, maker->output_block.data, maker->output_block.length, error) < 0)
@@ -438,6 +461,7 @@ static int add_strings(const struct request_maker *maker,
 
 static int make_body(const struct request_maker *maker,
                      const struct mf_subtask *original,
+                     const struct staged_input *staged,
                      uint32_t slot,
                      struct mf_buffer *out,
                      struct mf_error *error)
@@ -452,16 +476,21 @@ static int make_body(const struct request_maker *maker,
     start.header_length = subtask.header_length;
     start.input_size = subtask.input_size;
     start.input_mtime_ns = subtask.input_mtime_ns;
-    start.input_inode = subtask.input_inode;
+    start.input_inode = staged->path == NULL ? subtask.input_inode : 0;
+    if (staged->item.length > 0)
+        subtask.item = staged->item;
     const char *name = NULL;
-    int rc = place_input(maker, &subtask, &input, &name, error);
+    int rc = place_input(maker, &subtask, staged->path, &input, &name, error);
     if (rc == 0)
         rc = mf_buffer_append(out, &start, sizeof start, error);
     if (rc == 0)
         rc = add_strings(maker,
                          &subtask,
-                         input.length == 0 ? "" : (const char *)input.data,
+                         input.length == 0      ? ""
+                         : staged->path != NULL ? staged->path
+                                                : (const char *)input.data,
                          name,
+                         staged->path,
                          slot,
                          &start,
                          out,
@@ -474,6 +503,7 @@ static int make_body(const struct request_maker *maker,
 
 int request_make(const struct request_maker *maker,
                  const struct mf_subtask *subtask,
+                 const struct staged_input *staged,
                  uint32_t slot,
                  struct mf_buffer *out,
                  struct mf_error *error)
@@ -482,7 +512,7 @@ int request_make(const struct request_maker *maker,
     size_t before = out->length;
     if (mf_buffer_append(out, &header, sizeof header, error) < 0)
         return -1;
-    int rc = make_body(maker, subtask, slot, out, error);
+    int rc = make_body(maker, subtask, staged, slot, out, error);
     size_t length = out->length - before - sizeof header;
     if (rc == 0 && length > SLOT_REQUEST_MAX)
         rc = mf_raise(error,

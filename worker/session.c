@@ -10,7 +10,7 @@
  *
  * Lane 0 always has a poll at the master, so that it can speak at once. Lane 1 brings results while
  * lane 0 is held; what comes in the meantime is collected, so that a message carries many. Lane 2
- * carries files.
+ * carries files home, lanes 3 and 4 inputs here.
  */
 #include "worker/session.h"
 
@@ -31,6 +31,7 @@
 #include "worker/executor.h"
 #include "worker/link.h"
 #include "worker/ready.h"
+#include "worker/stage.h"
 #include "worker/upload.h"
 
 #define FLUSH_US 100000    /* a finished result waits no longer than this for others */
@@ -52,6 +53,7 @@ struct session {
     struct mf_loop *loop;
     struct link *link;
     struct executor *executor;
+    struct stage *stage; /* NULL: all is in its place */
     struct upload *upload;
     struct mf_decoder *decoder;
     struct mf_buffer frame;
@@ -306,6 +308,24 @@ static void send_upload(struct session *session)
         fail_session(session, &error);
 }
 
+static void send_fetches(struct session *session, int64_t now_us)
+{
+    struct mf_fetch fetch;
+    struct mf_error error;
+    for (unsigned lane = MF_LANE_FETCH; session->stage != NULL && lane < MF_LANES; lane++) {
+        if (!link_is_free(session->link, lane) ||
+            stage_next(session->stage, lane, now_us, &fetch) == 0)
+            continue;
+        fetch.request = next_request(session, lane);
+        mf_buffer_clear(&session->frame);
+        if (mf_encode_fetch(&fetch, &session->frame, &error) < 0) {
+            fail_session(session, &error);
+            return;
+        }
+        send_frame(session, lane);
+    }
+}
+
 static bool has_nothing_left(const struct session *session)
 {
     return (session->executor == NULL || executor_queued(session->executor) == 0) &&
@@ -317,6 +337,8 @@ static void pump(struct session *session, int64_t now_us)
 {
     if (session->phase == WORKING || session->phase == LEAVING)
         send_upload(session);
+    if (session->phase == WORKING)
+        send_fetches(session, now_us);
     /* A poll with results is answered at once, so a lane that took along whatever lies ready would
      * go to and fro with one or two results and a commit each time. */
     if (session->phase == WORKING && link_is_free(session->link, 0))
@@ -343,6 +365,12 @@ static void start_executor(struct session *session, const struct mf_task *task)
                                            .failed = on_failed,
                                            .arg = session};
     struct mf_error error;
+    if (task->staging != MF_STAGING_NEVER &&
+        (session->stage = stage_create(task, session->folder, session->input->slots, &error)) ==
+            NULL) {
+        fail_session(session, &error);
+        return;
+    }
     session->executor = executor_create(session->loop,
                                         task,
                                         session->input->run_id,
@@ -350,6 +378,7 @@ static void start_executor(struct session *session, const struct mf_task *task)
                                         session->folder,
                                         session->binary,
                                         session->input->slots,
+                                        session->stage,
                                         &callbacks,
                                         &error);
     if (session->executor == NULL)
@@ -425,6 +454,13 @@ static void handle_work(struct session *session, unsigned lane, const struct mf_
         leave(session);
 }
 
+static void handle_piece(struct session *session, unsigned lane, const struct mf_piece *piece)
+{
+    struct mf_error error;
+    if (stage_take(session->stage, lane, piece, mf_monotonic_us(), &error) < 0)
+        fail_session(session, &error);
+}
+
 static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
 {
     struct mf_message message;
@@ -442,9 +478,11 @@ static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
         handle_welcome(session, &message.welcome);
     } else if (message.type == MF_WORK && lane < 2) {
         handle_work(session, lane, &message.work);
-    } else if (message.type == MF_RECEIVED && lane == 2) {
+    } else if (message.type == MF_RECEIVED && lane == MF_LANE_CHUNK) {
         upload_received(session->upload);
         take_uploaded(session);
+    } else if (message.type == MF_PIECE && session->stage != NULL && lane >= MF_LANE_FETCH) {
+        handle_piece(session, lane, &message.piece);
     } else if (message.type == MF_RECEIVED && session->phase == SAYING_BYE) {
         end_session(session, 0);
     } else if (session->phase != PARTING) { /* then nothing but lane 2 counts */
@@ -618,6 +656,7 @@ int session_run(const struct launch_input *input,
     release_all(&session);
     upload_destroy(session.upload);
     executor_destroy(session.executor);
+    stage_destroy(session.stage);
     link_destroy(session.link);
     mf_loop_destroy(session.loop);
     mf_decoder_destroy(session.decoder);

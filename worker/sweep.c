@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sweep: see sweep.h. Processes of the run get TERM (a worker then ends its slots in order),
- * KILL after KILL_AFTER_US, and are looked for until none is found; then the run's folders are
- * removed. The sweep spares itself, its ancestors and other sweeps. Neither does it touch the
- * master, which has no MAYFLY_RUN in its environment.
+ * The sweep: see sweep.h. Processes of the run that do not end by themselves get TERM (a worker
+ * then ends its slots in order), KILL after KILL_AFTER_US, and are looked for until none is found;
+ * then the run's folders are removed. The sweep spares itself, its ancestors and other sweeps.
+ * Neither does it touch the master, which has no MAYFLY_RUN in its environment.
  *
  * Processes of other users can't be looked into, so they are not ours to find.
  */
@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -29,8 +30,9 @@
 #include "worker/place.h"
 
 #define ANCESTORS_MAX 64
-#define KILL_AFTER_US 6000000
-#define GIVE_UP_US 10000000
+#define GRACE_US 500000 /* for a worker that has said goodbye and is about to end */
+#define KILL_AFTER_US 6500000
+#define GIVE_UP_US 10500000
 #define AGAIN_MS 20
 
 struct sweep {
@@ -118,12 +120,29 @@ static bool is_of_run(struct sweep *sweep, pid_t pid)
     return !is_sweep(sweep, pid);
 }
 
+/* In a container, that is: in another PID namespace and below another root. The superuser sees
+ * such processes, too, but that is another host, which has a sweep of its own. */
+static bool is_elsewhere(pid_t pid)
+{
+    char path[64], own[64], its[64];
+    struct stat here, there;
+    ssize_t own_length = readlink("/proc/self/ns/pid", own, sizeof own);
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)pid);
+    ssize_t its_length = readlink(path, its, sizeof its);
+    if (own_length <= 0 || its_length <= 0 ||
+        (own_length == its_length && memcmp(own, its, (size_t)own_length) == 0))
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/root", (int)pid);
+    return stat("/", &here) == 0 && stat(path, &there) == 0 &&
+           (here.st_dev != there.st_dev || here.st_ino != there.st_ino);
+}
+
 static bool belongs(struct sweep *sweep, pid_t pid)
 {
     for (unsigned i = 0; i < sweep->spared_count; i++)
         if (sweep->spared[i] == pid)
             return false;
-    return is_of_run(sweep, pid) && is_of_worker(sweep, pid);
+    return is_of_run(sweep, pid) && is_of_worker(sweep, pid) && !is_elsewhere(pid);
 }
 
 static pid_t parent_of(struct sweep *sweep, pid_t pid)
@@ -192,7 +211,7 @@ static void report_process(struct sweep *sweep, pid_t pid)
     add_left(sweep, sentence);
 }
 
-enum sweep_step { SEND_TERM, SEND_KILL, REPORT };
+enum sweep_step { WAIT, SEND_TERM, SEND_KILL, REPORT };
 
 /* Goes over all processes of the run; returns how many there are. */
 static unsigned each_process(struct sweep *sweep, enum sweep_step step)
@@ -209,7 +228,7 @@ static unsigned each_process(struct sweep *sweep, enum sweep_step step)
         count++;
         if (step == REPORT)
             report_process(sweep, pid);
-        else
+        else if (step != WAIT)
             signal_process(sweep, pid, step == SEND_KILL);
     }
     closedir(all);
@@ -221,7 +240,9 @@ static void end_processes(struct sweep *sweep)
     int64_t start_us = mf_monotonic_us();
     for (;;) {
         int64_t spent_us = mf_monotonic_us() - start_us;
-        enum sweep_step step = spent_us < KILL_AFTER_US ? SEND_TERM : SEND_KILL;
+        enum sweep_step step = spent_us < GRACE_US        ? WAIT
+                               : spent_us < KILL_AFTER_US ? SEND_TERM
+                                                          : SEND_KILL;
         if (each_process(sweep, step) == 0 || spent_us > GIVE_UP_US)
             return;
         poll(NULL, 0, AGAIN_MS);

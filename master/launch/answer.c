@@ -12,17 +12,17 @@
 #include "common/clock.h"
 
 /* Takes blanks and a number from *at. */
-static bool take_number(const char **at, uint32_t most, uint32_t *number)
+static bool take_number(const char **at, uint64_t most, uint64_t *number)
 {
     const char *digits = *at + strspn(*at, " ");
     char *end;
     if (*digits < '0' || *digits > '9')
         return false;
     errno = 0;
-    unsigned long value = strtoul(digits, &end, 10);
+    unsigned long long value = strtoull(digits, &end, 10);
     if (errno != 0 || value > most)
         return false;
-    *number = (uint32_t)value;
+    *number = value;
     *at = end;
     return true;
 }
@@ -46,10 +46,10 @@ static const char *find_line(const char *output, const char *word)
 bool answer_started(const char *output, uint32_t worker, struct launch_report *report)
 {
     for (const char *at = output; (at = find_line(at, "started")) != NULL;) {
-        uint32_t id, pid, port;
+        uint64_t id, pid, port;
         if (take_number(&at, UINT32_MAX, &id) && take_number(&at, UINT32_MAX, &pid) &&
             take_number(&at, UINT16_MAX, &port) && id == worker) {
-            report->pid = pid;
+            report->pid = (uint32_t)pid;
             report->port = (uint16_t)port;
             return true;
         }
@@ -121,21 +121,21 @@ void answer_swept(const char *output,
 void answer_checked(const char *output, struct check_report *report)
 {
     char text[512];
-    unsigned long long cores, memory_kib, free_kib;
-    long long seconds;
-    int place = 0;
+    const char *at = text;
+    uint64_t cores, memory_kib, seconds, free_kib;
     answer_line(output, "system", report->system, sizeof report->system);
     report->has_program = answer_line(output, "program", text, sizeof text) && text[0] == 'y';
-    if (answer_line(output, "facts", text, sizeof text) &&
-        sscanf(text, "%llu %llu %lld", &cores, &memory_kib, &seconds) == 3) {
+    if (answer_line(output, "facts", text, sizeof text) && take_number(&at, UINT32_MAX, &cores) &&
+        take_number(&at, UINT64_MAX / 1024, &memory_kib) && take_number(&at, INT64_MAX, &seconds)) {
         report->cores = cores;
         report->memory_kib = memory_kib;
-        report->clock_offset_s = seconds - (long long)(mf_wall_us() / 1000000);
+        report->clock_offset_s = (int64_t)seconds - mf_wall_us() / 1000000;
     }
+    at = text;
     if (answer_line(output, "place", text, sizeof text) &&
-        sscanf(text, "%llu %n", &free_kib, &place) == 1) {
+        take_number(&at, UINT64_MAX / 1024, &free_kib) && *at == ' ') {
         report->free_kib = free_kib;
-        snprintf(report->folder, sizeof report->folder, "%s", text + place);
+        snprintf(report->folder, sizeof report->folder, "%s", at + 1);
     }
 }
 

@@ -5,7 +5,8 @@
  * Numeric addresses need no thread. A name is looked up by one that shares nothing with the
  * connection but `struct lookup`, which the later of the two frees: getaddrinfo cannot be
  * interrupted, so a connection that is closed leaves it behind. Addresses are tried in the order
- * in which they come; each gets its share of the time that is left.
+ * in which they come; each gets its share of the time that is left, at most 3 s unless it is the
+ * last.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -24,6 +25,7 @@
 #include "master/remote/remote_internal.h"
 
 #define THREAD_STACK (256u << 10)
+#define ADDRESS_US 3000000 /* at most for an address that is not the last */
 
 struct lookup {
     struct mf_mail mail;
@@ -183,7 +185,10 @@ static void set_address_deadline(struct remote *remote)
     int64_t count = 0;
     for (const struct addrinfo *a = remote->address; a != NULL; a = a->ai_next)
         count++;
-    remote->address_deadline_us = count <= 1 ? remote->deadline_us : now + left / count;
+    int64_t share = count <= 1 ? left : left / count;
+    if (count > 1 && share > ADDRESS_US)
+        share = ADDRESS_US;
+    remote->address_deadline_us = now + share;
 }
 
 /* Gives up on the current address because of errno `problem`. */
@@ -216,8 +221,10 @@ static enum remote_step unconnected(struct remote *remote)
         remedy = "is sshd running there, and on this port?";
     else if (remote->connect_errno == ETIMEDOUT)
         remedy = "is it up, and does a firewall let it through?";
+    else if (remote->connect_errno == ECONNRESET)
+        remedy = "too many logins at once there?";
     return remote_fail(remote,
-                       false,
+                       remote->connect_errno == ECONNRESET,
                        "cannot connect to %s (%s): %s",
                        remote->place,
                        remote->connect_problem,

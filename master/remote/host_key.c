@@ -253,12 +253,14 @@ static enum remote_step refuse(struct remote *remote,
                            "THE HOST KEY OF %s HAS CHANGED: it now shows the %s key %s, which is "
                            "not the one in %s; somebody may be listening in between, so ask who "
                            "looks after the host, and only if it was set up anew remove the old "
-                           "line with ssh-keygen -R '%s' -f FILE",
+                           "line with ssh-keygen -R '%s' -f '%.*s'",
                            remote->place,
                            type,
                            print,
                            place,
-                           name);
+                           name,
+                           (int)(strrchr(place, ':') - place),
+                           place);
     if (verdict == KNOWN_IS_REVOKED)
         return remote_fail(remote,
                            false,

@@ -274,14 +274,15 @@ enum remote_step step_key_file(struct remote *remote)
 enum remote_step step_refused(struct remote *remote)
 {
     const struct login *login = &remote->login;
-    const char *methods =
+    char methods[128] = "nothing that it tells";
+    const char *list =
         libssh2_userauth_list(remote->session, remote->user, (unsigned)strlen(remote->user));
-    if (methods == NULL && remote_blocked(libssh2_session_last_errno(remote->session)))
+    if (list == NULL && remote_blocked(libssh2_session_last_errno(remote->session)))
         return STEP_WAIT;
-    if (methods == NULL && libssh2_userauth_authenticated(remote->session))
+    if (list == NULL && libssh2_userauth_authenticated(remote->session))
         return logged_in(remote);
-    if (methods == NULL)
-        methods = "nothing that it tells";
+    if (list != NULL)
+        remote_print(methods, sizeof methods, list, strlen(list));
     const char *open = login->remarks[0] == '\0' ? "" : " (", *close = *open == '\0' ? "" : ")";
     if (login->tried_count == 0)
         return remote_fail(remote,

@@ -58,6 +58,14 @@ enum remote_step remote_fail(struct remote *remote, bool again, const char *form
     return STEP_FAILED;
 }
 
+void remote_print(char *text, size_t size, const char *said, size_t length)
+{
+    size_t n = length < size ? length : size - 1;
+    for (size_t i = 0; i < n; i++)
+        text[i] = (char)(said[i] < ' ' || said[i] > '~' ? '?' : said[i]);
+    text[n] = '\0';
+}
+
 static void release(struct remote *remote)
 {
     session_end(remote);

@@ -45,8 +45,9 @@ struct remote_result {
     const char *output;  /* of standard output, NUL-terminated, at most REMOTE_OUTPUT_MAX */
     const char *problem; /* of standard error, likewise */
     bool begun;          /* code -1: the command had been handed to the host, and may have run */
-    bool again;          /* code -1: nothing was begun and another attempt may well succeed (refused
-                            by the host's limit of logins, reset before the login) */
+    bool again;          /* code -1: nothing was begun and another attempt, with a new connection,
+                            may well succeed (refused by the host's limit of logins, reset during
+                            the login or between commands) */
     struct mf_error
         error; /* code -1: what went wrong with which host, and the remedy, one sentence */
 };
@@ -65,8 +66,14 @@ struct remote *remote_open(struct mf_loop *loop,
  * Queues a command. `command` is handed to the user's login shell, whatever that is: it is copied,
  * and should be `sh -c '...'` with no quote, backslash, exclamation mark or line end inside (those
  * read alike in sh, csh and fish). `input` is its whole standard input, of any size; it is borrowed
- * until `done` has been called. `done` is called once, from the loop; it may call remote_exec and
- * remote_close. When the connection fails, `done` is called for all that is queued.
+ * until `done` has been called. `done` is called once, from the loop or from remote_tick; it may
+ * call remote_exec and remote_close. When the connection fails, `done` is called for all that is
+ * queued, and for what is queued later.
+ *
+ * A command has no time limit, that is the caller's (remote_close); a host that vanishes is noticed
+ * within half a minute. It is over when its streams are: what it leaves in the background must have
+ * other ones. A connection without a command answers nothing: a host that asks whether we are alive
+ * (ClientAliveInterval) ends it, and the next command fails with `again`.
  */
 int remote_exec(struct remote *remote,
                 const char *command,

@@ -121,7 +121,6 @@ struct remote {
     LIBSSH2_SESSION *session;
     bool shaking; /* libssh2 is in the middle of a handshake */
     struct greeting greeting;
-    int farewell_reason;
     char farewell[160]; /* the host's reason for disconnecting, in its words */
     char host_key_types[192];
     struct known_host known;
@@ -148,6 +147,8 @@ void remote_on_event(void *arg, uint32_t events);
 /* Raises remote->error; whether another attempt may succeed is `again`. Returns STEP_FAILED. */
 enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* A copy of what a host says, cut to size, without what could disturb a terminal. */
+void remote_print(char *text, size_t size, const char *said, size_t length);
 /* Whether a call of libssh2 has to be repeated later. */
 static inline bool remote_blocked(int rc)
 {

@@ -151,15 +151,15 @@ static LIBSSH2_RECV_FUNC(on_recv)
 static LIBSSH2_DISCONNECT_FUNC(on_disconnect)
 {
     (void)session;
+    (void)reason;
     (void)language;
     (void)language_len;
     struct remote *remote = *abstract;
-    int length = message_len < 0 ? 0 : message_len;
-    snprintf(remote->farewell, sizeof remote->farewell, "%.*s", length, message);
-    for (char *c = remote->farewell; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
-    remote->farewell_reason = reason;
+    bool silent = message == NULL || message_len <= 0;
+    remote_print(remote->farewell,
+                 sizeof remote->farewell,
+                 silent ? "nothing" : message,
+                 silent ? sizeof "nothing" - 1 : (size_t)message_len);
 }
 
 static void init_library(void)

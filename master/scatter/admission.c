@@ -63,6 +63,8 @@ static const struct mf_request *request_of(const struct mf_message *message)
         return &message->chunk.request;
     case MF_BYE:
         return &message->bye.request;
+    case MF_FETCH:
+        return &message->fetch.request;
     default:
         return NULL;
     }
@@ -127,21 +129,6 @@ static struct session *authenticate(struct scatter *scatter,
         return NULL;
     }
     return session;
-}
-
-/* The request came before: it takes the place of the held one, or gets the answer that it got. */
-static void repeat(struct scatter *scatter, struct lane *lane, struct endpoint_mail *entry)
-{
-    scatter->counts.repeated++;
-    if (lane->held != NULL) {
-        endpoint_drop(scatter->endpoint, lane->held);
-        lane->held = entry;
-        return;
-    }
-    nng_msg *reply = NULL;
-    if (lane->reply != NULL && nng_msg_dup(&reply, lane->reply) != 0)
-        reply = NULL;
-    scatter_answer(scatter, entry, reply);
 }
 
 static void handle_hello(struct scatter *scatter,
@@ -246,6 +233,44 @@ static bool check_hello(struct scatter *scatter,
     return true;
 }
 
+/* Answered when it has been read. */
+static void handle_fetch(struct scatter *scatter,
+                         const struct session *session,
+                         struct lane *lane,
+                         const struct mf_fetch *fetch)
+{
+    struct scatter_ticket ticket = {.worker = session->worker,
+                                    .lane = fetch->request.lane,
+                                    .session = session->session,
+                                    .sequence = fetch->request.sequence};
+    lane->is_fetching = true;
+    scatter->callbacks.fetch(scatter->callbacks.arg, fetch, &ticket);
+}
+
+/* The request came before: it takes the place of the held one, or gets the answer that it got. */
+static void repeat(struct scatter *scatter,
+                   const struct session *session,
+                   struct lane *lane,
+                   struct endpoint_mail *entry,
+                   const struct mf_message *message)
+{
+    scatter->counts.repeated++;
+    if (lane->held != NULL) {
+        endpoint_drop(scatter->endpoint, lane->held);
+        lane->held = entry;
+        return;
+    }
+    if (message->type == MF_FETCH) {
+        lane->held = entry;
+        handle_fetch(scatter, session, lane, &message->fetch);
+        return;
+    }
+    nng_msg *reply = NULL;
+    if (lane->reply != NULL && nng_msg_dup(&reply, lane->reply) != 0)
+        reply = NULL;
+    scatter_answer(scatter, entry, reply);
+}
+
 static void dispatch(struct scatter *scatter,
                      struct session *session,
                      struct lane *lane,
@@ -258,8 +283,19 @@ static void dispatch(struct scatter *scatter,
         handle_poll(scatter, session, lane, &message->poll);
     else if (message->type == MF_CHUNK)
         handle_chunk(scatter, session, lane, &message->chunk);
+    else if (message->type == MF_FETCH)
+        handle_fetch(scatter, session, lane, &message->fetch);
     else
         handle_bye(scatter, session, lane, &message->bye);
+}
+
+/* Whether a message of this type may come on this lane. */
+static bool belongs_here(const struct scatter *scatter, enum mf_message_type type, uint32_t lane)
+{
+    if (type == MF_FETCH && scatter->callbacks.fetch == NULL)
+        return false;
+    return lane < MF_LANES && (type == MF_CHUNK) == (lane == MF_LANE_CHUNK) &&
+           (type == MF_FETCH) == (lane >= MF_LANE_FETCH);
 }
 
 void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry)
@@ -275,8 +311,7 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
         return;
     }
     const struct mf_request *request = request_of(&message);
-    if (request == NULL || request->lane >= MF_LANES ||
-        (message.type == MF_CHUNK) != (request->lane == 2)) {
+    if (request == NULL || !belongs_here(scatter, message.type, request->lane)) {
         refuse(scatter,
                entry,
                peer,
@@ -296,7 +331,7 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
                   session,
                   peer); /* an older request proves nothing about where its worker is now */
     if (request->sequence == lane->sequence) {
-        repeat(scatter, lane, entry);
+        repeat(scatter, session, lane, entry, &message);
         return;
     }
     if (request->sequence < lane->sequence) {

@@ -28,8 +28,8 @@ void scatter_answer(struct scatter *scatter, struct endpoint_mail *request, nng_
     endpoint_reply(scatter->endpoint, request, reply);
 }
 
-/* Gives the lane's request `reply` and keeps a copy for the case that the request comes again.
- * Takes reply. */
+/* Gives the lane's request `reply` and keeps a copy for the case that the request comes again; a
+ * piece is large, and read once more instead. Takes reply. */
 void scatter_lane_answer(struct scatter *scatter, struct lane *lane, nng_msg *reply)
 {
     struct endpoint_mail *request = lane->held;
@@ -37,7 +37,8 @@ void scatter_lane_answer(struct scatter *scatter, struct lane *lane, nng_msg *re
     lane->must_answer = false;
     nng_msg_free(lane->reply);
     lane->reply = NULL;
-    if (reply != NULL && nng_msg_dup(&lane->reply, reply) != 0)
+    bool is_piece = lane->is_fetching;
+    if (!is_piece && reply != NULL && nng_msg_dup(&lane->reply, reply) != 0)
         lane->reply = NULL;
     scatter_answer(scatter, request, reply);
 }

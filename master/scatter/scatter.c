@@ -161,6 +161,20 @@ void scatter_committed(struct scatter *scatter, const struct scatter_ticket *tic
     scatter_flush_session(scatter, session);
 }
 
+bool scatter_piece(struct scatter *scatter,
+                   const struct scatter_ticket *ticket,
+                   struct mf_bytes frame)
+{
+    struct session *session = scatter_session(scatter, ticket->worker);
+    if (session == NULL || !session->expected || session->session != ticket->session)
+        return false;
+    struct lane *lane = &session->lanes[ticket->lane];
+    if (lane->sequence != ticket->sequence || lane->held == NULL)
+        return false;
+    scatter_lane_answer(scatter, lane, frame.length == 0 ? NULL : endpoint_message(frame));
+    return true;
+}
+
 static void handle_pipe_up(struct scatter *scatter, const struct endpoint_mail *entry)
 {
     if (peers_add(&scatter->peers, entry->pipe, entry->address) == NULL)

@@ -21,7 +21,7 @@
 #include "common/message.h"
 #include "master/scatter/endpoint.h"
 
-/* Names the poll that waits for a commit. */
+/* Names a request that is not answered yet: a poll that waits for a commit, a fetch. */
 struct scatter_ticket {
     uint32_t worker;
     uint32_t lane;
@@ -41,6 +41,9 @@ struct scatter_callbacks {
                    struct mf_decoder *decoder);
     /* A chunk. -1: it could not be kept; the worker is not answered. */
     int (*chunk)(void *arg, uint32_t worker, const struct mf_chunk *chunk, struct mf_error *error);
+    /* A part of a file is asked for; scatter_piece(ticket) answers it, whenever it can. Comes again
+     * with the same ticket when the answer was lost. NULL: nothing is fetched in this run. */
+    void (*fetch)(void *arg, const struct mf_fetch *fetch, const struct scatter_ticket *ticket);
     void (*bye)(void *arg, uint32_t worker, const char *reason);
     void (*disconnected)(void *arg, uint32_t worker);
     /* Something of ours does not fit into a message: the run can't go on. */
@@ -89,6 +92,12 @@ void scatter_dismiss(struct scatter *scatter, uint32_t worker);
 void scatter_flush(struct scatter *scatter, uint32_t worker);
 /* The results of that poll are durable: answer it, with what is in the outbox. */
 void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket);
+
+/* The answer to a fetch: an encoded frame (empty: there is none, the connection is closed and the
+ * fetch comes again). False: nobody waits for it any more. */
+bool scatter_piece(struct scatter *scatter,
+                   const struct scatter_ticket *ticket,
+                   struct mf_bytes frame);
 
 /* Handles all that has come in (call when endpoint_fd is readable). */
 void scatter_receive(struct scatter *scatter);

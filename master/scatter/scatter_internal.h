@@ -40,7 +40,7 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
  * comes again. */
 void scatter_answer(struct scatter *scatter, struct endpoint_mail *request, nng_msg *reply);
 /* As scatter_answer, for the request that the lane holds; keeps a copy for the case that it comes
- * again. */
+ * again, except of a piece. */
 void scatter_lane_answer(struct scatter *scatter, struct lane *lane, nng_msg *reply);
 void scatter_send_work(struct scatter *scatter, struct session *session, struct lane *lane);
 void scatter_flush_session(struct scatter *scatter, struct session *session);

@@ -4,7 +4,7 @@
  *
  * A lane goes round: open -> (request comes) -> committing, if it carries results -> held ->
  * (reply) -> open. `reply` keeps the last answer until the next request of the lane shows that it
- * has arrived.
+ * has arrived; lanes of fetches keep none.
  */
 #ifndef MAYFLY_MASTER_SCATTER_SESSION_H
 #define MAYFLY_MASTER_SCATTER_SESSION_H
@@ -22,6 +22,7 @@ struct lane {
     struct endpoint_mail *held; /* the request to answer, NULL = none */
     bool committing;            /* not before its commit */
     bool must_answer;           /* at once, also with nothing to say */
+    bool is_fetching;           /* it is one of those that carry fetches */
     int64_t held_since_us;
     nng_msg *reply; /* to the last request, NULL while it is held */
 };

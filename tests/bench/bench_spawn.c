@@ -94,7 +94,7 @@ static double run_executor(const char *folder, unsigned long count)
     double rate = -1;
     if (loop != NULL)
         bench.executor = executor_create(
-            loop, &task, "bench", 1, folder, "/proc/self/exe", SLOTS, &callbacks, &error);
+            loop, &task, "bench", 1, folder, "/proc/self/exe", SLOTS, NULL, &callbacks, &error);
     int64_t start_us = mf_monotonic_us();
     if (bench.executor != NULL && work(&bench, loop, count, &error) == 0)
         rate = (double)count * 1e6 / (double)(mf_monotonic_us() - start_us);

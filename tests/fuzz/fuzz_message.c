@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     }
     MUST(mf_frame_begin(&frame, &start, NULL) == 0);
     MUST(mf_buffer_append(&frame, data + 1, size - 1, NULL) == 0);
-    if (mf_frame_finish(&frame, start, data[0], NULL) == 0)
+    if (mf_frame_finish(&frame, start, data[0], true, NULL) == 0)
         try_frame(mf_buffer_view(&frame));
     mf_buffer_fini(&frame);
     return 0;

@@ -152,6 +152,45 @@ const struct mf_refused sample_refused = {
     .text = "the token is not that of worker 3",
 };
 
+static const struct mf_task_file own_files[] = {
+    {.path = BYTES("lib"), .mode = 0755, .is_folder = true},
+    {.path = BYTES("lib/d\xe9j\xe0.sh"),
+     .size = 1234,
+     .mtime_ns = 1795337112123456789,
+     .inode = 131078,
+     .mode = 0750},
+};
+const struct mf_welcome sample_staged = {
+    .epoch = 1,
+    .lease_us = 1,
+    .orphan_us = 2,
+    .task = {.executor = MF_EXECUTOR_COMMAND,
+             .job_folder = "/job",
+             .staging = MF_STAGING_AUTO,
+             .own_file_count = 2,
+             .own_files = own_files,
+             .is_grouped = true},
+};
+
+const struct mf_fetch sample_fetch = {
+    .request = REQUEST(4, 12, 2),
+    .subtask = 9,
+    .file = 2,
+    .member = 3,
+    .offset = 1048576,
+    .length = 524288,
+};
+
+const struct mf_piece sample_piece = {
+    .cause = MF_CAUSE_INPUT_CHANGED,
+    .detail = BYTES("the input has changed"),
+    .data = BYTES("a\0b\n"),
+    .checksum = 0x9a8a6d5f,
+    .size = 1048580,
+    .mtime_ns = -1795337112123456789,
+    .inode = 0xfedcba9876543210,
+};
+
 #define ENCODE(name)                                                                               \
     static int encode_##name(struct mf_buffer *out, struct mf_error *error)                        \
     {                                                                                              \
@@ -164,6 +203,17 @@ ENCODE(bye)
 ENCODE(welcome)
 ENCODE(work)
 ENCODE(refused)
+ENCODE(fetch)
+
+static int encode_staged(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_welcome(&sample_staged, out, error);
+}
+
+static int encode_piece(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_piece(&sample_piece, true, out, error);
+}
 
 const struct sample samples[SAMPLE_COUNT] = {
     {"hello",
@@ -222,6 +272,24 @@ const struct sample samples[SAMPLE_COUNT] = {
      encode_refused,
      "4d4601440000000000000027"
      "82010202d92174686520746f6b656e206973206e6f742074686174206f6620776f726b65722033"},
+    {"staged welcome",
+     MF_WELCOME,
+     encode_staged,
+     "4d460141000000000000004c"
+     "840101020103020485010108c4042f6a6f62280129928301c4036c696205cd01ed06c38501c40b6c"
+     "69622f64e96ae02e736802cd04d203cf18ea51976431bd1504ce0002000605cd01e82ac3"},
+    {"fetch",
+     MF_FETCH,
+     encode_fetch,
+     "4d4601050000000000000048"
+     "8b010302c42030313233343536373839616263646566303132333435363738396162636465660304"
+     "040c050206cffedcba98765432100709080209030ace001000000bce00080000"},
+    {"piece",
+     MF_PIECE,
+     encode_piece,
+     "4d4601450000000000000042"
+     "87010802c41574686520696e70757420686173206368616e67656403c4046100620a04ce9a8a6d5f"
+     "05ce0010000406d3e715ae689bce42eb07cffedcba9876543210"},
 };
 
 int sample_unhex(const char *hex, struct mf_buffer *out, struct mf_error *error)
@@ -259,6 +327,10 @@ int sample_encode_again(const struct mf_message *message,
         return mf_encode_received(out, error);
     case MF_REFUSED:
         return mf_encode_refused(&message->refused, out, error);
+    case MF_FETCH:
+        return mf_encode_fetch(&message->fetch, out, error);
+    case MF_PIECE:
+        return mf_encode_piece(&message->piece, true, out, error);
     }
     return mf_raise(error, MF_EPROTOCOL, "message type %d is not known", (int)message->type);
 }

@@ -13,6 +13,9 @@ extern const struct mf_bye sample_bye;
 extern const struct mf_welcome sample_welcome;
 extern const struct mf_work sample_work;
 extern const struct mf_refused sample_refused;
+extern const struct mf_welcome sample_staged; /* a welcome to a run that stages */
+extern const struct mf_fetch sample_fetch;
+extern const struct mf_piece sample_piece;
 
 struct sample {
     const char *name;
@@ -21,7 +24,7 @@ struct sample {
     const char *golden; /* hexadecimal; blanks between bytes are for the reader */
 };
 
-#define SAMPLE_COUNT 8
+#define SAMPLE_COUNT 11
 extern const struct sample samples[SAMPLE_COUNT];
 
 /* Appends the bytes of a hexadecimal text. */

@@ -30,7 +30,7 @@ static void make_frame(struct mf_buffer *frame, size_t size, int byte)
     assert_int_equal(mf_buffer_reserve(frame, size, &error), 0);
     memset(frame->data + frame->length, byte, size);
     frame->length += size;
-    assert_int_equal(mf_frame_finish(frame, start, MF_WORK, &error), 0);
+    assert_int_equal(mf_frame_finish(frame, start, MF_WORK, true, &error), 0);
 }
 
 static void assert_parse_fails(struct mf_bytes bytes, const char *expectation)

@@ -291,6 +291,70 @@ static void refused_and_received_arrive(void **place)
     assert_int_equal(state->message.type, MF_RECEIVED);
 }
 
+static void staged_welcome_arrives(void **place)
+{
+    struct state *state = *place;
+    const struct mf_task *want = &sample_staged.task, *got = &state->message.welcome.task;
+    assert_ok(state, mf_encode_welcome(&sample_staged, &state->frame, &state->error));
+    decode(state);
+    assert_int_equal(got->staging, MF_STAGING_AUTO);
+    assert_true(got->is_grouped);
+    assert_int_equal(got->own_file_count, want->own_file_count);
+    for (uint32_t i = 0; i < want->own_file_count; i++) {
+        assert_bytes(got->own_files[i].path, want->own_files[i].path);
+        assert_int_equal(got->own_files[i].size, want->own_files[i].size);
+        assert_int_equal(got->own_files[i].mtime_ns, want->own_files[i].mtime_ns);
+        assert_int_equal(got->own_files[i].inode, want->own_files[i].inode);
+        assert_int_equal(got->own_files[i].mode, want->own_files[i].mode);
+        assert_int_equal(got->own_files[i].is_folder, want->own_files[i].is_folder);
+    }
+}
+
+static void fetch_and_piece_arrive(void **place)
+{
+    struct state *state = *place;
+    const struct mf_fetch *fetch = &state->message.fetch;
+    const struct mf_piece *piece = &state->message.piece;
+    assert_ok(state, mf_encode_fetch(&sample_fetch, &state->frame, &state->error));
+    decode(state);
+    assert_int_equal(state->message.type, MF_FETCH);
+    assert_request(&fetch->request, &sample_fetch.request);
+    assert_int_equal(fetch->subtask, 9);
+    assert_int_equal(fetch->file, 2);
+    assert_int_equal(fetch->member, 3);
+    assert_int_equal(fetch->offset, 1048576);
+    assert_int_equal(fetch->length, 524288);
+    mf_buffer_clear(&state->frame);
+    assert_ok(state, mf_encode_piece(&sample_piece, false, &state->frame, &state->error));
+    decode(state);
+    assert_int_equal(state->message.type, MF_PIECE);
+    assert_int_equal(piece->cause, MF_CAUSE_INPUT_CHANGED);
+    assert_bytes(piece->detail, sample_piece.detail);
+    assert_bytes(piece->data, sample_piece.data);
+    assert_int_equal(piece->checksum, sample_piece.checksum);
+    assert_int_equal(piece->size, sample_piece.size);
+    assert_true(piece->mtime_ns == sample_piece.mtime_ns);
+    assert_true(piece->inode == sample_piece.inode);
+}
+
+/* Whether it is worth trying is the caller's word. */
+static void pieces_are_deflated_when_told(void **place)
+{
+    struct state *state = *place;
+    unsigned char *data = mf_calloc(1, MF_PIECE_MAX);
+    struct mf_piece piece = {.data = mf_bytes_of(data, MF_PIECE_MAX)};
+    assert_ok(state, mf_encode_piece(&piece, true, &state->frame, &state->error));
+    assert_true(state->frame.length < MF_PIECE_MAX / 100);
+    decode(state);
+    assert_int_equal(state->message.piece.data.length, MF_PIECE_MAX);
+    mf_buffer_clear(&state->frame);
+    assert_ok(state, mf_encode_piece(&piece, false, &state->frame, &state->error));
+    assert_true(state->frame.length > MF_PIECE_MAX);
+    decode(state);
+    assert_int_equal(state->message.piece.data.length, MF_PIECE_MAX);
+    mf_free(data);
+}
+
 static void numbers_keep_their_extremes(void **place)
 {
     static const int64_t numbers[] = {0, INT64_MAX, INT64_MIN, -1, INT64_MAX};
@@ -546,6 +610,9 @@ int main(void)
         CASE(absent_texts_are_null),
         CASE(work_arrives),
         CASE(refused_and_received_arrive),
+        CASE(staged_welcome_arrives),
+        CASE(fetch_and_piece_arrive),
+        CASE(pieces_are_deflated_when_told),
         CASE(numbers_keep_their_extremes),
         CASE(bytes_are_those_of_version_1),
         CASE(encoding_appends),

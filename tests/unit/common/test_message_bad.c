@@ -39,7 +39,7 @@ static int decode_body(enum mf_message_type type, const char *hex, struct mf_err
     size_t start;
     assert_int_equal(mf_frame_begin(&frame, &start, error), 0);
     assert_int_equal(sample_unhex(hex, &frame, error), 0);
-    assert_int_equal(mf_frame_finish(&frame, start, type, error), 0);
+    assert_int_equal(mf_frame_finish(&frame, start, type, true, error), 0);
     int rc = decode_exact(mf_buffer_view(&frame), error);
     mf_buffer_fini(&frame);
     return rc;
@@ -127,7 +127,7 @@ static void false_counts_cost_nothing(void **state)
         size_t start;
         assert_int_equal(mf_frame_begin(&frame, &start, &error), 0);
         assert_int_equal(sample_unhex(bodies[i], &frame, &error), 0);
-        assert_int_equal(mf_frame_finish(&frame, start, MF_WORK, &error), 0);
+        assert_int_equal(mf_frame_finish(&frame, start, MF_WORK, true, &error), 0);
         mf_alloc_fail_at(1000000);
         assert_int_equal(mf_decode(decoder, mf_buffer_view(&frame), &message, &error), -1);
         unsigned long asked = mf_alloc_count();
@@ -204,7 +204,7 @@ static void ranges_are_checked(void **state)
     assert_refused(
         MF_POLL, "84 01 cf0000000100000000 02 " TOKEN " 04 01 06 05", "(request.worker)");
     assert_refused(
-        MF_POLL, "85 01 01 02 " TOKEN " 03 03 04 01 06 05", "(request.lane) must be from 0");
+        MF_POLL, "85 01 01 02 " TOKEN " 03 05 04 01 06 05", "(request.lane) must be from 0");
     assert_refused(
         MF_POLL, "84 01 01 02 " TOKEN " 04 00 06 05", "(request.sequence) must be from 1");
     assert_refused(MF_POLL,
@@ -231,6 +231,22 @@ static void ranges_are_checked(void **state)
     assert_refused(MF_WELCOME, "84 01 00 02 01 03 01 04 80", "key 1 (epoch) must be from 1");
     assert_refused(
         MF_WELCOME, "84 01 01 02 01 03 01 04 81 01 04", "(executor) must be from 1 to 3");
+    assert_refused(MF_FETCH, "85 " REQUEST " 0b ce00080001", "(length) must be from 0 to 524288");
+    assert_refused(MF_FETCH, "85 " REQUEST " 08 cd1001", "(file) must be from 0 to 4096");
+    assert_refused(MF_FETCH, "85 " REQUEST " 0a cf8000000000000000", "key 10 (offset)");
+    assert_refused(MF_PIECE, "81 01 0b", "(cause) must be from 0 to 10, not 11");
+    assert_refused(MF_PIECE, "81 04 cf0000000100000000", "(checksum) must be from 0");
+#define TASK "84 01 01 02 01 03 01 04 "
+    assert_refused(
+        MF_WELCOME, TASK "83 01 01 08 c4012f 28 03", "key 40 (staging) must be from 0 to 2, not 3");
+    assert_refused(
+        MF_WELCOME, TASK "83 01 01 08 c4012f 29 91 80", "own_files[0] key 1 (path) is missing");
+    assert_refused(MF_WELCOME,
+                   TASK "83 01 01 08 c4012f 29 91 81 01 c4036100 62",
+                   "(path) must have no NUL inside");
+    assert_refused(MF_WELCOME,
+                   TASK "83 01 01 08 c4012f 29 91 82 01 c40161 05 cd1000",
+                   "(mode) must be from 0 to 4095");
 }
 
 static void results_are_checked(void **state)
@@ -316,7 +332,7 @@ static void unfit_values_are_not_sent(void **state)
     poll.request.lane = MF_LANES;
     assert_int_equal(mf_encode_poll(&poll, &frame, &error), -1);
     assert_string_equal(error.text,
-                        "cannot send a poll message: request.lane must be from 0 to 2, not 3");
+                        "cannot send a poll message: request.lane must be from 0 to 4, not 5");
     struct mf_chunk chunk = sample_chunk;
     chunk.sha256 = mf_bytes_text("short");
     assert_int_equal(mf_encode_chunk(&chunk, &frame, &error), -1);

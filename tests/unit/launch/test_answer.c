@@ -91,6 +91,27 @@ static void test_swept(void **state)
     assert_string_equal(report.left, "the sweep failed (exit code 127): sh: not found");
 }
 
+static void test_checked(void **state)
+{
+    (void)state;
+    struct check_report report = {0};
+    answer_checked("mayfly 1 system Linux 6.1.0 x86_64\nmayfly 1 facts 4 8000000 1\n"
+                   "mayfly 1 program yes\nmayfly 1 place 77 /home/a b/.cache/mayfly\n",
+                   &report);
+    assert_string_equal(report.system, "Linux 6.1.0 x86_64");
+    assert_int_equal(report.cores, 4);
+    assert_int_equal(report.memory_kib, 8000000);
+    assert_true(report.clock_offset_s < -1000000000);
+    assert_true(report.has_program);
+    assert_int_equal(report.free_kib, 77);
+    assert_string_equal(report.folder, "/home/a b/.cache/mayfly");
+    report = (struct check_report){0};
+    answer_checked("mayfly 1 facts 4 -1 1\nmayfly 1 place x\nmayfly 1 program no\n", &report);
+    assert_int_equal(report.cores, 0);
+    assert_string_equal(report.folder, "");
+    assert_false(report.has_program);
+}
+
 static void test_problem(void **state)
 {
     (void)state;
@@ -107,6 +128,7 @@ int main(void)
                                        cmocka_unit_test(test_not_started),
                                        cmocka_unit_test(test_line),
                                        cmocka_unit_test(test_swept),
+                                       cmocka_unit_test(test_checked),
                                        cmocka_unit_test(test_problem)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

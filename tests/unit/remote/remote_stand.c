@@ -128,8 +128,8 @@ void stand_start(struct stand *stand, const char *more)
 {
     *stand = (struct stand){.sshd = -1};
     if (access(SSHD, X_OK) < 0) {
-        fprintf(stderr, "SKIP: there is no %s: install openssh-server\n", SSHD);
-        skip();
+        fprintf(stderr, "SKIPPED: there is no %s: install openssh-server\n", SSHD);
+        exit(77); /* ctest counts it */
     }
     if (geteuid() == 0)
         mkdir("/run/sshd", 0755); /* where sshd locks itself in until somebody has logged in */

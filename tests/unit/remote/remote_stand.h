@@ -2,7 +2,7 @@
 /*
  * An sshd of a test's own, on loopback, with its own keys, folder and port; and a way to run
  * commands on it through remote.h and wait for their results. Everything is ended and removed by
- * stand_stop. Where sshd is missing, tests skip.
+ * stand_stop. Where sshd is missing, tests are skipped.
  */
 #ifndef MAYFLY_TESTS_UNIT_REMOTE_REMOTE_STAND_H
 #define MAYFLY_TESTS_UNIT_REMOTE_REMOTE_STAND_H
@@ -33,8 +33,8 @@ struct answer {
     char error[1016];
 };
 
-/* Makes the folder and starts sshd with further lines of configuration. Skips the test when there
- * is no sshd. HOME is the folder's, SSH_AUTH_SOCK is unset. */
+/* Makes the folder and starts sshd with further lines of configuration. Ends this program as
+ * skipped when there is no sshd. HOME is the folder's, SSH_AUTH_SOCK is unset. */
 void stand_start(struct stand *stand, const char *more);
 void stand_stop(struct stand *stand);
 

@@ -142,6 +142,7 @@ void stand_start(struct stand *stand, uint32_t slots)
                                       stand->worker,
                                       SLOT_PROGRAM,
                                       slots,
+                                      NULL,
                                       &callbacks,
                                       &error);
     if (stand->executor == NULL)

@@ -96,7 +96,7 @@ static void each_failing_allocation_is_reported(void **state)
         assert_true(++n < 1000);
         mf_alloc_fail_at(n);
         executor = executor_create(
-            stand->loop, &stand->task, "r", 1, stand->worker, SLOT_PROGRAM, 1, &none, &error);
+            stand->loop, &stand->task, "r", 1, stand->worker, SLOT_PROGRAM, 1, NULL, &none, &error);
         assert_true(executor != NULL || error.code == MF_ENOMEM);
         mf_alloc_fail_at(0);
     }

@@ -237,7 +237,7 @@ static void our_variables_cannot_be_overridden(void **state)
     stand->env[0] = "MAYFLY_RUN=another";
     stand->task.env_count = 1;
     assert_null(executor_create(
-        stand->loop, &stand->task, "r", 1, stand->worker, "/bin/false", 1, &none, &error));
+        stand->loop, &stand->task, "r", 1, stand->worker, "/bin/false", 1, NULL, &none, &error));
     assert_int_equal(error.code, MF_EUSAGE);
     assert_non_null(strstr(error.text, "MAYFLY_RUN"));
 }
