@@ -359,6 +359,15 @@ void run_worker_lost(struct run *run, uint32_t id)
         say_gone(run, id);
 }
 
+void run_leave_lost(struct run *run)
+{
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        const struct run_worker *worker = &run->workers[id];
+        if (worker->lost && !worker->launching && worker->address[0] != '\0')
+            say_gone(run, id);
+    }
+}
+
 void run_worker_dismiss(struct run *run, uint32_t id)
 {
     struct run_worker *worker = run_worker(run, id);
