@@ -176,8 +176,10 @@ static void note_state(struct run *run, enum run_state state)
     int64_t now_us = mf_monotonic_us();
     if (state == RUN_GATHERING)
         run->stats.gathering_us = now_us;
-    if (state == RUN_DISMISSING)
+    if (state == RUN_DISMISSING) {
         run->stats.dismissing_us = now_us;
+        run_leave_lost(run);
+    }
     mf_log(MF_INFO, "the run is %s", run_state_name(state));
     struct mf_error error;
     struct record_run row = {.state = run_state_name(state)};

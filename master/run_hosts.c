@@ -13,7 +13,7 @@ struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)
     }
     for (size_t i = 0; i < job->hosts.count; i++) {
         const struct job_host *host = &job->hosts.items[i];
-        hosts[i] = (struct launch_host){.name = host->text,
+        hosts[i] = (struct launch_host){.name = host->name,
                                         .is_local = host->is_local,
                                         .user = host->user,
                                         .host = host->host,

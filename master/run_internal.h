@@ -156,6 +156,8 @@ void run_launch(struct run *run, uint32_t id);
 void run_worker_connected(struct run *run, uint32_t id, const char *address);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
+/* At the end nobody waits for lost workers on other hosts: the sweep looks for them, too. */
+void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
 

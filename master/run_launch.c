@@ -238,7 +238,7 @@ static void hex(const unsigned char *bytes, size_t size, char *text)
         snprintf(text + 2 * i, 3, "%02x", bytes[i]);
 }
 
-/* How the worker and this master find each other. */
+/* How the worker and this master find each other, and what becomes of its program. */
 static int add_addresses(const struct run *run, const struct launch_host *host, json_t *root)
 {
     const struct job *job = run->job;
@@ -252,6 +252,8 @@ static int add_addresses(const struct run *run, const struct launch_host *host, 
         rc = json_object_set_new(root, "ssh_port", json_integer(port));
     if (rc == 0 && !host->is_local && job->connect != CONNECT_WORKER)
         rc = json_object_set_new(root, "listen", json_true());
+    if (rc == 0 && job->keep_worker)
+        rc = json_object_set_new(root, "keep_program", json_true());
     return rc;
 }
 
@@ -355,6 +357,15 @@ void run_worker_lost(struct run *run, uint32_t id)
         fleet_stop(run->fleet, id);
     else if (!worker->launching)
         say_gone(run, id);
+}
+
+void run_leave_lost(struct run *run)
+{
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        const struct run_worker *worker = &run->workers[id];
+        if (worker->lost && !worker->launching && worker->address[0] != '\0')
+            say_gone(run, id);
+    }
 }
 
 void run_worker_dismiss(struct run *run, uint32_t id)

@@ -154,6 +154,7 @@ static int parse(json_t *root, struct launch_input *input, struct mf_error *erro
     input->worker = (uint32_t)worker;
     input->slots = slots > 0 ? (uint32_t)slots : (uint32_t)(cores > 0 ? cores : 1);
     json_int_t orphan_us = json_integer_value(json_object_get(root, "orphan_us"));
+    input->keep_program = json_is_true(json_object_get(root, "keep_program"));
     input->orphan_us = orphan_us > 0 ? (uint64_t)orphan_us : 600000000u;
     if ((input->run_id = take_text(root, "run", error)) == NULL ||
         (input->authority_pem = take_text(root, "authority", error)) == NULL ||

@@ -19,6 +19,7 @@
 #include "worker/executor.h"
 #include "worker/launch_input.h"
 #include "worker/place.h"
+#include "worker/program.h"
 #include "worker/session.h"
 #include "worker/sweep.h"
 
@@ -54,7 +55,8 @@ static void remove_folder(const char *folder)
     mf_free(path);
 }
 
-static int run_worker(struct launch_input *input, const char *folder, struct mf_error *error)
+static int
+run_worker(struct launch_input *input, const char *folder, bool *orphaned, struct mf_error *error)
 {
     char *log_path = mf_format("%s/worker.log", folder);
     if (log_path == NULL)
@@ -70,7 +72,7 @@ static int run_worker(struct launch_input *input, const char *folder, struct mf_
                input->run_id,
                (int)getpid());
         /* Not by its path: another run's sweep may have removed the file, which does no harm so. */
-        rc = session_run(input, folder, log_path, "/proc/self/exe", error);
+        rc = session_run(input, folder, log_path, "/proc/self/exe", orphaned, error);
     }
     mf_free(log_path);
     return rc;
@@ -90,6 +92,7 @@ static int start_main(int argc, char **argv)
         return 3;
     }
     int rc = -1;
+    bool orphaned = false;
     char *folder = NULL;
     if (strcmp(input.run_id, argv[2]) != 0)
         mf_raise(&error,
@@ -98,13 +101,16 @@ static int start_main(int argc, char **argv)
                  input.run_id,
                  argv[2]);
     else if ((folder = place_make(input.run_id, input.worker, &error)) != NULL)
-        rc = run_worker(&input, folder, &error);
+        rc = run_worker(&input, folder, &orphaned, &error);
     if (rc < 0) /* before it is detached the launcher reads this, afterwards it stands in the
                    worker's log */
         fprintf(stderr, "mayfly-worker: %s\n", error.text);
-    launch_input_fini(&input);
     if (folder != NULL)
         remove_folder(folder);
+    /* Nobody may come any more to sweep. */
+    if (orphaned && !input.keep_program)
+        program_remove();
+    launch_input_fini(&input);
     mf_free(folder);
     return rc < 0 ? 3 : 0;
 }

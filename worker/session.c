@@ -61,7 +61,7 @@ struct session {
     uint32_t epoch;
     uint64_t orphan_us;
     bool is_noop;
-    bool refused;
+    bool refused, orphaned;
     bool log_is_whole; /* of one that leaves: its log was looked at when nothing else was left */
     bool started_due;  /* something runs that no poll has told yet */
     int64_t started_us;
@@ -548,6 +548,7 @@ static int64_t check_orphan(struct session *session, int64_t now_us)
     int64_t limit = session->heard_us + (int64_t)session->orphan_us;
     if (now_us >= limit) {
         struct mf_error error;
+        session->orphaned = session->phase != OVER;
         mf_raise(&error,
                  MF_ESETUP,
                  "nothing was heard of the master for %llu s: ending as an orphan",
@@ -633,6 +634,7 @@ int session_run(const struct launch_input *input,
                 const char *folder,
                 const char *log_path,
                 const char *binary,
+                bool *orphaned,
                 struct mf_error *error)
 {
     struct session session = {.input = input,
@@ -665,5 +667,6 @@ int session_run(const struct launch_input *input,
         close(session.signal_fd);
     mf_free(session.returned);
     mf_free(session.running);
+    *orphaned = session.orphaned;
     return session.outcome;
 }

@@ -28,6 +28,7 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "worker/place.h"
+#include "worker/program.h"
 
 #define ANCESTORS_MAX 64
 #define GRACE_US 500000 /* for a worker that has said goodbye and is about to end */
@@ -285,50 +286,6 @@ static void remove_folders(struct sweep *sweep)
     place_candidates_free(places, count);
 }
 
-static bool is_version(const char *name)
-{
-    return strspn(name, "0123456789abcdef") == 64 && name[64] == '\0';
-}
-
-/*
- * <place>/bin/<sha256>/mayfly-worker, when <place>/runs is gone: no run is left there. One that is
- * about to begin has this file open already or brings it again.
- */
-static void remove_program(struct sweep *sweep)
-{
-    char path[PATH_MAX], runs[PATH_MAX + 8];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (!sweep->remove_program || length < 0)
-        return;
-    path[length] = '\0';
-    char *parts[3] = {NULL};
-    for (int i = 0; i < 3; i++) {
-        parts[i] = strrchr(path, '/');
-        if (parts[i] == NULL || parts[i] == path)
-            return;
-        *parts[i] = '\0';
-    }
-    snprintf(runs, sizeof runs, "%s/runs", path);
-    if (strcmp(parts[2] + 1, "bin") != 0 || !is_version(parts[1] + 1) || access(runs, F_OK) == 0 ||
-        errno != ENOENT)
-        return;
-    for (int i = 2; i >= 0; i--)
-        *parts[i] = '/';
-    if (unlink(path) == 0)
-        sweep->files_removed++;
-    for (int i = 0; i < 3; i++) { /* the folders above it, while they are empty */
-        *parts[i] = '\0';
-        if (rmdir(path) < 0)
-            return;
-    }
-    char *cache = strrchr(path, '/');
-    if (cache == NULL)
-        return;
-    *cache = '\0';
-    if (strcmp(base_name(path), ".cache") == 0) /* an empty one was most likely made by us */
-        rmdir(path);
-}
-
 static int report(struct sweep *sweep)
 {
     unsigned ended = 0;
@@ -410,7 +367,8 @@ int sweep_main(int argc, char **argv)
     end_processes(&sweep);
     remove_folders(&sweep);
     each_process(&sweep, REPORT);
-    remove_program(&sweep);
+    if (sweep.remove_program)
+        sweep.files_removed += program_remove();
     rc = report(&sweep);
 end:
     json_decref(sweep.left);

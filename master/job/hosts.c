@@ -174,6 +174,9 @@ static int parse_entry(struct job_host *host, char *rest, const char *entry, str
 {
     if (take_slots(host, &rest, entry, error) < 0)
         return -1;
+    host->name = mf_strdup(rest);
+    if (host->name == NULL)
+        return raise_memory(error);
     if (strcmp(rest, ":") == 0) {
         host->is_local = true;
         return 0;
@@ -196,6 +199,7 @@ static int parse_entry(struct job_host *host, char *rest, const char *entry, str
 static void host_fini(struct job_host *host)
 {
     mf_free(host->text);
+    mf_free(host->name);
     mf_free(host->user);
     mf_free(host->host);
     *host = (struct job_host){0};

@@ -79,7 +79,8 @@ struct job_output {
 
 /* One entry of a host list: `user@host:port/slots`, or `:` for this machine. One worker each. */
 struct job_host {
-    char *text; /* as it was written, for messages */
+    char *text; /* as it was written, for messages about the list */
+    char *name; /* the same without slots: what the host is called in the run */
     bool is_local;
     char *user;     /* NULL = not said */
     char *host;     /* without brackets; NULL when local */

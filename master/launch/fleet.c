@@ -25,7 +25,7 @@ struct place {
     const struct launch_host *host;
     unsigned failures; /* launches that failed since the last one that did not */
     bool unusable;
-    bool touched;
+    bool touched, swept; /* swept: it was asked for */
     uint32_t launched;
     char *reason;
 };
@@ -51,6 +51,7 @@ struct fleet {
     struct assignment *workers;
     uint32_t worker_count;
     struct launcher *launchers[KINDS]; /* NULL = not needed */
+    bool sweeping;                     /* what is touched from now on is swept at once */
 };
 
 static int out_of_memory(struct mf_error *error)
@@ -115,6 +116,26 @@ static void leave_out(struct fleet *fleet, struct place *place, const char *reas
     fleet->callbacks.unusable(fleet->callbacks.arg, place->host->name, reason);
 }
 
+static int sweep_place(struct fleet *fleet, struct place *place, struct mf_error *error)
+{
+    int kind = place->host->is_local ? LOCAL : SSH;
+    if (!place->touched || place->swept)
+        return 0;
+    place->swept = true;
+    return classes[kind]->sweep(fleet->launchers[kind], place->host, error);
+}
+
+/* Of a start that was still under way when all hosts were swept. */
+static void sweep_late(struct fleet *fleet, struct place *place)
+{
+    struct mf_error error;
+    if (sweep_place(fleet, place, &error) == 0)
+        return;
+    struct sweep_report report = {
+        .host = place->host, .place = place->host->name, .verified_by = "none", .left = error.text};
+    fleet->callbacks.swept(fleet->callbacks.arg, (uint32_t)(place - fleet->places), &report);
+}
+
 static void on_launched(void *arg, const struct launch_report *report)
 {
     struct fleet *fleet = arg;
@@ -131,6 +152,8 @@ static void on_launched(void *arg, const struct launch_report *report)
         told.again = fleet_has_room(fleet);
     }
     fleet->callbacks.launched(fleet->callbacks.arg, &told);
+    if (fleet->sweeping)
+        sweep_late(fleet, place);
 }
 
 static void on_died(void *arg, uint32_t worker)
@@ -331,12 +354,10 @@ void fleet_farewell(struct fleet *fleet, uint32_t worker)
 
 int fleet_sweep(struct fleet *fleet, struct mf_error *error)
 {
-    for (uint32_t i = 0; i < fleet->place_count; i++) {
-        const struct place *place = &fleet->places[i];
-        int kind = place->host->is_local ? LOCAL : SSH;
-        if (place->touched && classes[kind]->sweep(fleet->launchers[kind], place->host, error) < 0)
+    fleet->sweeping = true;
+    for (uint32_t i = 0; i < fleet->place_count; i++)
+        if (sweep_place(fleet, &fleet->places[i], error) < 0)
             return -1;
-    }
     return 0;
 }
 

@@ -147,18 +147,19 @@ static void report_start(struct errand *errand,
     launcher->callbacks.launched(launcher->callbacks.arg, &report);
 }
 
+/* Where it could not be ended, there is nothing to wait for either: it is refused should it speak,
+ * ends at its orphan limit, and the sweep looks again. */
 static void
 report_stop(struct errand *errand, const struct remote_result *result, const struct mf_error *error)
 {
     struct launcher *launcher = errand->launcher;
-    if (result == NULL || result->code != 0)
+    if (result == NULL || (result->code != 0 && result->code != SCRIPT_NO_PROGRAM))
         mf_log(MF_WARNING,
                "worker %u on %s could not be ended: %s",
                errand->worker,
                errand->host->name,
                result == NULL ? error->text : result->problem);
-    else
-        launcher->callbacks.died(launcher->callbacks.arg, errand->worker);
+    launcher->callbacks.died(launcher->callbacks.arg, errand->worker);
 }
 
 static void report_sweep(struct errand *errand,

@@ -151,7 +151,8 @@ static void on_program(void *arg, const struct remote_result *result)
         return;
     }
     gate->limit += gate->limit < GATE_MOST;
-    if (result->code == SCRIPT_NO_PROGRAM && !errand->copied) {
+    /* To end one worker nothing is copied: the program went when no run had a folder there. */
+    if (result->code == SCRIPT_NO_PROGRAM && !errand->copied && errand->kind != ERRAND_STOP) {
         errand->awaits_copy = gate->copier != NULL;
         if (!errand->awaits_copy)
             copy_program(errand);

@@ -70,6 +70,26 @@ static void every_form_is_taken(void **state)
     expect("2/:", NULL, NULL, 0, 2);
 }
 
+static void expect_name(const char *entry, const char *name)
+{
+    struct job_hosts hosts = {0};
+    struct mf_error error = {0};
+    assert_int_equal(hosts_add(&hosts, mf_bytes_text(entry), &error), 0);
+    assert_string_equal(hosts.items[0].name, name);
+    hosts_fini(&hosts);
+}
+
+/* Two entries of one host have one name, however many slots they have. */
+static void the_name_has_no_slots(void **state)
+{
+    (void)state;
+    expect_name("node1", "node1");
+    expect_name("etl@node1:2222/4", "etl@node1:2222");
+    expect_name("4/etl@node1", "etl@node1");
+    expect_name("u@[fd00::2]:22/3", "u@[fd00::2]:22");
+    expect_name(":/2", ":");
+}
+
 static void what_is_no_host(void **state)
 {
     (void)state;
@@ -268,6 +288,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_is_taken),
+        cmocka_unit_test(the_name_has_no_slots),
         cmocka_unit_test(what_is_no_host),
         cmocka_unit_test(entries_have_limits),
         cmocka_unit_test(lists_have_commas),

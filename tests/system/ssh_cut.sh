@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
+# Hosts whose cable is pulled out in the middle of a run, and a master that is gone: the run goes on without them, and
+# a worker that nobody hears of ends itself, and all that is its own, at its orphan limit.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts_lib.sh"
+. "$(dirname "$0")/ssh_lib.sh"
+
+case_a_host_is_cut_off_for_good() {
+    hosts_start 3
+    gated_job 60 6
+    over_ssh start_job "$(entries 1/2 2/2 3/2)" --set lease=2s --set orphan_limit=4s
+    await_running 6
+    host_cut 3
+    wait_until "grep -q 'is lost' $RUN/master.log"
+    open_gates 1 2
+    # What its worker had goes to the others; it itself sees that nobody is there any more.
+    wait_until '[ "$(status .subtasks.done)" = 60 ] || has_ended "$PID"'
+    wait_until '[ -z "$(host_processes 3)" ]'
+    assert_pristine 3
+    await_end
+    assert_complete 60
+    assert_equal "$(query "select count(*) from event where kind = 'lost'")" 2 "subtasks that were lost with it"
+    assert_equal "$(verified)" "etl@10.77.0.1 etl@10.77.0.2"
+    assert_contains err "etl@10.77.0.3: NOT verified: 10.77.0.3 did not answer within 15 s"
+    assert_equal "$(summary '.workers | "\(.lost) \(.unverified > 0)"')" "1 true"
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
+# It comes back after it was given up: its worker is told to go, and the host is proved clean.
+case_a_host_is_cut_off_and_comes_back() {
+    hosts_start 2
+    gated_job 40 4
+    over_ssh start_job "$(entries 1/2 2/2)" --set lease=2s --set orphan_limit=60s
+    await_running 4
+    host_cut 2
+    wait_until "grep -q 'is lost' $RUN/master.log"
+    host_mend 2
+    open_gates
+    await_end
+    assert_complete 40
+    assert_equal "$(verified)" "etl@10.77.0.1 etl@10.77.0.2"
+    assert_equal "$(summary .workers.lost)" 1 "workers lost"
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
+# For less than the lease: nobody notices.
+case_a_short_cut_does_no_harm() {
+    hosts_start 2
+    gated_job 40 4
+    over_ssh start_job "$(entries 1/2 2/2)"
+    await_running 4
+    host_cut 2
+    open_gates
+    wait_until '[ "$(status .subtasks.done)" -ge 38 ]'
+    host_mend 2
+    await_end
+    assert_complete 40
+    assert_equal "$(summary '.workers | "\(.launched) \(.lost) \(.verified_gone)"')" "2 0 2"
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
+case_the_master_is_killed() {
+    hosts_start 2
+    gated_job 40 6
+    over_ssh start_job "$(entries 1/2 2 2)" --set lease=2s --set orphan_limit=4s
+    await_running 4
+    kill -KILL "$PID"
+    wait_until '[ -z "$(host_processes 1; host_processes 2)" ]'
+    assert_pristine
+    assert_equal "$(sqlite3 -batch "$RUN/run.db" "pragma integrity_check")" ok
+    assert_equal "$(query "select state from run")" running
+}
+
+run_cases "$@"
