@@ -189,8 +189,16 @@ static void act_finish(struct run *run, const struct schedule_action *action)
 {
     run->finished = true;
     run->final_state = action->state;
-    if (action->reason != NULL && run->reason[0] == '\0')
-        snprintf(run->reason, sizeof run->reason, "%s", action->reason);
+    if (action->reason == NULL || run->reason[0] != '\0')
+        return;
+    /* The scheduler knows that there is no worker, not why. */
+    bool has_cause = strncmp(action->reason, "no worker", 9) == 0 && run->launch_problem[0] != '\0';
+    snprintf(run->reason,
+             sizeof run->reason,
+             "%s%s%s",
+             action->reason,
+             has_cause ? ": " : "",
+             has_cause ? run->launch_problem : "");
 }
 
 static void note_lost_subtask(struct run *run, const struct schedule_action *action)

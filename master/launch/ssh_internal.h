@@ -12,6 +12,7 @@ struct gate {
     struct gate *next;
     const struct launch_host *host; /* the first that named it */
     unsigned open, limit;
+    bool is_known; /* it has let one in */
 };
 
 enum errand_kind { ERRAND_START, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
@@ -37,7 +38,7 @@ struct errand {
     bool is_over;
     int64_t opened_us;  /* of the last try */
     int64_t due_us;     /* not before */
-    int64_t give_up_us; /* no further try after this */
+    int64_t give_up_us; /* no further try after this; 0 = not begun yet */
 };
 
 struct launcher {
