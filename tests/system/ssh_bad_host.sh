@@ -28,7 +28,6 @@ while True:
 
 case_a_name_that_does_not_resolve() {
     hosts_start 1
-    small_job 6
     name_server 3
     assert_refused etl@nobody.invalid "the host name nobody.invalid does not resolve (Name or service not known): check its spelling, or add it to /etc/hosts"
     assert_passed_over nobody.invalid,etl@no.such.host 1 "the host name nobody.invalid does not resolve" \
@@ -44,7 +43,6 @@ case_a_name_that_does_not_resolve() {
 case_nobody_there_or_nobody_who_speaks() {
     local host refused
     hosts_start 3
-    small_job 6
     host_stop_sshd 2
     refused="cannot connect to 10.77.0.2 (Connection refused): is sshd running there, and on this port?"
     assert_refused "$(entries 2)" "$refused"
@@ -72,7 +70,6 @@ case_nobody_there_or_nobody_who_speaks() {
 # Whoever is not admitted (a firewall, tcpwrappers) gets a connection that is closed without a word.
 case_closed_without_a_word() {
     hosts_start 2
-    small_job 6
     setpriv --pdeathsig KILL nsenter --net="/proc/${HOST_PID[2]}/ns/net" -- python3 -c '
 import socket
 server = socket.create_server(("", 2000))

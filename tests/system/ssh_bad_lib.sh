@@ -23,9 +23,18 @@ entries() { # I...
     echo "${list#,}"
 }
 
-# A command of mayfly over SSH with the hosts' key.
+# A command of mayfly over SSH, with the hosts' key, or that in the file KEY, or (empty) none that is named.
 over_ssh() { # COMMAND... --hosts LIST ...
-    "$@" -i "$HOSTS/id_ed25519" --known-hosts "$HOSTS/known_hosts"
+    local key=${KEY-$HOSTS/id_ed25519}
+    "$@" ${key:+-i "$key"} --known-hosts "$HOSTS/known_hosts"
+}
+
+# What a case has made on the hosts by now counts as theirs.
+hosts_are_ready() {
+    local host
+    for host in "${!HOST_PID[@]}"; do
+        host_written "$host" >"$HOSTS/h$host.files"
+    done
 }
 
 # Neither a file nor a process that was not there before the runs.
@@ -45,23 +54,37 @@ worked() {
     query "select distinct rtrim(text, char(10)) from result order by 1" | tr '\n' ' '
 }
 
-# A run on the named hosts alone ends at once, with the sentence; with a good one beside them, that does the work.
-assert_refused() { # LIST SENTENCE
+# A run on the named hosts alone ends at once, with the sentence.
+assert_refused() { # LIST SENTENCE [ARGUMENT...]
     local started=$SECONDS
-    over_ssh run_job --hosts "$1"
+    small_job 6
+    over_ssh run_job --hosts "$1" "${@:3}"
     assert_exit 3
     assert_contains err "mayfly: left out: $2"
+    assert_contains err "mayfly: no worker is left, and none may be launched any more: $2"
     assert_equal "$(summary .state)" failed
     [ $((SECONDS - started)) -lt 15 ] || fail "the run ended only after $((SECONDS - started)) s"
 }
 
-# Beside a good host the bad ones of LIST are named, each with its SENTENCE, and passed over.
+# Beside a good host the bad ones of LIST are named, each with its SENTENCE, before that does the work.
 assert_passed_over() { # LIST GOOD_HOST SENTENCE...
     local sentence
-    over_ssh succeed --hosts "$1,$(entries "$2")"
+    job <<'END'
+mayfly: 1
+split: {range: 1-6}
+task: {shell: 'until [ -e /run/named ]; do sleep 0.05; done; uname -n'}
+END
+    over_ssh start_job --hosts "$1,$(entries "$2")"
     for sentence in "${@:3}"; do
+        wait_until "grep -qF -e '$sentence' err || has_ended $PID"
         assert_contains err "mayfly: left out: $sentence"
     done
+    host_exec "$2" touch /run/named
+    await_end
+    host_exec "$2" rm /run/named
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
     assert_equal "$(worked)" "h$2 "
     assert_equal "$(counts)" "6 0 0 0"
+    small_job 6
 }
