@@ -109,9 +109,14 @@ static void tell_failure(struct run *run, const struct record_row *row)
         snprintf(how, sizeof how, "killed by signal %d", row->signal);
     else
         snprintf(how, sizeof how, "%s", mf_cause_name((int)row->cause));
+    const char *host = fleet_is_remote(run->fleet) && row->worker < run->worker_count
+                           ? run->workers[row->worker].host
+                           : "";
     progress_say(run->progress,
-                 "subtask %llu failed: %s%s%.*s",
+                 "subtask %llu failed%s%s: %s%s%.*s",
                  (unsigned long long)row->subtask,
+                 host[0] == '\0' ? "" : " on ",
+                 host,
                  how,
                  row->detail.length > 0 ? ": " : "",
                  (int)row->detail.length,

@@ -103,7 +103,7 @@ static void raise_refusal(const struct errand *errand,
     case SCRIPT_NO_PLACE:
         mf_raise(error,
                  MF_ESETUP,
-                 "%s: %s set XDG_CACHE_HOME there to a folder that is writable and executable",
+                 "%s: %s make one of them usable, or set XDG_CACHE_HOME there to a folder that is",
                  name,
                  text);
         break;
