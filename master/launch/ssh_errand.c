@@ -27,6 +27,8 @@
 #define TRY_FOR_US 60000000
 #define ANSWER_US 60000000 /* login and command together */
 #define COPY_US 300000000
+/* Of a host that has not let anybody in, and does not say that it is crowded. */
+#define TRIES_MAX 6
 #define BACKOFF_US 150000
 #define BACKOFF_DOUBLINGS 5
 
@@ -77,7 +79,6 @@ struct errand *errand_create(struct launcher *launcher,
     errand->kind = kind;
     errand->host = host;
     errand->worker = worker;
-    errand->give_up_us = mf_monotonic_us() + TRY_FOR_US;
     return errand;
 }
 
@@ -129,13 +130,23 @@ static void wait_for_another_try(struct errand *errand)
            gate->limit);
 }
 
+static bool is_worth_another_try(const struct errand *errand, const struct remote_result *result)
+{
+    bool is_patient = result->crowded || errand->gate->is_known;
+    return result->again && !errand->cancelled &&
+           (is_patient ? mf_monotonic_us() < errand->give_up_us : errand->tries + 1 < TRIES_MAX);
+}
+
 static void fail(struct errand *errand, const struct remote_result *result)
 {
     errand->touched = errand->touched || result->begun;
-    if (result->again && !errand->cancelled && mf_monotonic_us() < errand->give_up_us)
+    if (is_worth_another_try(errand, result))
         wait_for_another_try(errand);
     else
-        finish(errand, NULL, result->again || result->begun, &result->error);
+        finish(errand,
+               NULL,
+               result->begun || (result->again && errand->gate->is_known),
+               &result->error);
 }
 
 static void run_program(struct errand *errand);
@@ -151,6 +162,7 @@ static void on_program(void *arg, const struct remote_result *result)
         return;
     }
     gate->limit += gate->limit < GATE_MOST;
+    gate->is_known = true;
     /* To end one worker nothing is copied: the program went when no run had a folder there. */
     if (result->code == SCRIPT_NO_PROGRAM && !errand->copied && errand->kind != ERRAND_STOP) {
         errand->awaits_copy = gate->copier != NULL;
@@ -245,6 +257,8 @@ static void connect(struct errand *errand)
         return;
     }
     errand->opened_us = mf_monotonic_us();
+    if (errand->give_up_us == 0)
+        errand->give_up_us = errand->opened_us + TRY_FOR_US;
     errand->gate->open++;
     launcher->open++;
     run_program(errand);
@@ -276,8 +290,11 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
     struct mf_error error;
     if (errand->is_over)
         return MF_NEVER;
-    if (errand->remote == NULL && errand->cancelled) {
-        mf_raise(&error, MF_ESETUP, "not begun on %s: the run ends", errand->host->name);
+    if (errand->cancelled && (errand->remote == NULL || !remote_has_begun(errand->remote))) {
+        mf_raise(&error,
+                 MF_ESETUP,
+                 "%s had not let it in when it was not needed any more",
+                 errand->host->name);
         finish(errand, NULL, false, &error);
         return MF_NEVER;
     }

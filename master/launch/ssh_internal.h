@@ -13,6 +13,7 @@ struct gate {
     struct gate *next;
     const struct launch_host *host; /* the first that named it */
     unsigned open, limit;
+    bool is_known;               /* it has let one in */
     const struct errand *copier; /* NULL = nobody copies now */
 };
 
@@ -40,7 +41,7 @@ struct errand {
     bool is_over;
     int64_t opened_us;    /* of the last try */
     int64_t due_us;       /* not before */
-    int64_t give_up_us;   /* no further try after this */
+    int64_t give_up_us;   /* no further try after this; 0 = not begun yet */
     int64_t answer_by_us; /* of the command that is under way; 0 = none */
 };
 
