@@ -190,13 +190,13 @@ static void remove_kept(struct cache *cache, unsigned i)
         remove_entry(cache, key, fd);
 }
 
-/* The lock is held alone. */
-static int begin_part(struct cache *cache, const char *key, struct mf_error *error)
+/* The lock is held alone. What a killed fetch left is removed. */
+static int begin_part(struct cache *cache, const char *key, int lock_fd, struct mf_error *error)
 {
     char *part = mf_format("%s/%s/part", cache->path, key);
     int rc = part == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: the cache of inputs")
                           : place_remove(part, NULL, error);
-    if (rc == 0 && mkdir(part, 0700) < 0)
+    if (rc == 0 && (mkdir(part, 0700) < 0 || ftruncate(lock_fd, 0) < 0))
         rc = mf_raise_errno(error, "cannot make the folder %s", part);
     mf_free(part);
     return rc;
@@ -232,7 +232,7 @@ int cache_take(struct cache *cache,
         entry->lock_fd = -1;
         return 0; /* it has come right now */
     }
-    if (begin_part(cache, key, error) == 0 && ftruncate(entry->lock_fd, 0) == 0)
+    if (begin_part(cache, key, entry->lock_fd, error) == 0)
         return 1;
     remove_entry(cache, key, entry->lock_fd);
     entry->lock_fd = -1;

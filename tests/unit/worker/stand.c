@@ -119,7 +119,7 @@ void stand_shell(struct stand *stand, const char *line)
     stand->task.argc = 1;
 }
 
-void stand_start(struct stand *stand, uint32_t slots)
+void stand_start_staged(struct stand *stand, uint32_t slots, struct stage *stage)
 {
     struct executor_callbacks callbacks = {on_started, on_ended, on_returned, on_failed, stand};
     struct mf_error error = {0};
@@ -130,11 +130,16 @@ void stand_start(struct stand *stand, uint32_t slots)
                                       stand->worker,
                                       SLOT_PROGRAM,
                                       slots,
-                                      NULL,
+                                      stage,
                                       &callbacks,
                                       &error);
     if (stand->executor == NULL)
         fail_msg("no executor: %s", error.text);
+}
+
+void stand_start(struct stand *stand, uint32_t slots)
+{
+    stand_start_staged(stand, slots, NULL);
 }
 
 void stand_submit(struct stand *stand, const struct mf_subtask *subtask)
