@@ -5,6 +5,10 @@
  * nng 1.5.2's TLS dialer can stay idle for ever when its connection was closed very early. So the
  * link counts open pipes and makes a new dialer, with the next address, when there was none for
  * PATIENCE_US.
+ *
+ * Neither does it always tell that a connection is gone: what happens to it between two reads is
+ * lost, which is likely while much comes in. The master answers a poll after a third of the lease
+ * at the latest; so a connection on which nothing was heard for half of it is closed.
  */
 #include "worker/link.h"
 
@@ -42,7 +46,10 @@ struct link {
     bool has_dialer;
     uint32_t next_address;
     atomic_int pipes;
+    atomic_uint newest_pipe; /* its id */
     bool was_up;
+    int64_t heard_us;   /* an answer, or that it is up */
+    int64_t silence_us; /* so long nothing need be heard on a live connection; MF_NEVER at first */
     int64_t down_since_us;
     struct mf_mailbox mailbox;
     struct mf_mail *taken; /* chain of replies not yet handed out */
@@ -67,8 +74,9 @@ static void lane_ready(void *arg)
 
 static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
-    (void)pipe;
     struct link *link = arg;
+    if (event == NNG_PIPE_EV_ADD_POST)
+        atomic_store(&link->newest_pipe, (unsigned)nng_pipe_id(pipe));
     atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
@@ -153,6 +161,7 @@ struct link *link_create(const struct launch_input *input, struct mf_error *erro
     }
     link->input = input;
     link->down_since_us = mf_monotonic_us();
+    link->silence_us = MF_NEVER;
     if (mf_mailbox_init(&link->mailbox, error) < 0)
         goto fail;
     if (open_socket(link, error) < 0)
@@ -205,6 +214,7 @@ int link_take(struct link *link, nng_msg **message)
     struct link_lane *lane = (struct link_lane *)link->taken;
     link->taken = lane->mail.next;
     lane->busy = false;
+    link->heard_us = mf_monotonic_us();
     *message = lane->reply;
     lane->reply = NULL;
     return (int)(lane - link->lanes);
@@ -236,9 +246,24 @@ int link_send(struct link *link,
     return 0;
 }
 
+void link_expect(struct link *link, int64_t silence_us)
+{
+    link->silence_us = silence_us;
+}
+
 bool link_is_up(const struct link *link)
 {
     return atomic_load(&link->pipes) > 0;
+}
+
+static void close_silent(struct link *link, int64_t now_us)
+{
+    nng_pipe pipe = {.id = atomic_load(&link->newest_pipe)};
+    if (now_us - link->heard_us < link->silence_us)
+        return;
+    mf_log(MF_WARNING, "nothing was heard of the master for half of the lease: connecting again");
+    link->heard_us = now_us;
+    nng_pipe_close(pipe);
 }
 
 int64_t link_tick(struct link *link, int64_t now_us)
@@ -247,10 +272,12 @@ int64_t link_tick(struct link *link, int64_t now_us)
     if (up != link->was_up) {
         mf_log(MF_INFO, up ? "connected to the master" : "the connection to the master is lost");
         link->was_up = up;
-        link->down_since_us = now_us;
+        link->down_since_us = link->heard_us = now_us;
     }
-    if (up)
+    if (up) {
+        close_silent(link, now_us);
         return now_us + CHECK_UP_US;
+    }
     if (now_us - link->down_since_us >= PATIENCE_US) {
         if (link->has_dialer)
             nng_dialer_close(link->dialer);
