@@ -109,9 +109,14 @@ static void tell_failure(struct run *run, const struct record_row *row)
         snprintf(how, sizeof how, "killed by signal %d", row->signal);
     else
         snprintf(how, sizeof how, "%s", mf_cause_name((int)row->cause));
+    const char *host = fleet_is_remote(run->fleet) && row->worker < run->worker_count
+                           ? run->workers[row->worker].host
+                           : "";
     progress_say(run->progress,
-                 "subtask %llu failed: %s%s%.*s",
+                 "subtask %llu failed%s%s: %s%s%.*s",
                  (unsigned long long)row->subtask,
+                 host[0] == '\0' ? "" : " on ",
+                 host,
                  how,
                  row->detail.length > 0 ? ": " : "",
                  (int)row->detail.length,
@@ -191,8 +196,16 @@ static void act_finish(struct run *run, const struct schedule_action *action)
 {
     run->finished = true;
     run->final_state = action->state;
-    if (action->reason != NULL && run->reason[0] == '\0')
-        snprintf(run->reason, sizeof run->reason, "%s", action->reason);
+    if (action->reason == NULL || run->reason[0] != '\0')
+        return;
+    /* The scheduler knows that there is no worker, not why. */
+    bool has_cause = strncmp(action->reason, "no worker", 9) == 0 && run->launch_problem[0] != '\0';
+    snprintf(run->reason,
+             sizeof run->reason,
+             "%s%s%s",
+             action->reason,
+             has_cause ? ": " : "",
+             has_cause ? run->launch_problem : "");
 }
 
 static void note_lost_subtask(struct run *run, const struct schedule_action *action)

@@ -126,7 +126,8 @@ struct run {
     bool sweeping;
     enum run_state final_state;
     struct mf_error failure; /* code != MF_OK: why the run can't go on (exit code from it) */
-    char reason[512];
+    char reason[640];
+    char launch_problem[512]; /* why the last launch that failed did */
     struct run_stats stats;
 };
 

@@ -48,9 +48,13 @@ static void say_gone(struct run *run, uint32_t id)
 static void note_launch(struct run *run, const struct launch_report *report)
 {
     struct run_worker *worker = &run->workers[report->worker];
+    if (report->given_up) {
+        mf_log(MF_INFO, "worker %u: %s", report->worker, report->error.text);
+        return;
+    }
     if (!report->ok) {
         mf_log(MF_ERROR, "worker %u: %s", report->worker, report->error.text);
-        snprintf(run->reason, sizeof run->reason, "%.500s", report->error.text);
+        snprintf(run->launch_problem, sizeof run->launch_problem, "%.500s", report->error.text);
         return;
     }
     worker->pid = report->pid;

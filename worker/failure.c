@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,13 @@ int fail_attempt(struct failure *failure, uint32_t cause, const char *format, ..
 
 int fail_attempt_errno(struct failure *failure, uint32_t cause, const char *format, ...)
 {
-    const char *reason = strerror(errno);
+    char reason[128];
+    bool is_full = errno == ENOSPC || errno == EDQUOT;
+    snprintf(reason,
+             sizeof reason,
+             "%s%s",
+             strerror(errno),
+             is_full ? "; make room on this host, or leave it out" : "");
     va_list args;
     va_start(args, format);
     raise_failure(failure, cause, reason, format, args);

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,14 +250,29 @@ static int check_base(const char *base, struct mf_error *error)
     return 0;
 }
 
+/* Takes back a folder that was made and will not do, and ~/.cache when it is empty then. */
+static void leave_base(char *base)
+{
+    char *slash = strrchr(base, '/');
+    if (rmdir(base) < 0 || slash == NULL)
+        return;
+    *slash = '\0';
+    const char *above = strrchr(base, '/');
+    if (above != NULL && strcmp(above, "/.cache") == 0)
+        rmdir(base);
+    *slash = '/';
+}
+
 static char *make_below(char *base, const char *run_id, uint32_t worker, struct mf_error *error)
 {
     if (make_folders(base) < 0) {
         mf_raise_errno(error, "%s", base);
         return NULL;
     }
-    if (check_base(base, error) < 0)
+    if (check_base(base, error) < 0) {
+        leave_base(base);
         return NULL;
+    }
     char *run = mf_format("%s/runs/%s", base, run_id);
     char *path = mf_format("%s/runs/%s/%u", base, run_id, worker);
     if (run == NULL || path == NULL)
@@ -270,6 +286,39 @@ static char *make_below(char *base, const char *run_id, uint32_t worker, struct 
     mf_free(run);
     mf_free(path);
     return NULL;
+}
+
+/* Whether the program of this process lies in that place: bin/<version>/mayfly-worker. */
+static bool has_own_program(const char *place, const char *program)
+{
+    struct stat there, own;
+    const char *version = strrchr(program, '/');
+    while (version != NULL && version > program && version[-1] != '/')
+        version--;
+    char *path = version == NULL ? NULL : mf_format("%s/bin/%s", place, version);
+    bool is_same = path != NULL && stat(path, &there) == 0 && stat("/proc/self/exe", &own) == 0 &&
+                   there.st_dev == own.st_dev && there.st_ino == own.st_ino;
+    mf_free(path);
+    return is_same;
+}
+
+/* Puts the place first to which this program was copied: there is room for it there, and whoever
+ * removes the program looks there for runs that need it. */
+static void prefer_own(char **places, unsigned count)
+{
+    char program[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0)
+        return;
+    program[length] = '\0';
+    for (unsigned i = 1; i < count; i++) {
+        if (!has_own_program(places[i], program))
+            continue;
+        char *own = places[i];
+        memmove(places + 1, places, i * sizeof *places);
+        places[0] = own;
+        return;
+    }
 }
 
 char *place_make(const char *run_id, uint32_t worker, struct mf_error *error)
@@ -286,6 +335,7 @@ char *place_make(const char *run_id, uint32_t worker, struct mf_error *error)
         mf_raise(error, MF_ENOMEM, "out of memory: the places of a worker");
         return NULL;
     }
+    prefer_own(places, count);
     for (unsigned i = 0; i < count && path == NULL; i++) {
         struct mf_error reason = {0};
         path = make_below(places[i], run_id, worker, &reason);

@@ -147,7 +147,8 @@ static void on_launched(void *arg, const struct launch_report *report)
         place->failures = 0;
     } else {
         release(fleet, report->worker);
-        if (!fleet->is_shared && (!report->again || ++place->failures >= FAILURES_MAX))
+        if (!fleet->is_shared && !report->given_up &&
+            (!report->again || ++place->failures >= FAILURES_MAX))
             leave_out(fleet, place, report->error.text);
         told.again = fleet_has_room(fleet);
     }

@@ -103,7 +103,7 @@ static void raise_refusal(const struct errand *errand,
     case SCRIPT_NO_PLACE:
         mf_raise(error,
                  MF_ESETUP,
-                 "%s: %s set XDG_CACHE_HOME there to a folder that is writable and executable",
+                 "%s: %s make one of them usable, or set XDG_CACHE_HOME there to a folder that is",
                  name,
                  text);
         break;
@@ -134,6 +134,7 @@ static void report_start(struct errand *errand,
     struct launch_report report = {.worker = errand->worker,
                                    .place = errand->host->name,
                                    .again = again,
+                                   .given_up = errand->cancelled && result == NULL,
                                    .touched = errand->touched};
     if (result == NULL) {
         report.error = *error;
@@ -221,7 +222,7 @@ ssh_start(struct launcher *launcher, const struct launch_order *order, struct mf
                                                                                                 : 0;
 }
 
-/* Of a start that waits for its turn nothing has happened yet: it is given up. */
+/* Of a start that waits for its turn or logs in nothing has happened yet: it is given up. */
 static const struct launch_host *give_up_start(struct launcher *launcher, uint32_t worker)
 {
     for (struct errand *errand = launcher->errands; errand != NULL; errand = errand->next)

@@ -4,7 +4,7 @@
  *
  *     waits --its turn--> program --answer--> over
  *                            |  ^
- *             not there (91) v  | copied
+ *             not there (91) v  | copied, by this errand or another of that host
  *                           copy
  *     program, copy --refused for the number of logins--> waits
  *
@@ -25,6 +25,10 @@
 #define GATE_FIRST 8u
 #define GATE_MOST 32u
 #define TRY_FOR_US 60000000
+#define ANSWER_US 60000000 /* login and command together */
+#define COPY_US 300000000
+/* Of a host that has not let anybody in, and does not say that it is crowded. */
+#define TRIES_MAX 6
 #define BACKOFF_US 150000
 #define BACKOFF_DOUBLINGS 5
 
@@ -75,12 +79,14 @@ struct errand *errand_create(struct launcher *launcher,
     errand->kind = kind;
     errand->host = host;
     errand->worker = worker;
-    errand->give_up_us = mf_monotonic_us() + TRY_FOR_US;
     return errand;
 }
 
 static void disconnect(struct errand *errand)
 {
+    if (errand->gate->copier == errand)
+        errand->gate->copier = NULL;
+    errand->awaits_copy = false;
     if (errand->remote == NULL)
         return;
     remote_close(errand->remote);
@@ -124,13 +130,23 @@ static void wait_for_another_try(struct errand *errand)
            gate->limit);
 }
 
+static bool is_worth_another_try(const struct errand *errand, const struct remote_result *result)
+{
+    bool is_patient = result->crowded || errand->gate->is_known;
+    return result->again && !errand->cancelled &&
+           (is_patient ? mf_monotonic_us() < errand->give_up_us : errand->tries + 1 < TRIES_MAX);
+}
+
 static void fail(struct errand *errand, const struct remote_result *result)
 {
     errand->touched = errand->touched || result->begun;
-    if (result->again && !errand->cancelled && mf_monotonic_us() < errand->give_up_us)
+    if (is_worth_another_try(errand, result))
         wait_for_another_try(errand);
     else
-        finish(errand, NULL, result->again || result->begun, &result->error);
+        finish(errand,
+               NULL,
+               result->begun || (result->again && errand->gate->is_known),
+               &result->error);
 }
 
 static void run_program(struct errand *errand);
@@ -140,14 +156,18 @@ static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
     struct gate *gate = errand->gate;
+    errand->answer_by_us = 0;
     if (result->code < 0) {
         fail(errand, result);
         return;
     }
     gate->limit += gate->limit < GATE_MOST;
+    gate->is_known = true;
     /* To end one worker nothing is copied: the program went when no run had a folder there. */
     if (result->code == SCRIPT_NO_PROGRAM && !errand->copied && errand->kind != ERRAND_STOP) {
-        copy_program(errand);
+        errand->awaits_copy = gate->copier != NULL;
+        if (!errand->awaits_copy)
+            copy_program(errand);
         return;
     }
     errand->touched =
@@ -158,6 +178,7 @@ static void on_program(void *arg, const struct remote_result *result)
 static void on_copied(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
+    errand->answer_by_us = 0;
     if (result->code < 0) {
         errand->touched = true;
         fail(errand, result);
@@ -165,6 +186,7 @@ static void on_copied(void *arg, const struct remote_result *result)
         finish(errand, result, false, NULL);
     } else {
         errand->copied = errand->touched = true;
+        errand->gate->copier = NULL;
         run_program(errand);
     }
 }
@@ -173,6 +195,7 @@ static void on_copied(void *arg, const struct remote_result *result)
 static void execute(struct errand *errand, char *command, struct mf_bytes input, remote_f *done)
 {
     struct mf_error error;
+    errand->answer_by_us = mf_monotonic_us() + (done == on_copied ? COPY_US : ANSWER_US);
     int rc =
         command == NULL
             ? mf_raise(&error, MF_ENOMEM, "out of memory: a command for %s", errand->host->name)
@@ -215,6 +238,7 @@ static void run_program(struct errand *errand)
 static void copy_program(struct errand *errand)
 {
     const struct ssh_program *program = &errand->launcher->program;
+    errand->gate->copier = errand;
     mf_log(MF_INFO, "copying the worker's program to %s", errand->host->name);
     execute(
         errand, script_upload(program->sha256, program->bytes.length), program->bytes, on_copied);
@@ -233,9 +257,32 @@ static void connect(struct errand *errand)
         return;
     }
     errand->opened_us = mf_monotonic_us();
+    if (errand->give_up_us == 0)
+        errand->give_up_us = errand->opened_us + TRY_FOR_US;
     errand->gate->open++;
     launcher->open++;
     run_program(errand);
+}
+
+/* The host let us in, and then nothing came: its login shell may wait for something. */
+static void give_up_waiting(struct errand *errand)
+{
+    struct mf_error error;
+    mf_raise(
+        &error,
+        MF_ESETUP,
+        "%s: no answer to a command within %d s: does `ssh %s true` come back at once? (a start "
+        "file of its login shell may wait for input)",
+        errand->host->name,
+        ANSWER_US / 1000000,
+        errand->host->name);
+    errand->touched = true;
+    finish(errand, NULL, true, &error);
+}
+
+static int64_t earliest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 int64_t errand_tick(struct errand *errand, int64_t now_us)
@@ -243,8 +290,11 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
     struct mf_error error;
     if (errand->is_over)
         return MF_NEVER;
-    if (errand->remote == NULL && errand->cancelled) {
-        mf_raise(&error, MF_ESETUP, "not begun on %s: the run ends", errand->host->name);
+    if (errand->cancelled && (errand->remote == NULL || !remote_has_begun(errand->remote))) {
+        mf_raise(&error,
+                 MF_ESETUP,
+                 "%s had not let it in when it was not needed any more",
+                 errand->host->name);
         finish(errand, NULL, false, &error);
         return MF_NEVER;
     }
@@ -256,5 +306,14 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
             return MF_NEVER;
         connect(errand);
     }
-    return errand->remote == NULL ? now_us : remote_tick(errand->remote, now_us);
+    if (errand->awaits_copy && errand->gate->copier == NULL) {
+        errand->awaits_copy = false;
+        run_program(errand);
+    }
+    if (errand->answer_by_us != 0 && now_us >= errand->answer_by_us)
+        give_up_waiting(errand);
+    if (errand->remote == NULL)
+        return now_us;
+    int64_t next = remote_tick(errand->remote, now_us);
+    return errand->answer_by_us == 0 ? next : earliest(next, errand->answer_by_us);
 }

@@ -7,11 +7,14 @@
 #include "master/launch/ssh_program.h"
 #include "master/remote/remote.h"
 
-/* How many logins a host may have at once; adapts to what it refuses. */
+/* How many logins a host may have at once; adapts to what it refuses. And who copies the program
+ * there: one does for all. */
 struct gate {
     struct gate *next;
     const struct launch_host *host; /* the first that named it */
     unsigned open, limit;
+    bool is_known;               /* it has let one in */
+    const struct errand *copier; /* NULL = nobody copies now */
 };
 
 enum errand_kind { ERRAND_START, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
@@ -33,11 +36,13 @@ struct errand {
     unsigned tries;
     bool touched; /* a command has been begun on the host */
     bool copied;
+    bool awaits_copy; /* of another errand; it is connected */
     bool cancelled;
     bool is_over;
-    int64_t opened_us;  /* of the last try */
-    int64_t due_us;     /* not before */
-    int64_t give_up_us; /* no further try after this */
+    int64_t opened_us;    /* of the last try */
+    int64_t due_us;       /* not before */
+    int64_t give_up_us;   /* no further try after this; 0 = not begun yet */
+    int64_t answer_by_us; /* of the command that is under way; 0 = none */
 };
 
 struct launcher {

@@ -11,7 +11,7 @@
 #include "common/alloc.h"
 
 #define PLACES                                                                                     \
-    "\"${XDG_CACHE_HOME:-$HOME/.cache}/mayfly\" \"$HOME/.cache/mayfly\" "                          \
+    "${XDG_CACHE_HOME:+\"$XDG_CACHE_HOME/mayfly\"} \"$HOME/.cache/mayfly\" "                       \
     "\"/var/tmp/mayfly-$(id -u)\" \"/tmp/mayfly-$(id -u)\""
 
 /* $1: uname -m that is expected. The kernel's version is compared as one number. */
@@ -19,6 +19,12 @@
     "m=$1; u=$(uname -srm); echo \"mayfly 1 system $u\"; set -- $u; "                              \
     "[ \"$1 $3\" = \"Linux $m\" ] || exit 92; "                                                    \
     "k=${2%%%%-*}; a=${k%%%%.*}; b=${k#*.}; b=${b%%%%.*}; [ $((a*100+b)) -ge 404 ] || exit 93; "
+
+/* Takes back what was made of the folder $d below $p; an empty .cache was most likely made by us.
+ */
+#define LEAVE                                                                                      \
+    "rmdir \"$d\" \"$p/bin\" \"$p\" 2>/dev/null; "                                                 \
+    "case $p in */.cache/mayfly) rmdir \"${p%%/*}\" 2>/dev/null;; esac; "
 
 /* $p is a folder of ours that nobody else can write to. */
 #define IS_OURS "[ -O \"$p\" ] && case $(ls -ld \"$p\") in d?\?\?\?-?\?-*) true;; *) false;; esac"
@@ -36,24 +42,23 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 
 char *script_upload(const char *sha256, size_t size)
 {
-    return mf_format("sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do d=$p/bin/$s; "
-                     "t=$d/.new-$$; "
-                     "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS
-                     " && (true > \"$t\") 2>/dev/null; then "
-                     "chmod 700 \"$t\"; "
-                     "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
-                     "if [ \"${4:-0}\" -ge \"$k\" ]; then "
-                     "if cat > \"$t\" && [ $(wc -c < \"$t\") -eq \"$n\" ] && "
-                     "mv -f \"$t\" \"$d/mayfly-worker\"; then exit 0; fi; "
-                     "rm -f \"$t\"; rmdir \"$d\" \"$p/bin\" \"$p\" 2>/dev/null; exit 95; "
-                     "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
-                     "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
-                     "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours alone;\"; fi; "
-                     "rmdir \"$d\" \"$p/bin\" \"$p\" 2>/dev/null; "
-                     "done; echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %zu",
-                     sha256,
-                     size,
-                     size / 1024 + 1024);
+    return mf_format(
+        "sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do d=$p/bin/$s; "
+        "t=$d/.new-$$; "
+        "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS " && (true > \"$t\") 2>/dev/null; then "
+        "chmod 700 \"$t\"; "
+        "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
+        "if [ \"${4:-0}\" -ge \"$k\" ]; then "
+        "if cat > \"$t\" && [ $(wc -c < \"$t\") -eq \"$n\" ] && "
+        "mv -f \"$t\" \"$d/mayfly-worker\"; then exit 0; fi; "
+        "rm -f \"$t\"; " LEAVE "exit 95; "
+        "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
+        "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
+        "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours alone;\"; fi; " LEAVE
+        "done; echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %zu",
+        sha256,
+        size,
+        size / 1024 + 1024);
 }
 
 /* The nearest folder that is there tells whether the place could be made; only a file of a moment

@@ -77,6 +77,13 @@ static int set_path(struct login *login, char *path, struct mf_error *error)
     return path != NULL ? 0 : mf_raise(error, MF_ENOMEM, "out of memory: the path of a key file");
 }
 
+/* The key that was named can't be used, whatever the host thinks of it. */
+static enum remote_step identity_failed(struct remote *remote)
+{
+    mf_error_prefix(&remote->error, "cannot log in to %s", remote->place);
+    return STEP_FAILED;
+}
+
 static enum remote_step use_identity(struct remote *remote)
 {
     struct login *login = &remote->login;
@@ -87,7 +94,7 @@ static enum remote_step use_identity(struct remote *remote)
     if (set_path(login, mf_strdup(remote->config->identity), &remote->error) < 0)
         return STEP_FAILED;
     if (key_file_read(&login->key, login->path, &remote->error) < 0)
-        return STEP_FAILED;
+        return identity_failed(remote);
     login->only_key = login->key.locked;
     remote_set_state(remote, login->only_key ? REMOTE_AGENT : REMOTE_KEY_FILE);
     return STEP_ON;
@@ -214,12 +221,15 @@ static enum remote_step leave_agent(struct remote *remote)
 {
     remote->login.agent_done = true;
     if (remote->login.only_key && remote->login.tried_count == 0)
-        return remote_fail(remote,
-                           false,
-                           "the key %s needs a passphrase (%s): unlock it once with ssh-add %s",
-                           remote->login.path,
-                           remote->login.remarks,
-                           remote->login.path);
+        return remote_fail(
+            remote,
+            false,
+            "cannot log in to %s: the key %s needs a passphrase (%s): unlock it once "
+            "with ssh-add %s",
+            remote->place,
+            remote->login.path,
+            remote->login.remarks,
+            remote->login.path);
     return next_key(remote);
 }
 
@@ -262,7 +272,7 @@ enum remote_step step_key_file(struct remote *remote)
                  "with ssh-keygen -t ed25519)",
                  login->path);
         if (remote->config->identity != NULL)
-            return STEP_FAILED;
+            return identity_failed(remote);
         remark(login, remote->error.text);
         return next_key(remote);
     }

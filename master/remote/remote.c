@@ -80,6 +80,7 @@ static enum remote_step step_failed(struct remote *remote)
         return STEP_WAIT;
     struct remote_result result = {
         .code = -1, .output = "", .problem = "", .again = remote->again, .error = remote->error};
+    result.crowded = remote->again && remote->crowded;
     result.begun = command->begun;
     if (command->begun) {
         result.again = false;
@@ -227,6 +228,11 @@ int remote_exec(struct remote *remote,
     if (remote->state == REMOTE_IDLE || remote->state == REMOTE_FAILED)
         remote->kicked = true;
     return 0;
+}
+
+bool remote_has_begun(const struct remote *remote)
+{
+    return remote->answered || (remote->first != NULL && remote->first->begun);
 }
 
 const char *remote_peer_address(const struct remote *remote)

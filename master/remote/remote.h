@@ -48,6 +48,7 @@ struct remote_result {
     bool again;          /* code -1: nothing was begun and another attempt, with a new connection,
                             may well succeed (refused by the host's limit of logins, reset during
                             the login or between commands) */
+    bool crowded;        /* again: the host says that too many log in at once */
     struct mf_error
         error; /* code -1: what went wrong with which host, and the remedy, one sentence */
 };
@@ -81,6 +82,9 @@ int remote_exec(struct remote *remote,
                 remote_f *done,
                 void *arg,
                 struct mf_error *error);
+
+/* Whether the host has been asked to run anything: until then closing leaves nothing undone. */
+bool remote_has_begun(const struct remote *remote);
 
 /* Numeric addresses of both ends, once a command has been answered; "" before. Without brackets. */
 const char *remote_peer_address(const struct remote *remote);

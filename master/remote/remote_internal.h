@@ -133,7 +133,7 @@ struct remote {
     struct command *first, **last;
 
     bool answered;
-    bool again;
+    bool again, crowded;
     struct mf_error error; /* valid in REMOTE_FAILED */
 };
 

@@ -195,7 +195,9 @@ int session_start(struct remote *remote, struct mf_error *error)
 static enum remote_step no_banner(struct remote *remote)
 {
     const char *said = remote->greeting.text;
-    if (strncmp(said, "Exceeded MaxStartups", 20) == 0 || strncmp(said, "Not allowed at", 14) == 0)
+    remote->crowded =
+        strncmp(said, "Exceeded MaxStartups", 20) == 0 || strncmp(said, "Not allowed at", 14) == 0;
+    if (remote->crowded)
         return remote_fail(remote,
                            true,
                            "%s refused a login ('%s'): too many at once for MaxStartups in its "

@@ -119,6 +119,7 @@ succeed() { # [ARGUMENT...]
 
 # Starts job.yaml and comes back as soon as its run folder is known. Sets PID, RUN_ID, RUN.
 start_job() { # [ARGUMENT...]
+    rm -f out err # what stands there names another run
     "$MAYFLY_BIN" run job.yaml "$@" >out 2>err </dev/null &
     PID=$!
     wait_until "grep -q 'mayfly: run 2' err || ! kill -0 $PID"
