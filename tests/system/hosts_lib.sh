@@ -313,8 +313,9 @@ assert_hosts_clean() { # RUN_ID [I...]
 }
 
 # Starts to watch one host or all: command lines and environments of all processes, and all files that were written
-# (but for host keys), are searched again and again for private keys and certificates in PEM and for each line of at
-# least 16 characters of the files, which need not be there yet.
+# (but for host keys), are searched again and again for private keys and certificates in PEM (but for the worker's
+# program, which has some of its library) and for each line of at least 16 characters of the files, which need not be
+# there yet.
 host_watch_secrets() { # I|all [FILE...]
     local host hosts=$1 pairs=()
     shift
