@@ -163,7 +163,8 @@ static void on_program(void *arg, const struct remote_result *result)
         return;
     }
     errand->touched =
-        errand->touched || result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY;
+        errand->touched || (ssh_has_begun(result) &&
+                            (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY));
     finish(errand, result, false, NULL);
 }
 

@@ -65,6 +65,9 @@ void errand_destroy(struct errand *errand);
 /* Begins it when its turn has come; looks at deadlines. Its next deadline. */
 int64_t errand_tick(struct errand *errand, int64_t now_us);
 
+/* ssh.c: whether the shell line was run at all: not where the account has no shell. */
+bool ssh_has_begun(const struct remote_result *result);
+
 /* ssh.c: what an errand tells when it is over. `error`: it could not be carried out; else `result`
  * is what the program said. */
 void ssh_errand_over(struct errand *errand,
