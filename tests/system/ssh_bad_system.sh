@@ -78,6 +78,8 @@ case_clocks_that_are_years_off() {
     hosts_start 2
     hosts_are_ready
     mayfly_bin=$MAYFLY_BIN
+    # A sanitizer wants to be the first library; faketime is.
+    export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
     for by in -8y +8y; do
         printf '#!/bin/sh\nFAKETIME_DONT_FAKE_MONOTONIC=1 exec faketime -f %s %s "$@"\n' "$by" "$mayfly_bin" >skewed
         chmod +x skewed
@@ -91,7 +93,7 @@ END
         over_ssh succeed --hosts "$(entries 1 2)"
         assert_equal "$(counts)" "8 0 0 0"
         assert_equal "$(summary .workers.lost)" 0
-        assert_equal "${RUN_ID:0:4}" $(($(date +%Y) ${by:0:1} 8)) "the year of the run, by $by:"
+        assert_equal "${RUN_ID:0:4}" "$(($(date +%Y) + ${by%y}))" "the year of the run, by $by:"
         over_ssh mayfly check job.yaml --hosts "$(entries 1 2)"
         assert_exit 0
         assert_equal "$(grep -c 'ok, but its clock is off (harmless)$' out)" 2
