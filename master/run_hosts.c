@@ -2,23 +2,44 @@
 /* From job to fleet: see run_hosts.h. */
 #include "master/run_hosts.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "common/alloc.h"
+
+/* The entry without its slots, which stand before or behind a slash. */
+static void name_host(char *name, const char *text)
+{
+    const char *slash = strchr(text, '/');
+    if (slash == NULL)
+        strcpy(name, text);
+    else if (slash[1 + strspn(slash + 1, "0123456789")] != '\0')
+        strcpy(name, slash + 1);
+    else
+        snprintf(name, (size_t)(slash - text) + 1, "%s", text);
+}
 
 struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)
 {
-    struct launch_host *hosts = mf_calloc(job->hosts.count + 1, sizeof *hosts);
+    size_t size = (job->hosts.count + 1) * sizeof(struct launch_host);
+    for (size_t i = 0; i < job->hosts.count; i++)
+        size += strlen(job->hosts.items[i].text) + 1;
+    struct launch_host *hosts = mf_calloc(1, size);
     if (hosts == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the hosts of the run");
         return NULL;
     }
+    char *name = (char *)(hosts + job->hosts.count + 1);
     for (size_t i = 0; i < job->hosts.count; i++) {
         const struct job_host *host = &job->hosts.items[i];
-        hosts[i] = (struct launch_host){.name = host->text,
+        name_host(name, host->text);
+        hosts[i] = (struct launch_host){.name = name,
                                         .is_local = host->is_local,
                                         .user = host->user,
                                         .host = host->host,
                                         .port = host->port,
                                         .slots = host->slots};
+        name += strlen(name) + 1;
     }
     return hosts;
 }

@@ -32,8 +32,8 @@ struct errand {
     char *input;           /* of a start; wiped */
     struct remote *remote; /* NULL while it waits for its turn */
     unsigned tries;
-    bool touched; /* a command has been begun on the host */
-    bool copied;
+    bool touched;    /* a command has been begun on the host */
+    unsigned copies; /* of the program, made by this errand */
     bool cancelled;
     bool is_over;
     int64_t opened_us;  /* of the last try */
