@@ -24,17 +24,24 @@
 #include "common/log.h"
 #include "worker/place.h"
 
+#define KEPT_BYTES (1ull << 30)
 #define KEPT_MAX 64              /* entries that this worker keeps although nobody uses them */
 #define RESERVE_BYTES (1u << 20) /* of the disk, for what else a worker writes */
 #define SUM_TEXT (MF_SHA256_TEXT - 1)
 #define SUMS_MAX (1u << 20)
 
+struct kept {
+    char key[CACHE_KEY_SIZE];
+    uint64_t bytes;
+};
+
 struct cache {
     char *path; /* of inputs/, absolute */
     char *worker_folder;
-    int fd;                              /* inputs/, with the shared lock */
-    char kept[KEPT_MAX][CACHE_KEY_SIZE]; /* oldest first */
+    int fd;                     /* inputs/, with the shared lock */
+    struct kept kept[KEPT_MAX]; /* oldest first */
     unsigned kept_count;
+    uint64_t kept_bytes;
     unsigned removed; /* entries, for a name of each */
 };
 
@@ -176,27 +183,40 @@ static void remove_entry(struct cache *cache, const char *key, int lock_fd)
 
 static void forget_kept(struct cache *cache, unsigned i)
 {
+    cache->kept_bytes -= cache->kept[i].bytes;
     cache->kept_count--;
-    memmove(cache->kept[i], cache->kept[i + 1], (cache->kept_count - i) * sizeof *cache->kept);
+    memmove(&cache->kept[i], &cache->kept[i + 1], (cache->kept_count - i) * sizeof *cache->kept);
 }
 
-static void remove_kept(struct cache *cache, unsigned i)
+static void remove_oldest_kept(struct cache *cache)
 {
     char key[CACHE_KEY_SIZE];
-    memcpy(key, cache->kept[i], sizeof key);
-    forget_kept(cache, i);
+    memcpy(key, cache->kept[0].key, sizeof key);
+    forget_kept(cache, 0);
     int fd = take_lock(cache, key, 0, LOCK_EX);
     if (fd >= 0)
         remove_entry(cache, key, fd);
 }
 
-/* The lock is held alone. */
-static int begin_part(struct cache *cache, const char *key, struct mf_error *error)
+static void keep(struct cache *cache, const struct cache_entry *entry)
+{
+    if (cache->kept_count == KEPT_MAX)
+        remove_oldest_kept(cache);
+    struct kept *kept = &cache->kept[cache->kept_count++];
+    memcpy(kept->key, entry->key, sizeof entry->key);
+    kept->bytes = entry->bytes;
+    cache->kept_bytes += entry->bytes;
+    while (cache->kept_count > 1 && cache->kept_bytes > KEPT_BYTES)
+        remove_oldest_kept(cache);
+}
+
+/* The lock is held alone. What a killed fetch left is removed. */
+static int begin_part(struct cache *cache, const char *key, int lock_fd, struct mf_error *error)
 {
     char *part = mf_format("%s/%s/part", cache->path, key);
     int rc = part == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: the cache of inputs")
                           : place_remove(part, NULL, error);
-    if (rc == 0 && mkdir(part, 0700) < 0)
+    if (rc == 0 && (mkdir(part, 0700) < 0 || ftruncate(lock_fd, 0) < 0))
         rc = mf_raise_errno(error, "cannot make the folder %s", part);
     mf_free(part);
     return rc;
@@ -210,7 +230,7 @@ int cache_take(struct cache *cache,
     *entry = (struct cache_entry){.lock_fd = -1};
     memcpy(entry->key, key, strlen(key) + 1);
     for (unsigned i = 0; i < cache->kept_count; i++)
-        if (strcmp(cache->kept[i], key) == 0)
+        if (strcmp(cache->kept[i].key, key) == 0)
             forget_kept(cache, i--);
     if (mkdirat(cache->fd, key, 0700) < 0 && errno != EEXIST)
         return mf_raise_errno(error, "cannot make the folder %s/%s", cache->path, key);
@@ -232,7 +252,7 @@ int cache_take(struct cache *cache,
         entry->lock_fd = -1;
         return 0; /* it has come right now */
     }
-    if (begin_part(cache, key, error) == 0 && ftruncate(entry->lock_fd, 0) == 0)
+    if (begin_part(cache, key, entry->lock_fd, error) == 0)
         return 1;
     remove_entry(cache, key, entry->lock_fd);
     entry->lock_fd = -1;
@@ -449,7 +469,5 @@ void cache_give_back(struct cache *cache, struct cache_entry *entry)
     futimens(entry->lock_fd, NULL); /* the time of its last use */
     close(entry->lock_fd);
     entry->lock_fd = -1;
-    if (cache->kept_count == KEPT_MAX)
-        remove_kept(cache, 0);
-    memcpy(cache->kept[cache->kept_count++], entry->key, sizeof entry->key);
+    keep(cache, entry);
 }

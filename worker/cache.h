@@ -10,8 +10,8 @@
  *     inputs/data/<sha256>    the contents of complete files, as further links: each is stored once
  *
  * An entry appears by rename, whole, and is not changed any more. Entries that nobody uses are
- * kept, the newest few of each worker, and removed when room is needed. All locks end with their
- * process. Loop thread only.
+ * kept, the newest few of each worker, and removed earlier when room is needed. All locks end with
+ * their process. Loop thread only.
  */
 #ifndef MAYFLY_WORKER_CACHE_H
 #define MAYFLY_WORKER_CACHE_H
@@ -31,6 +31,7 @@ struct cache_entry {
     char key[CACHE_KEY_SIZE];
     int lock_fd; /* -1: not held */
     bool is_whole;
+    uint64_t bytes; /* that it takes, as far as the caller knows; for how long it is kept */
 };
 
 /* worker_folder: absolute; inputs/ is made beside it. */

@@ -3,6 +3,9 @@
  * Fetching: see fetch.h. Requests stand in a queue of at most one a lane. An answer that is not the
  * oldest request's waits there as a copy; so at most one piece is kept.
  *
+ * On a slow network pieces become smaller, so that what else the master says to this worker does
+ * not wait behind them for long.
+ *
  * The master counts the bytes that are on their way to a worker until the lane asks again. A lane
  * with nothing to ask for says after SAY_US that its last piece has come.
  */
@@ -18,6 +21,9 @@
 #include "common/clock.h"
 
 #define SAY_US 100000
+#define SLOW_US 2000000 /* a piece that takes longer is followed by smaller ones */
+#define FAST_US 500000  /* and one that takes less by larger ones */
+#define PIECE_MIN (32u << 10)
 #define ALLOCATE_FROM (1u << 20) /* from this size on, disk space is taken beforehand */
 
 struct request {
@@ -26,6 +32,7 @@ struct request {
     uint32_t file;
     uint64_t at; /* bytes of what is wanted of the file that go before */
     uint32_t length;
+    int64_t asked_us;
     bool is_queued;
     bool is_answered;
     struct mf_piece piece;   /* when answered */
@@ -38,6 +45,7 @@ struct fetch {
     struct transfer *first, *last;
     struct request *queue[FETCH_LANES]; /* oldest first */
     unsigned queued;
+    uint32_t piece;                       /* how much is asked for at once */
     struct request requests[FETCH_LANES]; /* one a lane */
     int64_t say_at_us[FETCH_LANES];       /* MF_NEVER: nothing to say */
 };
@@ -52,6 +60,7 @@ fetch_create(struct cache *cache, const struct fetch_callbacks *callbacks, struc
     }
     fetch->cache = cache;
     fetch->callbacks = *callbacks;
+    fetch->piece = MF_PIECE_MAX;
     for (unsigned i = 0; i < FETCH_LANES; i++)
         fetch->say_at_us[i] = MF_NEVER;
     return fetch;
@@ -139,7 +148,8 @@ static void rewind_asking(struct fetch *fetch, struct transfer *transfer)
 }
 
 /* The transfer's next request; false when all is asked for, or when an answer must come first. */
-static bool ask(struct transfer *transfer, struct request *request, struct mf_fetch *message)
+static bool
+ask(struct transfer *transfer, uint32_t piece, struct request *request, struct mf_fetch *message)
 {
     while (transfer->asking < transfer->file_count) {
         const struct fetch_file *file = &transfer->files[transfer->asking];
@@ -159,11 +169,11 @@ static bool ask(struct transfer *transfer, struct request *request, struct mf_fe
         if (is_probe)
             run = 0;
         else if (!file->is_known)
-            run = MF_PIECE_MAX;
+            run = piece;
         *request = (struct request){.transfer = transfer,
                                     .file = transfer->asking,
                                     .at = transfer->asked,
-                                    .length = run < MF_PIECE_MAX ? (uint32_t)run : MF_PIECE_MAX,
+                                    .length = run < piece ? (uint32_t)run : piece,
                                     .copies = request->copies};
         *message = (struct mf_fetch){.subtask = transfer->subtask,
                                      .file = file->file,
@@ -189,7 +199,7 @@ int fetch_next(struct fetch *fetch, unsigned lane, int64_t now_us, struct mf_fet
     if (request->is_queued)
         return 0;
     for (struct transfer *at = fetch->first; at != NULL && !found; at = at->next)
-        found = ask(at, request, message);
+        found = ask(at, fetch->piece, request, message);
     if (!found && now_us < fetch->say_at_us[i])
         return 0;
     if (!found) {
@@ -197,6 +207,7 @@ int fetch_next(struct fetch *fetch, unsigned lane, int64_t now_us, struct mf_fet
         *message = (struct mf_fetch){0};
     }
     request->lane = lane;
+    request->asked_us = now_us;
     fetch->say_at_us[i] = MF_NEVER;
     request->is_queued = true;
     fetch->queue[fetch->queued++] = request;
@@ -449,6 +460,15 @@ static void drop_oldest(struct fetch *fetch)
     memmove(fetch->queue, fetch->queue + 1, fetch->queued * sizeof *fetch->queue);
 }
 
+static void adapt(struct fetch *fetch, const struct request *request, int64_t now_us)
+{
+    int64_t took_us = now_us - request->asked_us;
+    if (took_us > SLOW_US && fetch->piece > PIECE_MIN)
+        fetch->piece /= 2;
+    else if (took_us < FAST_US && fetch->piece < MF_PIECE_MAX && request->length == fetch->piece)
+        fetch->piece *= 2;
+}
+
 int fetch_take(struct fetch *fetch,
                unsigned lane,
                const struct mf_piece *piece,
@@ -459,8 +479,10 @@ int fetch_take(struct fetch *fetch,
     struct request *request = &fetch->requests[i];
     if (!request->is_queued || request->is_answered)
         return mf_raise(error, MF_EPROTOCOL, "the master sent a piece on lane %u unasked", lane);
-    if (piece->data.length > 0)
+    if (piece->data.length > 0) {
         fetch->say_at_us[i] = now_us + SAY_US;
+        adapt(fetch, request, now_us);
+    }
     if (fetch->queue[0] != request)
         return keep(request, piece, error);
     drop_oldest(fetch);

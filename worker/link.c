@@ -9,6 +9,10 @@
  * Whoever can dial does: when no address has answered once, or none is known, the worker listens,
  * too, if its launch input allows that. Once there is a connection, the other way is closed: two of
  * them would share the requests.
+ *
+ * Neither does it always tell that a connection is gone: what happens to it between two reads is
+ * lost, which is likely while much comes in. The master answers a poll after a third of the lease
+ * at the latest; so a connection on which nothing was heard for half of it is closed.
  */
 #include "worker/link.h"
 
@@ -50,8 +54,11 @@ struct link {
     nng_listener listener;
     bool has_listener;
     atomic_int pipes;
-    atomic_bool was_dialed; /* the last connection was made by the master */
+    atomic_bool was_dialed;  /* the last connection was made by the master */
+    atomic_uint newest_pipe; /* its id */
     bool was_up;
+    int64_t heard_us;   /* an answer, or that it is up */
+    int64_t silence_us; /* so long nothing need be heard on a live connection; MF_NEVER at first */
     int64_t down_since_us;
     struct mf_mailbox mailbox;
     struct mf_mail *taken; /* chain of replies not yet handed out */
@@ -77,8 +84,10 @@ static void lane_ready(void *arg)
 static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct link *link = arg;
-    if (event == NNG_PIPE_EV_ADD_POST)
+    if (event == NNG_PIPE_EV_ADD_POST) {
         atomic_store(&link->was_dialed, nng_listener_id(nng_pipe_listener(pipe)) > 0);
+        atomic_store(&link->newest_pipe, (unsigned)nng_pipe_id(pipe));
+    }
     atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
@@ -202,6 +211,7 @@ struct link *link_create(const struct launch_input *input, struct mf_error *erro
     }
     link->input = input;
     link->down_since_us = mf_monotonic_us();
+    link->silence_us = MF_NEVER;
     if (mf_mailbox_init(&link->mailbox, error) < 0)
         goto fail;
     if (open_socket(link, error) < 0)
@@ -256,6 +266,7 @@ int link_take(struct link *link, nng_msg **message)
     struct link_lane *lane = (struct link_lane *)link->taken;
     link->taken = lane->mail.next;
     lane->busy = false;
+    link->heard_us = mf_monotonic_us();
     *message = lane->reply;
     lane->reply = NULL;
     return (int)(lane - link->lanes);
@@ -287,9 +298,24 @@ int link_send(struct link *link,
     return 0;
 }
 
+void link_expect(struct link *link, int64_t silence_us)
+{
+    link->silence_us = silence_us;
+}
+
 bool link_is_up(const struct link *link)
 {
     return atomic_load(&link->pipes) > 0;
+}
+
+static void close_silent(struct link *link, int64_t now_us)
+{
+    nng_pipe pipe = {.id = atomic_load(&link->newest_pipe)};
+    if (now_us - link->heard_us < link->silence_us)
+        return;
+    mf_log(MF_WARNING, "nothing was heard of the master for half of the lease: connecting again");
+    link->heard_us = now_us;
+    nng_pipe_close(pipe);
 }
 
 int64_t link_tick(struct link *link, int64_t now_us)
@@ -298,14 +324,16 @@ int64_t link_tick(struct link *link, int64_t now_us)
     if (up != link->was_up) {
         mf_log(MF_INFO, up ? "connected to the master" : "the connection to the master is lost");
         link->was_up = up;
-        link->down_since_us = now_us;
+        link->down_since_us = link->heard_us = now_us;
         if (up && atomic_load(&link->was_dialed))
             stop_dialing(link);
         else if (up)
             stop_listening(link);
     }
-    if (up)
+    if (up) {
+        close_silent(link, now_us);
         return now_us + CHECK_UP_US;
+    }
     if (now_us - link->down_since_us >= PATIENCE_US) {
         stop_dialing(link);
         link->down_since_us = now_us;

@@ -33,6 +33,9 @@ bool link_is_free(const struct link *link, unsigned lane); /* no request of the 
 /* Sends a frame as the lane's next request; the lane must be free. */
 int link_send(struct link *link, unsigned lane, struct mf_bytes frame, struct mf_error *error);
 
+/* From now on the master says something at least this often; a connection that is silent for longer
+ * is closed, and a new one made. A request must always be under way. */
+void link_expect(struct link *link, int64_t silence_us);
 bool link_is_up(const struct link *link);
 /* Supervises the dialer; its next deadline. */
 int64_t link_tick(struct link *link, int64_t now_us);

@@ -159,10 +159,12 @@ static int walk_all(struct walk *walk)
         if (walk_glob(walk, walk->folder_length, glob) < 0)
             return -1;
         if (walk->matches == 0 && walk->found == NULL)
-            return fail_attempt(walk->failure,
-                                MF_CAUSE_OUTPUT_MISSING,
-                                "outputs: \"%s\" matches nothing in the attempt's folder",
-                                glob);
+            return fail_attempt(
+                walk->failure,
+                MF_CAUSE_OUTPUT_MISSING,
+                "outputs: \"%s\" matches nothing in the attempt's folder: mend the glob, "
+                "or let the command make such a file",
+                glob);
     }
     return 0;
 }

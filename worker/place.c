@@ -275,9 +275,15 @@ static char *make_below(char *base, const char *run_id, uint32_t worker, struct 
     }
     char *run = mf_format("%s/runs/%s", base, run_id);
     char *path = mf_format("%s/runs/%s/%u", base, run_id, worker);
+    int rc = -1;
+    errno = ENOENT;
+    /* Another run's sweep may remove what is still empty. */
+    for (int tries = 0; run != NULL && path != NULL && rc < 0 && errno == ENOENT && tries < 5;
+         tries++)
+        rc = make_folders(run) < 0 ? -1 : mkdir(path, 0700);
     if (run == NULL || path == NULL)
         mf_raise(error, MF_ENOMEM, "out of memory: a worker's folder");
-    else if (make_folders(run) < 0 || mkdir(path, 0700) < 0)
+    else if (rc < 0)
         mf_raise_errno(error, "%s", path);
     else {
         mf_free(run);

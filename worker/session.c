@@ -390,6 +390,8 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
     session->epoch = welcome->epoch;
     session->orphan_us = welcome->orphan_us;
     session->phase = WORKING;
+    /* It holds a poll for a third of the lease. */
+    link_expect(session->link, (int64_t)(welcome->lease_us / 2));
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif

@@ -92,6 +92,7 @@ static void drop_unit(struct stage *stage, struct unit *unit)
         fetch_abandon(stage->fetch, &unit->transfer);
     if (unit->state != UNIT_READY)
         delist(stage, unit);
+    unit->entry.bytes = unit->bytes;
     cache_give_back(stage->cache, &unit->entry);
     unit_destroy(unit);
 }
@@ -304,20 +305,33 @@ static uint64_t on_gone(void *arg, struct transfer *transfer)
     return 0;
 }
 
-static const char *shown_of(const struct unit *unit)
+static void fail_full(const struct stage *stage,
+                      const struct unit *unit,
+                      const struct mf_error *why,
+                      struct failure *failure)
 {
-    return unit->transfer.file_count == 1 ? unit->transfer.files[0].shown : "(several files)";
-}
-
-static void fail_full(const struct unit *unit, const struct mf_error *why, struct failure *failure)
-{
-    uint64_t size = unit->transfer.file_count == 1 ? unit->transfer.files[0].size : unit->bytes;
-    fail_attempt(failure,
-                 MF_CAUSE_WORKER_ERROR,
-                 "the input \"%s\" of %llu bytes does not fit on this host: %s",
-                 shown_of(unit),
-                 (unsigned long long)size,
-                 why->text);
+    const struct transfer *transfer = &unit->transfer;
+    unsigned long long bytes = (unsigned long long)unit->bytes;
+    if (unit == stage->job)
+        fail_attempt(failure,
+                     MF_CAUSE_WORKER_ERROR,
+                     "the job's own files do not fit on this host: %s",
+                     why->text);
+    else if (transfer->file_count == 1)
+        fail_attempt(failure,
+                     MF_CAUSE_WORKER_ERROR,
+                     "the input \"%s\" of %llu bytes does not fit on this host: %s",
+                     transfer->files[0].shown,
+                     (unsigned long long)transfer->files[0].size,
+                     why->text);
+    else
+        fail_attempt(failure,
+                     MF_CAUSE_WORKER_ERROR,
+                     "the group of inputs that begins with \"%s\" (%llu bytes so far) does not fit "
+                     "on this host: %s",
+                     transfer->files[0].shown,
+                     bytes > transfer->wrote ? bytes : (unsigned long long)transfer->wrote,
+                     why->text);
 }
 
 static bool on_full(void *arg, struct transfer *transfer, struct failure *failure)
@@ -335,7 +349,7 @@ static bool on_full(void *arg, struct transfer *transfer, struct failure *failur
     }
     if (room >= 0)
         mf_raise(&error, MF_ESETUP, "it was full again and again while there seemed to be room");
-    fail_full(unit, &error, failure);
+    fail_full(stage, unit, &error, failure);
     return false;
 }
 
@@ -424,7 +438,9 @@ static void make_folders(struct stage *stage, struct unit *unit)
     struct mf_error error;
     for (uint32_t i = 0; i < unit->transfer.file_count; i++)
         if (cache_create_folder(stage->cache, &unit->entry, unit->transfer.files[i].name) < 0) {
-            mf_raise_errno(&error, "cannot make the folder \"%s\" on this host", shown_of(unit));
+            mf_raise_errno(&error,
+                           "cannot make the folder \"%s\" on this host",
+                           unit->transfer.files[i].shown);
             stop_fetching(stage, unit);
             fail_unit(stage, unit, MF_CAUSE_WORKER_ERROR, error.text);
             return;
@@ -459,7 +475,7 @@ static void try_unit(struct stage *stage, struct unit *unit, int64_t now_us)
         return;
     }
     if (rc < 0) {
-        fail_full(unit, &error, &failure);
+        fail_full(stage, unit, &error, &failure);
         fail_unit(stage, unit, failure.cause, failure.text);
         return;
     }

@@ -44,9 +44,10 @@ struct upload {
     struct item *delayed;            /* ended without files, but that chunk is of it */
     struct item *first, **last;
     struct item *done, **done_last;
-    uint32_t file;   /* of the first item */
-    uint64_t offset; /* within that file */
-    int fd;          /* that file, -1 = not open */
+    uint32_t file;      /* of the first item */
+    uint64_t offset;    /* within that file */
+    int fd;             /* that file, -1 = not open */
+    struct stat opened; /* how it was then */
     struct mf_sha256 sha256;
     enum under_way under_way;
     size_t in_flight;    /* bytes of the chunk under way */
@@ -181,6 +182,8 @@ open_file(struct upload *upload, const struct executed_file *file, struct mf_err
     upload->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (upload->fd < 0)
         return mf_raise_errno(error, "cannot open %s to send it", file->path);
+    if (fstat(upload->fd, &upload->opened) < 0)
+        return mf_raise_errno(error, "cannot look at %s to send it", file->path);
     upload->offset = file->sent;
     mf_sha256_init(&upload->sha256);
     return 0;
@@ -202,10 +205,36 @@ static int read_piece(struct upload *upload,
         if (got < 0)
             return mf_raise_errno(error, "cannot read %s to send it", path);
         if (got == 0)
-            return mf_raise(error, MF_EINPUT, "%s became shorter while it was sent", path);
+            return mf_raise(error,
+                            MF_EINPUT,
+                            "%s became shorter while it was sent: something on this host writes "
+                            "to it after its attempt has ended",
+                            path);
         n += (size_t)got;
     }
     return 0;
+}
+
+/* Whether all of an output was read as it is now: half of the old and half of the new is neither.
+ * Its attempt has ended, so somebody else writes to it. */
+static int check_unchanged(const struct upload *upload,
+                           const struct executed_file *file,
+                           struct mf_error *error)
+{
+    const struct stat *was = &upload->opened;
+    struct stat is;
+    if (file->kind != MF_CHUNK_OUTPUT)
+        return 0;
+    if (fstat(upload->fd, &is) < 0)
+        return mf_raise_errno(error, "cannot look at %s to send it", file->path);
+    if ((uint64_t)is.st_size == file->length && is.st_mtim.tv_sec == was->st_mtim.tv_sec &&
+        is.st_mtim.tv_nsec == was->st_mtim.tv_nsec)
+        return 0;
+    return mf_raise(error,
+                    MF_EINPUT,
+                    "the output %s changed while it was sent: something on this host writes to it "
+                    "after its attempt has ended",
+                    file->path);
 }
 
 static size_t piece_size(uint64_t left)
@@ -225,7 +254,8 @@ static int encode_file(struct upload *upload,
     uint64_t left = file->length - upload->offset;
     size_t length = piece_size(left);
     uint64_t from = file->offset + upload->offset;
-    if (read_piece(upload, upload->fd, file->path, from, length, error) < 0)
+    if (read_piece(upload, upload->fd, file->path, from, length, error) < 0 ||
+        (length == left && check_unchanged(upload, file, error) < 0))
         return -1;
     if (is_checksummed(file))
         mf_sha256_update(&upload->sha256, mf_bytes_of(upload->data, length));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of the worker's program: see answer.h. All of it comes from another host: nothing is
- * taken for granted. */
+ * taken for granted. What a login shell says comes first, and may be anything: the last line of a
+ * kind counts. */
 #include "master/launch/answer.h"
 
 #include <errno.h>
@@ -45,24 +46,27 @@ static const char *find_line(const char *output, const char *word)
 
 bool answer_started(const char *output, uint32_t worker, struct launch_report *report)
 {
+    bool is_there = false;
     for (const char *at = output; (at = find_line(at, "started")) != NULL;) {
         uint64_t id, pid, port;
         if (take_number(&at, UINT32_MAX, &id) && take_number(&at, UINT32_MAX, &pid) &&
             take_number(&at, UINT16_MAX, &port) && id == worker) {
             report->pid = (uint32_t)pid;
             report->port = (uint16_t)port;
-            return true;
+            is_there = true;
         }
     }
-    return false;
+    return is_there;
 }
 
 bool answer_line(const char *output, const char *word, char *text, size_t size)
 {
-    const char *at = find_line(output, word);
-    if (at == NULL)
+    const char *last = NULL;
+    for (const char *at = output; (at = find_line(at, word)) != NULL;)
+        last = at;
+    if (last == NULL)
         return false;
-    snprintf(text, size, "%.*s", (int)strcspn(at, "\n"), at);
+    snprintf(text, size, "%.*s", (int)strcspn(last, "\n"), last);
     return true;
 }
 
@@ -79,6 +83,7 @@ static void describe_left(json_t *left, char *text, size_t size)
 /* The line that is a JSON object of a sweep. */
 static json_t *find_object(const char *output)
 {
+    json_t *last = NULL;
     for (const char *line = output; line != NULL; line = strchr(line, '\n')) {
         line += *line == '\n';
         if (*line == '\0')
@@ -86,11 +91,13 @@ static json_t *find_object(const char *output)
         if (*line != '{')
             continue;
         json_t *root = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
-        if (json_is_boolean(json_object_get(root, "verified")))
-            return root;
+        if (json_is_boolean(json_object_get(root, "verified"))) {
+            json_decref(last);
+            last = json_incref(root);
+        }
         json_decref(root);
     }
-    return NULL;
+    return last;
 }
 
 void answer_swept(const char *output,

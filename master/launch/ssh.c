@@ -72,6 +72,14 @@ static struct errand *add(struct launcher *launcher,
     return errand;
 }
 
+bool ssh_has_begun(const struct remote_result *result)
+{
+    char system[8];
+    bool is_ours = result->code >= SCRIPT_NO_PROGRAM && result->code <= SCRIPT_NO_COPY;
+    return result->code == 0 || is_ours ||
+           answer_line(result->output, "system", system, sizeof system);
+}
+
 /* Why a host whose shell answered does not take the worker, in a sentence. */
 static void raise_refusal(const struct errand *errand,
                           const struct remote_result *result,
@@ -80,8 +88,19 @@ static void raise_refusal(const struct errand *errand,
     const char *name = errand->host->name;
     char text[512], system[128];
     answer_problem(result->problem, text, sizeof text);
-    if (!answer_line(result->output, "system", system, sizeof system))
-        snprintf(system, sizeof system, "an unknown system");
+    if (!ssh_has_begun(result)) {
+        answer_problem(
+            result->problem[0] == '\0' ? result->output : result->problem, text, sizeof text);
+        mf_raise(error,
+                 MF_ESETUP,
+                 "%s: its login shell runs no command (exit code %d: %s): give the account a shell "
+                 "with chsh, or look at its authorized_keys for a forced command",
+                 name,
+                 result->code,
+                 text);
+        return;
+    }
+    answer_line(result->output, "system", system, sizeof system);
     switch (result->code) {
     case SCRIPT_WRONG_SYSTEM:
         mf_raise(error,
@@ -142,7 +161,8 @@ static void report_start(struct errand *errand,
         report.ok = true;
         report.address = remote_peer_address(errand->remote);
     } else {
-        report.again = result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY;
+        report.again = ssh_has_begun(result) &&
+                       (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY);
         raise_refusal(errand, result, &report.error);
     }
     launcher->callbacks.launched(launcher->callbacks.arg, &report);

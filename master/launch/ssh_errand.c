@@ -24,6 +24,7 @@
 #define OPEN_MAX 48u
 #define GATE_FIRST 8u
 #define GATE_MOST 32u
+#define COPIES_MAX 5 /* other runs may remove the program as soon as it is there */
 #define TRY_FOR_US 60000000
 #define ANSWER_US 60000000 /* login and command together */
 #define COPY_US 300000000
@@ -154,6 +155,13 @@ static void fail(struct errand *errand, const struct remote_result *result)
 static void run_program(struct errand *errand);
 static void copy_program(struct errand *errand);
 
+/* Not there, or removed by another run's sweep between the look and the start (127, of the shell).
+ */
+static bool is_program_gone(const struct remote_result *result)
+{
+    return result->code == SCRIPT_NO_PROGRAM || (result->code == 127 && ssh_has_begun(result));
+}
+
 static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
@@ -166,14 +174,15 @@ static void on_program(void *arg, const struct remote_result *result)
     gate->limit += gate->limit < GATE_MOST;
     gate->is_known = true;
     /* To end one worker nothing is copied: the program went when no run had a folder there. */
-    if (result->code == SCRIPT_NO_PROGRAM && !errand->copied && errand->kind != ERRAND_STOP) {
+    if (is_program_gone(result) && errand->copies < COPIES_MAX && errand->kind != ERRAND_STOP) {
         errand->awaits_copy = gate->copier != NULL;
         if (!errand->awaits_copy)
             copy_program(errand);
         return;
     }
     errand->touched =
-        errand->touched || result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY;
+        errand->touched || (ssh_has_begun(result) &&
+                            (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY));
     finish(errand, result, false, NULL);
 }
 
@@ -187,7 +196,8 @@ static void on_copied(void *arg, const struct remote_result *result)
     } else if (result->code != 0) {
         finish(errand, result, false, NULL);
     } else {
-        errand->copied = errand->touched = true;
+        errand->copies++;
+        errand->touched = true;
         errand->gate->copier = NULL;
         run_program(errand);
     }

@@ -34,8 +34,8 @@ struct errand {
     char *input;           /* of a start; wiped */
     struct remote *remote; /* NULL while it waits for its turn */
     unsigned tries;
-    bool touched; /* a command has been begun on the host */
-    bool copied;
+    bool touched;     /* a command has been begun on the host */
+    unsigned copies;  /* of the program, made by this errand */
     bool awaits_copy; /* of another errand; it is connected */
     bool cancelled;
     bool is_over;
@@ -70,6 +70,9 @@ void errand_destroy(struct errand *errand);
 void errand_cancel(struct errand *errand);
 /* Begins it when its turn has come; looks at deadlines. Its next deadline. */
 int64_t errand_tick(struct errand *errand, int64_t now_us);
+
+/* ssh.c: whether the shell line was run at all: not where the account has no shell. */
+bool ssh_has_begun(const struct remote_result *result);
 
 /* ssh.c: what an errand tells when it is over. `error`: it could not be carried out; else `result`
  * is what the program said. */

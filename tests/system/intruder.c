@@ -77,6 +77,12 @@ static void say_answer(const char *what, nng_msg *reply)
         printf("%s: not a message: %s\n", what, error.text);
     else if (message.type == MF_REFUSED)
         printf("%s: refused %u: %s\n", what, message.refused.code, message.refused.text);
+    else if (message.type == MF_PIECE)
+        printf("%s: cause %u, \"%.*s\"\n",
+               what,
+               message.piece.cause,
+               (int)message.piece.data.length,
+               (const char *)message.piece.data.data);
     else
         printf("%s: answer of type %d\n", what, message.type);
     mf_decoder_destroy(decoder);
@@ -297,6 +303,46 @@ static int replay(void)
     return 0;
 }
 
+/* A worker of the run that asks for more than it was offered. */
+static int fetch_all(void)
+{
+    static const struct {
+        const char *name;
+        uint32_t lane;
+        struct mf_fetch fetch;
+    } questions[] = {
+        {"own file", 3, {.file = 1, .length = 100}},
+        {"folder", 3, {.file = 2, .length = 100}},
+        {"no such file", 3, {.file = 3, .length = 100}},
+        {"input", 3, {.subtask = 1, .length = 100}},
+        {"member of no group", 3, {.subtask = 1, .member = 1000, .length = 4}},
+        {"beyond the end", 3, {.subtask = 1, .offset = 1000000000000, .length = 100}},
+        {"no such subtask", 3, {.subtask = 99999, .length = 100}},
+        {"nothing", 3, {.length = 100}},
+        {"wrong lane", 2, {.subtask = 1, .length = 100}},
+    };
+    struct identity own = {input.certificate_pem, input.key_pem};
+    struct mf_buffer frame = {0};
+    struct mf_hello hello = hello_of(UINT64_C(0xfe7c4));
+    uint64_t sequence = 0;
+    encode(&hello, &frame);
+    nng_socket socket = dial(&own);
+    say("hello", socket, mf_buffer_view(&frame));
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
+        struct mf_fetch fetch = questions[i].fetch;
+        struct mf_error error;
+        fetch.request = hello.request;
+        fetch.request.epoch = 1;
+        fetch.request.lane = questions[i].lane;
+        fetch.request.sequence = questions[i].lane == 3 ? ++sequence : 1;
+        mf_buffer_clear(&frame);
+        if (mf_encode_fetch(&fetch, &frame, &error) < 0)
+            die(questions[i].name, error.text);
+        say(questions[i].name, socket, mf_buffer_view(&frame));
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct mf_error error;
@@ -311,6 +357,8 @@ int main(int argc, char **argv)
     int rc;
     if (strcmp(argv[1], "replay") == 0)
         rc = replay();
+    else if (strcmp(argv[1], "fetch") == 0)
+        rc = fetch_all();
     else if (argc > 3 || strcmp(argv[1], "none") == 0)
         rc = show_certificate(argv[1], argc > 3 ? argv[3] : "");
     else

@@ -156,6 +156,45 @@ END
     assert_equal "$(summary .attempts.total)" 60
 }
 
+# One that has its credentials gets what belongs to the run, and nothing else of the master's files.
+case_a_worker_that_fetches_what_it_likes() {
+    touch hold.1
+    make_stand_in
+    mkdir lib
+    echo own >own
+    echo input >in
+    echo secret >secret
+    job <<END
+mayfly: 1
+split: {files: in}
+task: {shell: "until [ -e $PWD/gate ]; do sleep 0.05; done; cat {path}", files: [own, lib]}
+workers: {count: 1, slots: 1, staging: always}
+END
+    start_job
+    wait_until "[ -e input.1 ]"
+    intruder fetch
+    assert_contains said 'own file: cause 0, "own'
+    assert_contains said 'folder: cause 7, ""'
+    assert_contains said 'no such file: cause 7, ""'
+    assert_contains said 'input: cause 0, "input'
+    assert_contains said 'member of no group: cause 0, "inpu"'
+    assert_contains said 'beyond the end: cause 0, ""'
+    assert_contains said 'no such subtask: cause 10, ""'
+    assert_contains said 'nothing: cause 0, ""'
+    assert_contains said 'wrong lane: refused 4'
+    assert_not_contains said secret
+    for pid in $(processes_of "$RUN_ID"); do
+        if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = sleep ] && command_of "$pid" | grep -q 'sleep 1000'; then
+            kill "$pid"
+        fi
+    done
+    touch gate
+    await_end
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
+    assert_same "$RUN/result" in
+}
+
 case_garbage_on_the_port_while_eight_join() {
     make_stand_in
     job <<END

@@ -326,6 +326,32 @@ END
     assert_equal "$(counts)" "8 0 0 0"
 }
 
+# Again and again, in the middle of pieces; whatever nng makes of it, the worker connects again.
+case_connections_are_cut() {
+    local i port
+    mkdir in
+    for i in $(seq 10 17); do head -c 20000000 /dev/urandom >"in/$i"; done
+    job <<'END'
+mayfly: 1
+split: {files: "in/*"}
+task: {command: [sha256sum, "{path}"]}
+workers: {count: 2, slots: 1, staging: always}
+lease: 8s
+END
+    start_job
+    wait_until "ls $XDG_CACHE_HOME/mayfly/runs/$RUN_ID/inputs/*/part/* || has_ended $PID"
+    port=$(ss -Hltnp | sed -n "s/.*127.0.0.1:\([0-9]*\) .*pid=$PID,.*/\1/p")
+    for i in 1 2 3; do
+        ss -HKtn state established "dport = :$port" >killed 2>&1 || skip "connections cannot be cut here: $(cat killed)"
+        wait_until "[ -n \"\$(ss -Htn state established \"dport = :$port\")\" ] || has_ended $PID"
+    done
+    await_end
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
+    assert_same "$RUN/result" <(sha256sum in/*)
+    assert_equal "$(counts)" "8 0 0 0"
+}
+
 small_disk() {
     mayfly run job.yaml
     echo "$CODE" >code

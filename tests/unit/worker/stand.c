@@ -126,7 +126,7 @@ void stand_shell(struct stand *stand, const char *line)
     stand->task.argc = 1;
 }
 
-void stand_start(struct stand *stand, uint32_t slots)
+void stand_start_staged(struct stand *stand, uint32_t slots, struct stage *stage)
 {
     struct executor_callbacks callbacks = {.started = on_started,
                                            .ended = on_ended,
@@ -142,11 +142,16 @@ void stand_start(struct stand *stand, uint32_t slots)
                                       stand->worker,
                                       SLOT_PROGRAM,
                                       slots,
-                                      NULL,
+                                      stage,
                                       &callbacks,
                                       &error);
     if (stand->executor == NULL)
         fail_msg("no executor: %s", error.text);
+}
+
+void stand_start(struct stand *stand, uint32_t slots)
+{
+    stand_start_staged(stand, slots, NULL);
 }
 
 void stand_submit(struct stand *stand, const struct mf_subtask *subtask)

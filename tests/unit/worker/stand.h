@@ -45,6 +45,8 @@ void stand_shell(struct stand *stand, const char *line);
 void stand_command(struct stand *stand, const char *const *argv);
 
 void stand_start(struct stand *stand, uint32_t slots);
+/* The same with what fetches inputs; it stays the caller's, until the executor is gone. */
+void stand_start_staged(struct stand *stand, uint32_t slots, struct stage *stage);
 void stand_submit(struct stand *stand, const struct mf_subtask *subtask);
 void stand_submit_id(struct stand *stand, uint64_t id);
 /* Turns the loop until `condition` holds; fails the test after a minute. */

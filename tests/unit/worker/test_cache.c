@@ -229,6 +229,21 @@ static void few_unused_ones_are_kept(void **place)
     cache_give_back(state->caches[1], &used);
 }
 
+static void few_large_ones_are_kept(void **place)
+{
+    struct state *state = *place;
+    struct cache_entry entry;
+    for (int i = 0; i < 4; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        fetch(state, 0, key, "x", NULL, &entry);
+        entry.bytes = UINT64_C(600) << 20;
+        cache_give_back(state->caches[0], &entry);
+    }
+    assert_int_equal(count_entries(state), 1);
+    assert_true(is_there(state, "inputs/k3/whole/file"));
+}
+
 static void room_is_made_of_what_nobody_uses(void **place)
 {
     struct state *state = *place;
@@ -286,6 +301,7 @@ int main(void)
         CASE(a_killed_fetch_leaves_what_the_next_replaces),
         CASE(the_same_content_is_stored_once),
         CASE(few_unused_ones_are_kept),
+        CASE(few_large_ones_are_kept),
         CASE(room_is_made_of_what_nobody_uses),
         CASE(the_last_worker_takes_it_away),
     };

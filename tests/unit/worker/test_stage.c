@@ -618,6 +618,33 @@ static void a_lane_that_has_nothing_to_ask_says_so(void **state)
     stage_release(worker->stage, attempt);
 }
 
+static void a_slow_network_gets_smaller_pieces(void **state)
+{
+    struct stand *stand = *state;
+    struct worker *worker = start(stand, 0);
+    struct mf_error error;
+    struct mf_fetch fetch;
+    unsigned char *data = calloc(20, MF_PIECE_MAX);
+    assert_non_null(data);
+    stand_write(stand, "in", data, 20 * (size_t)MF_PIECE_MAX);
+    free(data);
+    struct attempt *attempt = add(worker, plan(stand, 1, "in"), 1);
+    uint32_t wanted = MF_PIECE_MAX;
+    stage_tick(worker->stage, mf_monotonic_us());
+    for (int i = 0; i < 16; i++) {
+        int64_t took_us = i < 8 ? 3000000 : 1000; /* and then a fast one */
+        assert_int_equal(stage_next(worker->stage, MF_LANE_FETCH, 0, &fetch), 1);
+        assert_int_equal(fetch.length, wanted);
+        struct mf_piece piece = serve(stand, &fetch);
+        assert_int_equal(stage_take(worker->stage, MF_LANE_FETCH, &piece, took_us, &error), 0);
+        if (i < 8)
+            wanted = wanted > 32768 ? wanted / 2 : wanted;
+        else
+            wanted = wanted < MF_PIECE_MAX ? wanted * 2 : wanted;
+    }
+    stage_release(worker->stage, attempt);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -636,6 +663,7 @@ int main(void)
         CASE(few_inputs_are_ahead),
         CASE(a_group_is_a_list_of_where_its_files_are),
         CASE(a_lane_that_has_nothing_to_ask_says_so),
+        CASE(a_slow_network_gets_smaller_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
