@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The executor: see executor.h. It owns the attempts, the slot processes and their order of work.
+ * The executor: see executor.h. It owns the attempts, the slot processes and their order of work;
+ * executor_life.c makes and ends it.
  *
  * Submitting only queues; executor_tick, which the loop calls before each wait, hands out, so that
  * callbacks never come out of executor_submit. A slot whose last attempt was short gets one ahead;
@@ -13,48 +14,23 @@
 #include "worker/executor.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "worker/attempts.h"
+#include "worker/executor_internal.h"
 #include "worker/harvest.h"
 #include "worker/place.h"
-#include "worker/request.h"
-#include "worker/slots.h"
 
 #define SHORT_US 50000      /* attempts up to this are worth handing ahead */
 #define RECALL_US 100000    /* a slot that is busy for longer gives back what it has ahead */
 #define CLEAN_AGAIN_US 5000 /* between two looks for what a dead slot left */
-#define CLEAN_LIMIT_US 5000000
 #define DEATHS_MAX 3
-#define END_MARGIN_US 15000000 /* what a slot may take to end its tree, beyond kill_after */
-
-struct executor {
-    struct mf_loop *loop;
-    struct executor_callbacks callbacks;
-    struct request_maker *maker;
-    struct stage *stage; /* NULL: nothing is fetched */
-    char *folder;
-    char *binary;
-    char *slot_env[4];
-    uint64_t kill_after_us;
-    struct attempts attempts;
-    uint32_t slot_count;
-    struct slot_process *slots;
-    uint32_t dead; /* slots that wait for their leftovers to be gone */
-    int64_t clean_at_us;
-    int64_t clean_limit_us;
-    bool failed;
-};
 
 static void fail_executor(struct executor *executor, const struct mf_error *error)
 {
@@ -261,7 +237,9 @@ static void on_slot(void *arg, uint32_t events)
         slot_died(slot);
 }
 
-static int start_slot(struct executor *executor, struct slot_process *slot, struct mf_error *error)
+int executor_start_slot(struct executor *executor,
+                        struct slot_process *slot,
+                        struct mf_error *error)
 {
     if (slot_process_start(slot, executor->binary, executor->folder, executor->slot_env, error) < 0)
         return -1;
@@ -363,7 +341,7 @@ static void revive_slot(struct executor *executor, struct slot_process *slot)
                  slot->number,
                  slot->deaths);
         fail_executor(executor, &error);
-    } else if (start_slot(executor, slot, &error) < 0) {
+    } else if (executor_start_slot(executor, slot, &error) < 0) {
         fail_executor(executor, &error);
     }
 }
@@ -404,6 +382,12 @@ static void on_unstaged(void *arg, struct attempt *attempt, uint32_t cause, cons
     end_attempt(executor, attempt);
 }
 
+void executor_watch_stage(struct executor *executor)
+{
+    if (executor->stage != NULL)
+        stage_watch(executor->stage, &(struct stage_callbacks){on_ready, on_unstaged, executor});
+}
+
 int64_t executor_tick(struct executor *executor, int64_t now_us)
 {
     if (executor->failed)
@@ -417,91 +401,6 @@ int64_t executor_tick(struct executor *executor, int64_t now_us)
         next = at < next ? at : next;
     }
     return next;
-}
-
-static int make_folder(const struct executor *executor, const char *name, struct mf_error *error)
-{
-    char *path = mf_format("%s/%s", executor->folder, name);
-    int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: the executor") : 0;
-    if (rc == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
-        rc = mf_raise_errno(error, "cannot make the folder %s", path);
-    mf_free(path);
-    return rc;
-}
-
-static int start_slots(struct executor *executor, uint32_t count, struct mf_error *error)
-{
-    executor->slots = mf_calloc(count, sizeof *executor->slots);
-    if (executor->slots == NULL)
-        return mf_raise(error, MF_ENOMEM, "out of memory: %u slots", count);
-    for (uint32_t i = 0; i < count; i++) {
-        executor->slots[i] =
-            (struct slot_process){.executor = executor, .number = i + 1, .fd = -1, .segment = 1};
-        executor->slot_count++;
-        if (start_slot(executor, &executor->slots[i], error) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-struct executor *executor_create(struct mf_loop *loop,
-                                 const struct mf_task *task,
-                                 const char *run_id,
-                                 uint32_t worker,
-                                 const char *folder,
-                                 const char *binary,
-                                 uint32_t slots,
-                                 struct stage *stage,
-                                 const struct executor_callbacks *callbacks,
-                                 struct mf_error *error)
-{
-    struct executor *executor = mf_calloc(1, sizeof *executor);
-    char *absolute = realpath(folder, NULL);
-    if (absolute == NULL) {
-        mf_raise_errno(error, "cannot use the worker's folder %s", folder);
-        goto fail;
-    }
-    if (executor == NULL) {
-        mf_raise(error, MF_ENOMEM, "out of memory: the executor");
-        goto fail;
-    }
-    executor->loop = loop;
-    executor->callbacks = *callbacks;
-    executor->stage = stage;
-    if (stage != NULL)
-        stage_watch(stage, &(struct stage_callbacks){on_ready, on_unstaged, executor});
-    executor->kill_after_us = task->kill_after_us;
-    executor->folder = mf_strdup(absolute);
-    executor->binary = mf_strdup(binary);
-    /* The sweep finds slots by it too. */
-    executor->slot_env[0] = mf_format("MAYFLY_RUN=%s", run_id);
-    executor->slot_env[1] = mf_format("MAYFLY_WORKER=%u", worker);
-    if (executor->folder == NULL || executor->binary == NULL || executor->slot_env[0] == NULL ||
-        executor->slot_env[1] == NULL) {
-        mf_raise(error, MF_ENOMEM, "out of memory: the executor");
-        goto fail;
-    }
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) {
-        mf_raise_errno(error, "cannot become the reaper of what slots may leave behind");
-        goto fail;
-    }
-    if (attempts_init(&executor->attempts, error) < 0 ||
-        make_folder(executor, "attempts", error) < 0 ||
-        make_folder(executor, "streams", error) < 0 ||
-        (executor->maker = request_maker_create(task,
-                                                stage == NULL ? NULL : stage_job_folder(stage),
-                                                run_id,
-                                                worker,
-                                                absolute,
-                                                error)) == NULL ||
-        start_slots(executor, slots, error) < 0)
-        goto fail;
-    free(absolute);
-    return executor;
-fail:
-    free(absolute);
-    executor_destroy(executor);
-    return NULL;
 }
 
 int executor_submit(struct executor *executor,
@@ -631,72 +530,4 @@ uint32_t executor_free_places(const struct executor *executor)
 uint32_t executor_queued(const struct executor *executor)
 {
     return executor->attempts.unended;
-}
-
-/* Their control sockets have ended, so the slots end their trees and then themselves. */
-static void await_slots(struct executor *executor)
-{
-    int64_t limit_us = mf_monotonic_us() + (int64_t)executor->kill_after_us + END_MARGIN_US;
-    for (uint32_t i = 0; i < executor->slot_count; i++) {
-        struct slot_process *slot = &executor->slots[i];
-        while (slot->pid > 0 && mf_monotonic_us() < limit_us) {
-            if (waitpid(slot->pid, NULL, WNOHANG) != 0)
-                slot->pid = 0;
-            else
-                poll(NULL, 0, 1);
-        }
-        if (slot->pid > 0)
-            slot_process_kill(slot, NULL, 0);
-    }
-    limit_us = mf_monotonic_us() + CLEAN_LIMIT_US;
-    while (slots_kill_leftovers(executor->slots, executor->slot_count) > 0 &&
-           mf_monotonic_us() < limit_us)
-        poll(NULL, 0, 5);
-}
-
-static void release_each(void *arg, struct attempt *attempt)
-{
-    struct executor *executor = arg;
-    if (executor->stage != NULL)
-        stage_release(executor->stage, attempt);
-    harvest_release(executor->folder, attempt);
-}
-
-static void remove_folder(const struct executor *executor, const char *name)
-{
-    char *path = executor->folder == NULL ? NULL : mf_format("%s/%s", executor->folder, name);
-    struct mf_error error;
-    if (path != NULL && place_remove(path, NULL, &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
-    mf_free(path);
-}
-
-void executor_destroy(struct executor *executor)
-{
-    if (executor == NULL)
-        return;
-    for (uint32_t i = 0; i < executor->slot_count; i++) {
-        struct slot_process *slot = &executor->slots[i];
-        if (slot->fd < 0)
-            continue;
-        mf_loop_remove(executor->loop, slot->fd);
-        close(slot->fd);
-        slot->fd = -1;
-    }
-    if (executor->slots != NULL)
-        await_slots(executor);
-    if (executor->attempts.buckets != NULL)
-        attempts_each(&executor->attempts, release_each, executor);
-    attempts_fini(&executor->attempts);
-    for (uint32_t i = 0; i < executor->slot_count; i++)
-        slot_process_fini(&executor->slots[i]);
-    mf_free(executor->slots);
-    remove_folder(executor, "attempts");
-    remove_folder(executor, "streams");
-    request_maker_destroy(executor->maker);
-    for (size_t i = 0; i < sizeof executor->slot_env / sizeof *executor->slot_env; i++)
-        mf_free(executor->slot_env[i]);
-    mf_free(executor->folder);
-    mf_free(executor->binary);
-    mf_free(executor);
 }
