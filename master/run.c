@@ -367,7 +367,7 @@ static void run_loop(struct run *run)
             continue;
         }
         if (mf_monotonic_us() >= give_up_us) {
-            mf_log(MF_ERROR, "the sweep did not end in time");
+            fleet_end_sweep(run->fleet);
             break;
         }
         if (mf_loop_step(run->loop, earliest(next, give_up_us), &error) < 0) {

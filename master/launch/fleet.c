@@ -25,7 +25,8 @@ struct place {
     const struct launch_host *host;
     unsigned failures; /* launches that failed since the last one that did not */
     bool unusable;
-    bool touched, swept; /* swept: it was asked for */
+    bool touched;
+    bool sweep_asked, sweep_told;
     uint32_t launched;
     char *reason;
 };
@@ -119,21 +120,26 @@ static void leave_out(struct fleet *fleet, struct place *place, const char *reas
 static int sweep_place(struct fleet *fleet, struct place *place, struct mf_error *error)
 {
     int kind = place->host->is_local ? LOCAL : SSH;
-    if (!place->touched || place->swept)
+    if (!place->touched || place->sweep_asked)
         return 0;
-    place->swept = true;
+    place->sweep_asked = true;
     return classes[kind]->sweep(fleet->launchers[kind], place->host, error);
+}
+
+static void tell_unswept(struct fleet *fleet, struct place *place, const char *reason)
+{
+    struct sweep_report report = {
+        .host = place->host, .place = place->host->name, .verified_by = "none", .left = reason};
+    place->sweep_told = true;
+    fleet->callbacks.swept(fleet->callbacks.arg, (uint32_t)(place - fleet->places), &report);
 }
 
 /* Of a start that was still under way when all hosts were swept. */
 static void sweep_late(struct fleet *fleet, struct place *place)
 {
     struct mf_error error;
-    if (sweep_place(fleet, place, &error) == 0)
-        return;
-    struct sweep_report report = {
-        .host = place->host, .place = place->host->name, .verified_by = "none", .left = error.text};
-    fleet->callbacks.swept(fleet->callbacks.arg, (uint32_t)(place - fleet->places), &report);
+    if (sweep_place(fleet, place, &error) < 0)
+        tell_unswept(fleet, place, error.text);
 }
 
 static void on_launched(void *arg, const struct launch_report *report)
@@ -167,9 +173,12 @@ static void on_died(void *arg, uint32_t worker)
 static void on_swept(void *arg, const struct sweep_report *report)
 {
     struct fleet *fleet = arg;
-    for (uint32_t i = 0; i < fleet->place_count; i++)
-        if (fleet->places[i].host == report->host)
-            fleet->callbacks.swept(fleet->callbacks.arg, i, report);
+    for (uint32_t i = 0; i < fleet->place_count; i++) {
+        if (fleet->places[i].host != report->host)
+            continue;
+        fleet->places[i].sweep_told = true;
+        fleet->callbacks.swept(fleet->callbacks.arg, i, report);
+    }
 }
 
 static void on_checked(void *arg, const struct check_report *report)
@@ -360,6 +369,15 @@ int fleet_sweep(struct fleet *fleet, struct mf_error *error)
         if (sweep_place(fleet, &fleet->places[i], error) < 0)
             return -1;
     return 0;
+}
+
+void fleet_end_sweep(struct fleet *fleet)
+{
+    for (uint32_t i = 0; i < fleet->place_count; i++) {
+        struct place *place = &fleet->places[i];
+        if (place->touched && !place->sweep_told)
+            tell_unswept(fleet, place, "the sweep did not end in time");
+    }
 }
 
 int fleet_check(struct fleet *fleet, struct mf_error *error)

@@ -58,6 +58,8 @@ bool fleet_has_room(const struct fleet *fleet);
 
 /* Verifies and cleans each host where something was begun; one swept each. */
 int fleet_sweep(struct fleet *fleet, struct mf_error *error);
+/* Nobody waits any longer: swept, not verified, for each host that has not answered. */
+void fleet_end_sweep(struct fleet *fleet);
 /* Looks at each host and changes nothing; one checked each. */
 int fleet_check(struct fleet *fleet, struct mf_error *error);
 bool fleet_is_idle(const struct fleet *fleet);

@@ -247,7 +247,7 @@ static const struct launch_host *give_up_start(struct launcher *launcher, uint32
 {
     for (struct errand *errand = launcher->errands; errand != NULL; errand = errand->next)
         if (errand->kind == ERRAND_START && errand->worker == worker && !errand->is_over) {
-            errand->cancelled = true;
+            errand_cancel(errand);
             return errand->host;
         }
     return NULL;

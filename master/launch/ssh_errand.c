@@ -28,6 +28,8 @@
 #define TRY_FOR_US 60000000
 #define ANSWER_US 60000000 /* login and command together */
 #define COPY_US 300000000
+#define SWEEP_US 20000000    /* twice what the sweep itself takes at most */
+#define CANCELLED_US 3000000 /* for a start that is not wanted any more, but begun */
 /* Of a host that has not let anybody in, and does not say that it is crowded. */
 #define TRIES_MAX 6
 #define BACKOFF_US 150000
@@ -201,11 +203,16 @@ static void on_copied(void *arg, const struct remote_result *result)
     }
 }
 
+static int64_t answer_limit(const struct errand *errand, bool copies)
+{
+    return copies ? COPY_US : errand->kind == ERRAND_SWEEP ? SWEEP_US : ANSWER_US;
+}
+
 /* Takes the command. */
 static void execute(struct errand *errand, char *command, struct mf_bytes input, remote_f *done)
 {
     struct mf_error error;
-    errand->answer_by_us = mf_monotonic_us() + (done == on_copied ? COPY_US : ANSWER_US);
+    errand->answer_by_us = mf_monotonic_us() + answer_limit(errand, done == on_copied);
     int rc =
         command == NULL
             ? mf_raise(&error, MF_ENOMEM, "out of memory: a command for %s", errand->host->name)
@@ -278,16 +285,25 @@ static void connect(struct errand *errand)
 static void give_up_waiting(struct errand *errand)
 {
     struct mf_error error;
+    int64_t waited_us = mf_monotonic_us() - errand->opened_us;
     mf_raise(
         &error,
         MF_ESETUP,
         "%s: no answer to a command within %d s: does `ssh %s true` come back at once? (a start "
         "file of its login shell may wait for input)",
         errand->host->name,
-        ANSWER_US / 1000000,
+        (int)((waited_us + 500000) / 1000000),
         errand->host->name);
     errand->touched = true;
     finish(errand, NULL, true, &error);
+}
+
+void errand_cancel(struct errand *errand)
+{
+    int64_t limit_us = mf_monotonic_us() + CANCELLED_US;
+    errand->cancelled = true;
+    if (errand->answer_by_us > limit_us)
+        errand->answer_by_us = limit_us;
 }
 
 static int64_t earliest(int64_t a, int64_t b)

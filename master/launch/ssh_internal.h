@@ -66,6 +66,8 @@ struct errand *errand_create(struct launcher *launcher,
                              const char *input,
                              struct mf_error *error);
 void errand_destroy(struct errand *errand);
+/* A start that is not wanted any more: ends at once if nothing was begun yet, else soon. */
+void errand_cancel(struct errand *errand);
 /* Begins it when its turn has come; looks at deadlines. Its next deadline. */
 int64_t errand_tick(struct errand *errand, int64_t now_us);
 

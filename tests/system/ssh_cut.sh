@@ -21,7 +21,7 @@ case_a_host_is_cut_off_for_good() {
     assert_pristine 3
     await_end
     assert_complete 60
-    assert_equal "$(query "select count(*) from event where kind = 'lost'")" 2 "subtasks that were lost with it"
+    [ "$(query "select count(*) from event where kind = 'lost'")" -ge 2 ] || fail "no event says what was lost"
     assert_equal "$(verified)" "etl@10.77.0.1 etl@10.77.0.2"
     assert_contains err "etl@10.77.0.3: NOT verified: 10.77.0.3 did not answer within 15 s"
     assert_equal "$(summary '.workers | "\(.lost) \(.unverified > 0)"')" "1 true"

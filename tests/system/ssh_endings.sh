@@ -7,13 +7,13 @@
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_lib.sh"
 
-# The run has ended with this exit code and state, not long after `ended` began to count.
-assert_ended() { # CODE STATE
+# The run ends with this exit code and state, soon after the moment `asked`.
+assert_ended() { # CODE STATE [SECONDS]
     await_end
     assert_exit "$1"
     assert_equal "$(summary .state)" "$2" "state"
     counts >/dev/null
-    [ $((SECONDS - asked)) -le 10 ] || fail "the run ended only $((SECONDS - asked)) s after it was asked to"
+    [ $((SECONDS - asked)) -le "${3:-10}" ] || fail "the run ended only $((SECONDS - asked)) s after it was asked to"
     assert_nothing_left "$RUN_ID"
 }
 
@@ -91,7 +91,7 @@ case_a_failing_run() {
     job <<'END'
 mayfly: 1
 split: {range: 1-90}
-task: {shell: 'echo no {} >&2; [ $(({} % 3)) -ne 0 ] || exit 65', retries: {max: 0}}
+task: {shell: 'echo no {} >&2; n={}; [ $((n % 3)) -ne 0 ] || exit 65', retries: {max: 0}}
 END
     asked=$SECONDS
     over_ssh start_job "$(entries 1/2 2/2 3/2)"
@@ -105,35 +105,52 @@ case_on_failure_stop() {
     job <<'END'
 mayfly: 1
 split: {range: 1-400}
-task: {shell: 'until [ {} = 3 ] || [ -e /run/gate ]; do sleep 0.05; done; exit 7', retries: {max: 0}}
+task: {shell: 'until [ -e /run/gate ]; do sleep 0.05; done; [ {} = 1 ] || sleep 1000; exit 7', retries: {max: 0}}
 on_failure: stop
 END
-    asked=$SECONDS
     over_ssh start_job "$(entries 1/2 2/2 3/2)"
+    await_running 6
+    asked=$SECONDS
+    open_gates
     assert_ended 1 failed
     assert_equal "$(counts | cut -d' ' -f1,4)" "0 399"
     assert_all_clean
 }
 
-# Two hosts hang in their handshake; one, behind the login, in its shell; one works.
+# Two hosts hang in their handshake, one works.
 case_cancel_while_hosts_hang() {
-    hosts_start 3
+    hosts_start 2
     host_hang 2 2000
     host_hang 2 2001 $'SSH-2.0-silent\r\n'
-    host_program 3 sh <<'END'
+    gated_job 100 100
+    over_ssh start_job "$(entries 1/2),etl@10.77.0.2:2000,etl@10.77.0.2:2001"
+    await_running 2
+    asked=$SECONDS
+    "$MAYFLY_BIN" cancel "$RUN_ID" >cancelled 2>&1 || fail "$(cat cancelled)"
+    assert_ended 4 cancelled
+    assert_equal "$(counts)" "0 0 0 100"
+    assert_equal "$(summary '.hosts | length')" 1 "hosts where something was begun"
+    assert_equal "$(verified)" etl@10.77.0.1
+    assert_pristine
+}
+
+# The shell of one hangs behind the login: what was begun there is not known, so it is looked for, and that hangs, too.
+case_cancel_while_a_shell_hangs() {
+    hosts_start 2
+    host_program 2 sh <<'END'
 #!/bin/bash
 exec /bin/sleep 1000
 END
     gated_job 100 100
-    over_ssh start_job "$(entries 1/2),etl@10.77.0.2:2000,etl@10.77.0.2:2001,$(entries 3)"
+    over_ssh start_job "$(entries 1/2 2)"
     await_running 2
-    wait_until 'host_processes 3 | grep -q "sleep 1000"'
+    wait_until 'host_processes 2 | grep -q "sleep 1000"'
     asked=$SECONDS
     "$MAYFLY_BIN" cancel "$RUN_ID" >cancelled 2>&1 || fail "$(cat cancelled)"
-    assert_ended 4 cancelled
+    assert_ended 4 cancelled 30
     assert_equal "$(verified)" etl@10.77.0.1
-    assert_equal "$(counts)" "0 0 0 100"
-    assert_pristine 1 2
+    assert_contains err "etl@10.77.0.2: NOT verified: etl@10.77.0.2: no answer to a command within 20 s"
+    assert_pristine 1
 }
 
 # Before any worker is there: each host is either not begun with or swept.
