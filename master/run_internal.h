@@ -34,6 +34,7 @@ struct run_worker {
     bool launching; /* the launcher has not reported yet */
     bool alive;     /* its process is known to run */
     bool joined;
+    bool given_up; /* started, and never joined */
     bool dismissed, lost;
     bool gone; /* EVENT_WORKER_GONE was said */
     uint32_t slots;
@@ -92,7 +93,7 @@ struct run {
     struct scatter *scatter;
     struct fleet *fleet;
     struct launch_host *hosts; /* those of the job, for the fleet */
-    uint32_t dialable;         /* workers that have not joined and listen */
+    bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
     struct intake *intake;

@@ -20,6 +20,10 @@
 /* A worker that has not joined so long after its start is dialed from here. */
 #define DIAL_AFTER_US 3500000
 #define DIAL_CHECK_US 500000
+/* So long after its start a worker and its master have tried all that there is; with many, each
+ * handshake has to wait for others. */
+#define UNREACHED_US 20000000
+#define UNREACHED_EACH_US 100000
 
 void run_note_worker(struct run *run, const struct record_worker *row)
 {
@@ -67,7 +71,8 @@ static void note_launch(struct run *run, const struct launch_report *report)
     if (worker->joined)
         return; /* it was quicker than the report of its start */
     worker->alive = true;
-    run->dialable += report->port != 0;
+    run->awaiting = true;
+    run->dial_us = 0;
     run_note_worker(
         run,
         &(struct record_worker){
@@ -117,8 +122,6 @@ void run_worker_connected(struct run *run, uint32_t id, const char *address)
              is_v6 ? "]" : "",
              worker->port);
     worker->alive = true;
-    if (worker->launched_us != 0 && worker->port != 0)
-        run->dialable--;
     if (!worker->dialed)
         return;
     if (strcmp(dialed, address) == 0)
@@ -149,19 +152,53 @@ static void dial(struct run *run, uint32_t id)
         mf_log(MF_WARNING, "%s", error.text);
 }
 
+/* Started, but neither side gets through to the other: no other worker would fare better there. */
+static void give_up_unreached(struct run *run, uint32_t id)
+{
+    struct run_worker *worker = &run->workers[id];
+    char reason[512], tried[128] = "";
+    if (worker->port != 0)
+        snprintf(tried,
+                 sizeof tried,
+                 "%s be dialed at %s port %u",
+                 run->job->connect == CONNECT_MASTER ? "cannot" : ", nor can it",
+                 worker->address,
+                 worker->port);
+    snprintf(
+        reason,
+        sizeof reason,
+        "%s: the worker was started, but %s%s: let TCP through in one direction, on ports above "
+        "1023, or name an address of this machine that it can dial with --advertise",
+        fleet_host_of(run->fleet, id)->name,
+        run->job->connect == CONNECT_MASTER ? "" : "it cannot dial this master",
+        tried);
+    mf_log(MF_ERROR, "worker %u: %s", id, reason);
+    snprintf(run->launch_problem, sizeof run->launch_problem, "%s", reason);
+    worker->given_up = true;
+    fleet_leave_out(run->fleet, id, reason);
+    fleet_stop(run->fleet, id);
+}
+
 int64_t run_dial_step(struct run *run, int64_t now_us)
 {
-    int64_t after_us = run->job->connect == CONNECT_MASTER ? 0 : DIAL_AFTER_US;
-    if (run->dialable == 0)
+    int64_t dial_us = run->job->connect == CONNECT_MASTER ? 0 : DIAL_AFTER_US;
+    int64_t unreached_us = UNREACHED_US + (int64_t)run->worker_count * UNREACHED_EACH_US;
+    if (!run->awaiting)
         return MF_NEVER;
     if (now_us < run->dial_us)
         return run->dial_us;
     run->dial_us = now_us + DIAL_CHECK_US;
+    run->awaiting = false;
     for (uint32_t id = 1; id < run->worker_count; id++) {
         const struct run_worker *worker = &run->workers[id];
-        if (worker->launched_us != 0 && worker->port != 0 && worker->address[0] != '\0' &&
-            !worker->joined && !worker->dialed && !worker->dismissed && !worker->lost &&
-            worker->launched_us + after_us <= now_us)
+        if (worker->launched_us == 0 || worker->address[0] == '\0' || worker->joined ||
+            worker->dismissed || worker->lost || worker->given_up)
+            continue;
+        run->awaiting = true;
+        int64_t since_us = now_us - worker->launched_us;
+        if (since_us >= unreached_us)
+            give_up_unreached(run, id);
+        else if (worker->port != 0 && !worker->dialed && since_us >= dial_us)
             dial(run, id);
     }
     return run->dial_us;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ChaCha20-Poly1305 (RFC 8439) as TLS uses it, by libcrypto's code for this processor. Programs
+ * ChaCha20-Poly1305 (RFC 8439) as TLS uses it, by libsodium. Programs
  * that are linked with mbed TLS get these two in place of mbed TLS's own, by the linker; nobody
  * else calls them. Any thread.
  */

@@ -72,7 +72,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 static struct job *load(const struct arguments *arguments, struct mf_error *error)
 {
-    static const char nothing[] = "{mayfly: 1, name: check, split: {range: 1-1}, task: {shell: :}}";
+    static const char nothing[] =
+        "{mayfly: 1, name: check, split: {range: 1-1}, task: {command: [true]}}";
     if (arguments->job != NULL)
         return job_load(arguments->job, arguments->sets.items, arguments->sets.count, error);
     char *folder = realpath(".", NULL);

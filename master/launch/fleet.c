@@ -306,13 +306,14 @@ static void raise_no_host(const struct fleet *fleet, struct mf_error *error)
     }
     if (unusable < fleet->place_count)
         mf_raise(error, MF_ESETUP, "each host that can be used has its worker already");
+    else if (fleet->place_count == 1)
+        mf_raise(error, MF_ESETUP, "%s", reason == NULL ? "out of memory" : reason);
     else
         mf_raise(error,
                  MF_ESETUP,
-                 "none of the %u hosts can be used: %.700s%s",
+                 "none of the %u hosts can be used: %.700s (the others are named above)",
                  fleet->place_count,
-                 reason == NULL ? "out of memory" : reason,
-                 fleet->place_count > 1 ? " (the others are named above)" : "");
+                 reason == NULL ? "out of memory" : reason);
 }
 
 const struct launch_host *fleet_assign(struct fleet *fleet, uint32_t worker, struct mf_error *error)
@@ -352,6 +353,18 @@ void fleet_stop(struct fleet *fleet, uint32_t worker)
         return;
     release(fleet, worker);
     class->stop(launcher, assignment_of(fleet, worker)->host, worker);
+}
+
+void fleet_leave_out(struct fleet *fleet, uint32_t worker, const char *reason)
+{
+    const struct assignment *assignment = assignment_of(fleet, worker);
+    if (assignment != NULL && !fleet->is_shared)
+        leave_out(fleet, &fleet->places[assignment->place], reason);
+}
+
+const struct launch_host *fleet_host_of(const struct fleet *fleet, uint32_t worker)
+{
+    return assignment_of(fleet, worker)->host;
 }
 
 void fleet_farewell(struct fleet *fleet, uint32_t worker)

@@ -8,7 +8,6 @@
 # The host drops 9 of 10 logins from the third on, and each from the fifth on. No worker may be lost by that, and the
 # first does not wait for the last.
 case_few_logins_at_once() {
-    local first
     hosts_start 1 "MaxStartups 2:90:4"
     job <<'END'
 mayfly: 1
