@@ -94,7 +94,7 @@ struct launcher_class {
                  const struct launch_order *order,
                  struct mf_error *error);
     /* Ends a worker that does not end by itself; a start that has not begun yet fails. died
-     * follows, unless the host is out of reach. */
+     * follows, also when the host is out of reach: then nobody can know. */
     void (*stop)(struct launcher *launcher, const struct launch_host *host, uint32_t worker);
     /* The worker has said that it ends now. died follows. */
     void (*farewell)(struct launcher *launcher, uint32_t worker);

@@ -24,6 +24,7 @@ case_a_host_is_cut_off_for_good() {
     [ "$(query "select count(*) from event where kind = 'lost'")" -ge 2 ] || fail "no event says what was lost"
     assert_equal "$(verified)" "etl@10.77.0.1 etl@10.77.0.2"
     assert_contains err "etl@10.77.0.3: NOT verified: 10.77.0.3 did not answer within 15 s"
+    [ "$(summary '.seconds.dismiss < 25')" = true ] || fail "its end was waited for twice: $(summary .seconds)"
     assert_equal "$(summary '.workers | "\(.lost) \(.unverified > 0)"')" "1 true"
     assert_pristine
     assert_nothing_left "$RUN_ID"
@@ -64,16 +65,39 @@ case_a_short_cut_does_no_harm() {
     assert_nothing_left "$RUN_ID"
 }
 
+# Inputs were fetched to both hosts; on one there are two workers, of which the last one to end cleans up.
 case_the_master_is_killed() {
     hosts_start 2
-    gated_job 40 6
+    mkdir in
+    for name in a b c d e f; do
+        head -c 100000 /dev/urandom >"in/$name"
+    done
+    job <<'END'
+mayfly: 1
+split: {files: ["in/*"]}
+task: {shell: 'cksum {}; until [ -e /run/gate ]; do sleep 0.05; done'}
+END
     over_ssh start_job "$(entries 1/2 2 2)" --set lease=2s --set orphan_limit=4s
     await_running 4
+    for name in 1 2; do
+        [ "$(host_files "$name" "$RUN_ID" | grep -c /inputs/)" -ge 1 ] || fail "no inputs were fetched to h$name"
+    done
     kill -KILL "$PID"
     wait_until '[ -z "$(host_processes 1; host_processes 2)" ]'
     assert_pristine
     assert_equal "$(sqlite3 -batch "$RUN/run.db" "pragma integrity_check")" ok
     assert_equal "$(query "select state from run")" running
+}
+
+case_an_orphan_leaves_its_program_when_that_is_wanted() {
+    hosts_start 1
+    gated_job 4 4
+    over_ssh start_job "$(entries 1/2)" --set lease=2s --set orphan_limit=3s --keep-worker
+    await_running 2
+    kill -KILL "$PID"
+    wait_until '[ -z "$(host_processes 1)" ]'
+    assert_equal "$(host_new_files 1 | grep -c '/bin/[0-9a-f]*/mayfly-worker$')" 1 "programs that are kept"
+    assert_pristine program
 }
 
 run_cases "$@"

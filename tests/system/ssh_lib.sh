@@ -84,3 +84,15 @@ assert_complete() { # COUNT
     assert_equal "$(counts)" "$1 0 0 0"
     assert_equal "$(query "select count(*), count(distinct subtask) from attempt where state = 'done'")" "$1|$1"
 }
+
+asked=0 # when the run was asked to end, in SECONDS
+
+# The run ends with this exit code and state, soon after that.
+assert_ended() { # CODE STATE [SECONDS]
+    await_end
+    assert_exit "$1"
+    assert_equal "$(summary .state)" "$2" "state"
+    counts >/dev/null
+    [ $((SECONDS - asked)) -le "${3:-10}" ] || fail "the run ended only $((SECONDS - asked)) s after it was asked to"
+    assert_nothing_left "$RUN_ID"
+}
