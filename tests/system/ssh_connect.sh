@@ -31,6 +31,17 @@ case_the_master_dials() {
     assert_hosts_clean
 }
 
+# What was dialed from here is closed by one side only: closed by both at once, such a connection was waited for for ever
+# at the end, every other time.
+case_dialed_workers_end() {
+    hosts_start 2
+    small_job 6
+    for ((i = 0; i < 8; i++)); do
+        over_ssh succeed --hosts "$(entries 1 2)" --keep-worker --set workers.connect=master
+        assert_equal "$(summary '[.hosts[].processes_ended] | add')" 0 "workers that did not end by themselves:"
+    done
+}
+
 # Neither side gets through: the host is left out in time, and its worker ended.
 case_nobody_gets_through() {
     hosts_start 2
