@@ -2,7 +2,6 @@
 /* From job to fleet: see run_hosts.h. */
 #include "master/run_hosts.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -10,13 +9,15 @@
 /* The entry without its slots, which stand before or behind a slash. */
 static void name_host(char *name, const char *text)
 {
-    const char *slash = strchr(text, '/');
-    if (slash == NULL)
-        strcpy(name, text);
-    else if (slash[1 + strspn(slash + 1, "0123456789")] != '\0')
-        strcpy(name, slash + 1);
-    else
-        snprintf(name, (size_t)(slash - text) + 1, "%s", text);
+    const char *slash = strchr(text, '/'), *from = text;
+    size_t length = strlen(text);
+    if (slash != NULL && slash[1 + strspn(slash + 1, "0123456789")] == '\0') {
+        length = (size_t)(slash - text);
+    } else if (slash != NULL) {
+        from = slash + 1;
+        length = strlen(from);
+    }
+    memcpy(name, from, length); /* of calloc: the end is there */
 }
 
 struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)

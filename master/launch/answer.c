@@ -12,18 +12,20 @@
 
 #include "common/clock.h"
 
+#define NUMBER_MAX (UINT64_C(1) << 50) /* KiB of it are bytes that 64 bits hold */
+
 /* Takes blanks and a number from *at. */
-static bool take_number(const char **at, uint32_t most, uint32_t *number)
+static bool take_number(const char **at, uint64_t most, uint64_t *number)
 {
     const char *digits = *at + strspn(*at, " ");
     char *end;
     if (*digits < '0' || *digits > '9')
         return false;
     errno = 0;
-    unsigned long value = strtoul(digits, &end, 10);
+    unsigned long long value = strtoull(digits, &end, 10);
     if (errno != 0 || value > most)
         return false;
-    *number = (uint32_t)value;
+    *number = value;
     *at = end;
     return true;
 }
@@ -48,10 +50,10 @@ bool answer_started(const char *output, uint32_t worker, struct launch_report *r
 {
     bool is_there = false;
     for (const char *at = output; (at = find_line(at, "started")) != NULL;) {
-        uint32_t id, pid, port;
+        uint64_t id, pid, port;
         if (take_number(&at, UINT32_MAX, &id) && take_number(&at, UINT32_MAX, &pid) &&
             take_number(&at, UINT16_MAX, &port) && id == worker) {
-            report->pid = pid;
+            report->pid = (uint32_t)pid;
             report->port = (uint16_t)port;
             is_there = true;
         }
@@ -128,21 +130,19 @@ void answer_swept(const char *output,
 void answer_checked(const char *output, struct check_report *report)
 {
     char text[512];
-    unsigned long long cores, memory_kib, free_kib;
-    long long seconds;
-    int place = 0;
+    const char *at = text;
+    uint64_t seconds, free_kib;
     answer_line(output, "system", report->system, sizeof report->system);
     report->has_program = answer_line(output, "program", text, sizeof text) && text[0] == 'y';
     if (answer_line(output, "facts", text, sizeof text) &&
-        sscanf(text, "%llu %llu %lld", &cores, &memory_kib, &seconds) == 3) {
-        report->cores = cores;
-        report->memory_kib = memory_kib;
-        report->clock_offset_s = seconds - (long long)(mf_wall_us() / 1000000);
-    }
+        take_number(&at, NUMBER_MAX, &report->cores) &&
+        take_number(&at, NUMBER_MAX, &report->memory_kib) && take_number(&at, NUMBER_MAX, &seconds))
+        report->clock_offset_s = (int64_t)seconds - mf_wall_us() / 1000000;
+    at = text;
     if (answer_line(output, "place", text, sizeof text) &&
-        sscanf(text, "%llu %n", &free_kib, &place) == 1) {
+        take_number(&at, NUMBER_MAX, &free_kib)) {
         report->free_kib = free_kib;
-        snprintf(report->folder, sizeof report->folder, "%s", text + place);
+        snprintf(report->folder, sizeof report->folder, "%s", at + strspn(at, " "));
     }
 }
 

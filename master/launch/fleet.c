@@ -217,7 +217,7 @@ void fleet_destroy(struct fleet *fleet)
     for (int kind = 0; kind < KINDS; kind++)
         if (fleet->launchers[kind] != NULL)
             classes[kind]->destroy(fleet->launchers[kind]);
-    for (uint32_t i = 0; i < fleet->place_count; i++)
+    for (uint32_t i = 0; fleet->places != NULL && i < fleet->place_count; i++)
         mf_free(fleet->places[i].reason);
     mf_free(fleet->places);
     mf_free(fleet->entries);

@@ -283,5 +283,7 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
             return MF_NEVER;
         connect(errand);
     }
-    return errand->remote == NULL ? now_us : remote_tick(errand->remote, now_us);
+    int64_t next_us = errand->remote == NULL ? now_us : remote_tick(errand->remote, now_us);
+    /* It may have failed in there: then it has another deadline, and its place is free. */
+    return errand->remote == NULL ? now_us : next_us;
 }
