@@ -41,7 +41,7 @@ static void say_gone(struct run *run, uint32_t id)
     worker->over_us = mf_monotonic_us();
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
-    endpoint_undial(run->endpoint, id);
+    endpoint_let_go(run->endpoint, id);
     run_note_worker(run,
                     &(struct record_worker){.id = id,
                                             .state = worker->lost ? "lost" : "gone",

@@ -340,6 +340,9 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
         give_up_waiting(errand);
     if (errand->remote == NULL)
         return now_us;
-    int64_t next = remote_tick(errand->remote, now_us);
-    return errand->answer_by_us == 0 ? next : earliest(next, errand->answer_by_us);
+    int64_t next_us = remote_tick(errand->remote, now_us);
+    /* It may have failed in there: then it has another deadline, and its place is free. */
+    if (errand->remote == NULL)
+        return now_us;
+    return errand->answer_by_us == 0 ? next_us : earliest(next_us, errand->answer_by_us);
 }

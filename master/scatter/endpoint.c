@@ -23,6 +23,7 @@
 
 /* So many contexts are receiving at least, whatever is held. */
 #define SPARE_CONTEXTS 8u
+#define NEVER_MS 2000000000
 
 struct context {
     struct endpoint_mail entry; /* first: the loop holds a context by its entry */
@@ -305,6 +306,20 @@ void endpoint_undial(struct endpoint *endpoint, uint32_t worker)
     *link = dialed->next;
     nng_dialer_close(dialed->dialer);
     free_dialed(dialed);
+}
+
+/*
+ * nng 1.5.2 can wait for ever for a TLS pipe that both ends close at once: the worker closes this
+ * one, and the dialer, which stays until the end, must not come back then.
+ */
+void endpoint_let_go(struct endpoint *endpoint, uint32_t worker)
+{
+    for (struct dialed *dialed = endpoint->dialed; dialed != NULL; dialed = dialed->next) {
+        if (dialed->worker != worker)
+            continue;
+        nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMAXT, NEVER_MS);
+        nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMINT, NEVER_MS);
+    }
 }
 
 static void free_mail(struct endpoint *endpoint)

@@ -59,6 +59,8 @@ int endpoint_dial(struct endpoint *endpoint,
                   uint16_t port,
                   struct mf_error *error);
 void endpoint_undial(struct endpoint *endpoint, uint32_t worker);
+/* The worker ends, and closes the connection itself: it is not dialed again. */
+void endpoint_let_go(struct endpoint *endpoint, uint32_t worker);
 
 /* What came since the last call, oldest first, linked by mail.next. Requests must be answered or
  * dropped; other entries are freed by endpoint_done. */

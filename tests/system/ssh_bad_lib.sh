@@ -54,7 +54,7 @@ worked() {
     query "select distinct rtrim(text, char(10)) from result order by 1" | tr '\n' ' '
 }
 
-# A run on the named hosts alone ends at once, with the sentence.
+# A run on the named hosts alone ends at once, with the sentence; check says the same.
 assert_refused() { # LIST SENTENCE [ARGUMENT...]
     local started=$SECONDS
     small_job 6
@@ -64,6 +64,11 @@ assert_refused() { # LIST SENTENCE [ARGUMENT...]
     assert_contains err "mayfly: no worker is left, and none may be launched any more: $2"
     assert_equal "$(summary .state)" failed
     [ $((SECONDS - started)) -lt 15 ] || fail "the run ended only after $((SECONDS - started)) s"
+    mv err said
+    over_ssh mayfly check job.yaml --hosts "$1" "${@:3}"
+    assert_exit 3
+    assert_contains out "$2"
+    mv said err
 }
 
 # Beside a good host the bad ones of LIST are named, each with its SENTENCE, before that does the work.

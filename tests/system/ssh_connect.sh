@@ -31,18 +31,15 @@ case_the_master_dials() {
     assert_hosts_clean
 }
 
-# Neither side gets through: the host is left out in time, and its worker ended.
-case_nobody_gets_through() {
+# What was dialed from here is closed by one side only: closed by both at once, such a connection was waited for for ever
+# at the end, every other time.
+case_dialed_workers_end() {
     hosts_start 2
-    host_block_dialling 2
-    hosts_are_ready
-    small_job 4
-    over_ssh run_job --hosts "$(entries 2)" --set workers.connect=worker
-    assert_exit 3
-    assert_contains err "left out: etl@10.77.0.2: the worker was started, but it cannot dial this master: let TCP through in one direction, on ports above 1023, or name an address of this machine that it can dial with --advertise"
-    assert_contains err "mayfly: no worker is left, and none may be launched any more: etl@10.77.0.2: the worker was started"
-    assert_equal "$(summary '.hosts[0] | "\(.verified) \(.verified_by)"')" "true sweep"
-    assert_hosts_clean
+    small_job 6
+    for ((i = 0; i < 8; i++)); do
+        over_ssh succeed --hosts "$(entries 1 2)" --keep-worker --set workers.connect=master
+        assert_equal "$(summary '[.hosts[].verified] | tostring')" "[true,true]"
+    done
 }
 
 case_check_of_a_mixed_list() {

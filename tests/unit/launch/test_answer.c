@@ -26,6 +26,9 @@ static void test_started(void **state)
     assert_int_equal(report.port, 65535);
     assert_true(started("mayfly 1 started 8 1 1\nmayfly 1 started 7 2 3\n", &report));
     assert_int_equal(report.pid, 2);
+    /* A banner comes before, whatever it says. */
+    assert_true(started("mayfly 1 started 7 1 1\nmayfly 1 started 7 5 6\n", &report));
+    assert_int_equal(report.pid, 5);
 }
 
 static void test_not_started(void **state)
@@ -56,6 +59,9 @@ static void test_line(void **state)
     assert_string_equal(text, "12 /tmp");
     assert_true(answer_line("mayfly 1 place 0123456789abcdefgh", "place", text, sizeof text));
     assert_string_equal(text, "0123456789abcde");
+    assert_true(
+        answer_line("mayfly 1 place 1 /\nmayfly 1 place 2 /x\nend\n", "place", text, sizeof text));
+    assert_string_equal(text, "2 /x");
     assert_false(answer_line("mayfly 1 places 12\n", "place", text, sizeof text));
 }
 
@@ -85,6 +91,13 @@ static void test_swept(void **state)
         &report);
     assert_false(report.verified);
     assert_string_equal(report.left, "process 5 (x), ?, /tmp/y");
+    answer_swept("{\"verified\":false}\n{\"verified\":true,\"left\":[]}\n",
+                 "",
+                 0,
+                 left,
+                 sizeof left,
+                 &report);
+    assert_true(report.verified);
     answer_swept("", "\nsh: not found\n\n", 127, left, sizeof left, &report);
     assert_false(report.verified);
     assert_string_equal(report.verified_by, "none");

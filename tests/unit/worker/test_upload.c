@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order in which files, the worker's log and streams that grow go home, and what of them. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -242,6 +244,32 @@ static void what_cannot_be_read_is_left_to_the_end(void **state)
     free(executed.failure);
 }
 
+/* Half of the old and half of the new is neither. */
+static void an_output_that_changes_is_none(void **state)
+{
+    struct bench *bench = *state;
+    const size_t piece = MF_CHUNK_MAX;
+    static const long changes[] = {-1, 0, 1}; /* in length */
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+        struct executed_file files[] = {{.kind = MF_CHUNK_OUTPUT,
+                                         .path = bench->file,
+                                         .name = (char *)(uintptr_t) "out",
+                                         .length = 2 * piece}};
+        struct executed executed = ended(i + 1, files, 1);
+        write_large(bench->file, 2 * piece);
+        assert_int_equal(utimensat(AT_FDCWD, bench->file, long_ago, 0), 0);
+        add(bench, &executed);
+        expect(bench, MF_CHUNK_OUTPUT, i + 1, 0, piece);
+        write_large(bench->file, 2 * piece + (size_t)changes[i]);
+        assert_null(next(bench));
+        assert_ptr_equal(upload_next_done(bench->upload), &executed);
+        assert_int_equal(executed.result.cause, MF_CAUSE_WORKER_ERROR);
+        assert_non_null(strstr(executed.failure, "writes to it after its attempt has ended"));
+        free(executed.failure);
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -252,6 +280,7 @@ int main(void)
         CASE(an_end_waits_for_the_piece_that_is_under_way),
         CASE(files_and_logs_take_turns),
         CASE(what_cannot_be_read_is_left_to_the_end),
+        CASE(an_output_that_changes_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
