@@ -235,8 +235,8 @@ run_folder() {
 command_test() {
     command_deps build test
     build
-    say "test: ctest --preset release $*"
-    ctest --preset release "$@"
+    say "test: ctest --preset release -j $(nproc) $*"
+    ctest --preset release -j "$(nproc)" "$@"
 }
 
 command=${1:-help}
