@@ -199,7 +199,7 @@ static void act_finish(struct run *run, const struct schedule_action *action)
     if (action->reason == NULL || run->reason[0] != '\0')
         return;
     /* The scheduler knows that there is no worker, not why. */
-    bool has_cause = strncmp(action->reason, "no worker", 9) == 0 && run->launch_problem[0] != '\0';
+    bool has_cause = action->no_worker && run->launch_problem[0] != '\0';
     snprintf(run->reason,
              sizeof run->reason,
              "%s%s%s",

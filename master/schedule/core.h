@@ -147,6 +147,7 @@ struct schedule {
     bool stopped; /* nothing is waited for */
     enum run_state outcome;
     const char *reason;
+    bool no_worker; /* that is the reason */
     uint64_t plan_asked;
     uint64_t record_asked;
     int64_t first_us;   /* of the first event, -1 = none yet */

@@ -80,6 +80,7 @@ void core_run_wind_down(struct schedule *s, enum intent intent, const char *reas
         return;
     s->intent = intent;
     s->reason = reason;
+    s->no_worker = false;
     s->outcome = intent == INTENT_DRAIN  ? RUN_INTERRUPTED
                  : intent == INTENT_FAIL ? RUN_FAILED
                                          : RUN_CANCELLED;
@@ -93,6 +94,12 @@ void core_run_wind_down(struct schedule *s, enum intent intent, const char *reas
         if (w != NULL && w->state == WORKER_READY && w->held > 0)
             core_list_put(s, LIST_SWEEP, w);
     }
+}
+
+static void no_worker(struct schedule *s, const char *reason)
+{
+    core_run_wind_down(s, INTENT_FAIL, reason);
+    s->no_worker = s->reason == reason;
 }
 
 static void give_up_issues(struct schedule *s, struct worker *w)
@@ -212,7 +219,7 @@ void core_run_tick(struct schedule *s)
 {
     if (core_run_working(s) && s->worker_added == 0 &&
         s->first_us + (int64_t)s->config.join_us <= s->now_us)
-        core_run_wind_down(s, INTENT_FAIL, "no worker was added in time");
+        no_worker(s, "no worker was added in time");
     if (s->state <= RUN_RUNNING && s->wind_us <= s->now_us)
         give_up_all(s);
 }
@@ -308,7 +315,7 @@ static bool work(struct schedule *s)
                         s->worker_in[WORKER_READY] + s->list[LIST_WANTED].count;
         if (s->worker_added == 0 || hope > 0)
             return false;
-        core_run_wind_down(s, INTENT_FAIL, "no worker is left, and none may be launched any more");
+        no_worker(s, "no worker is left, and none may be launched any more");
     }
     return true;
 }
@@ -334,6 +341,7 @@ static bool dismiss(struct schedule *s)
     struct schedule_action *action = action_push(s, SCHEDULE_FINISH);
     action->state = s->outcome;
     action->reason = s->reason;
+    action->no_worker = s->no_worker;
     return true;
 }
 

@@ -185,6 +185,7 @@ struct schedule_action {
     uint64_t count;
     bool partial;
     const char *reason; /* SCHEDULE_FINISH: why it is not succeeded, static text; else NULL */
+    bool no_worker;     /* SCHEDULE_FINISH: there was no worker (left); the shell knows why */
 };
 
 /* Counts, for status and summary; all of them O(1). */

@@ -247,6 +247,7 @@ static void test_failed_launch_without_replacement(void **state)
     assert_int_equal(only(SCHEDULE_LAUNCH)->replaces, 2); /* the first one's host is of no use */
     apply((struct schedule_event){.kind = EVENT_WORKER_LAUNCH_FAILED, .worker = 3, .ok = false});
     assert_int_equal(only(SCHEDULE_FINISH)->state, RUN_FAILED); /* at once: nothing to hope for */
+    assert_true(only(SCHEDULE_FINISH)->no_worker);
 }
 
 static void test_no_worker_added(void **state)
