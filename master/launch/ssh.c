@@ -183,6 +183,18 @@ report_stop(struct errand *errand, const struct remote_result *result, const str
     launcher->callbacks.died(launcher->callbacks.arg, errand->worker);
 }
 
+bool ssh_is_verdict(const struct errand *errand, const struct remote_result *result)
+{
+    char left[64];
+    struct sweep_report report = {.host = errand->host};
+    if (errand->kind != ERRAND_SWEEP)
+        return true;
+    if (result->code != 0 && result->code != 1)
+        return false;
+    answer_swept(result->output, result->problem, result->code, left, sizeof left, &report);
+    return strcmp(report.verified_by, "sweep") == 0;
+}
+
 static void report_sweep(struct errand *errand,
                          const struct remote_result *result,
                          const struct mf_error *error)

@@ -32,6 +32,7 @@
 #define CANCELLED_US 3000000 /* for a start that is not wanted any more, but begun */
 /* Of a host that has not let anybody in, and does not say that it is crowded. */
 #define TRIES_MAX 6
+#define SWEEPS_MAX 4
 #define BACKOFF_US 150000
 #define BACKOFF_DOUBLINGS 5
 
@@ -140,10 +141,17 @@ static bool is_worth_another_try(const struct errand *errand, const struct remot
            (is_patient ? mf_monotonic_us() < errand->give_up_us : errand->tries + 1 < TRIES_MAX);
 }
 
+/* A sweep can be done any number of times, and what it finds out counts: one that broke off, or
+ * that other runs of the host got in the way of, is done again. */
+static bool is_worth_another_sweep(const struct errand *errand)
+{
+    return errand->kind == ERRAND_SWEEP && errand->gate->is_known && errand->tries + 1 < SWEEPS_MAX;
+}
+
 static void fail(struct errand *errand, const struct remote_result *result)
 {
     errand->touched = errand->touched || result->begun;
-    if (is_worth_another_try(errand, result))
+    if (is_worth_another_try(errand, result) || (result->begun && is_worth_another_sweep(errand)))
         wait_for_another_try(errand);
     else
         finish(errand,
@@ -180,6 +188,15 @@ static void on_program(void *arg, const struct remote_result *result)
             copy_program(errand);
         return;
     }
+    if (!ssh_is_verdict(errand, result) && is_worth_another_sweep(errand)) {
+        mf_log(MF_INFO,
+               "the sweep of %s came to nothing (exit code %d) and is done again: %s",
+               errand->host->name,
+               result->code,
+               result->problem);
+        wait_for_another_try(errand);
+        return;
+    }
     errand->touched =
         errand->touched || (ssh_has_begun(result) &&
                             (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY));
@@ -193,6 +210,8 @@ static void on_copied(void *arg, const struct remote_result *result)
     if (result->code < 0) {
         errand->touched = true;
         fail(errand, result);
+    } else if (result->code != 0 && is_worth_another_sweep(errand)) {
+        wait_for_another_try(errand);
     } else if (result->code != 0) {
         finish(errand, result, false, NULL);
     } else {

@@ -74,6 +74,9 @@ int64_t errand_tick(struct errand *errand, int64_t now_us);
 /* ssh.c: whether the shell line was run at all: not where the account has no shell. */
 bool ssh_has_begun(const struct remote_result *result);
 
+/* ssh.c: whether a sweep's answer says what is left there; of other errands: true. */
+bool ssh_is_verdict(const struct errand *errand, const struct remote_result *result);
+
 /* ssh.c: what an errand tells when it is over. `error`: it could not be carried out; else `result`
  * is what the program said. */
 void ssh_errand_over(struct errand *errand,

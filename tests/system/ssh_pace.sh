@@ -53,7 +53,7 @@ END
             find_run
             assert_nothing_left "$RUN_ID"
             assert_equal "$(counts)" "$((run * 4)) 0 0 0" "round $round, run $run:"
-            assert_equal "$(summary '.hosts[] | "\(.verified) \(.verified_by)"')" "true sweep"
+            assert_equal "$(summary '.hosts[] | "\(.verified) \(.verified_by) \(.left)"')" "true sweep "
         done
         assert_hosts_clean
     done
