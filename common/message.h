@@ -229,7 +229,8 @@ struct mf_poll {
     const struct mf_result *results;
 };
 
-/* The answer to a poll. That it came acknowledges all results of that poll: they are committed. */
+/* The answer to a poll. That it came acknowledges all results of that poll: they are committed;
+ * unless it says `unrecorded`. */
 struct mf_work {
     uint32_t subtask_count;
     const struct mf_subtask *subtasks;
@@ -239,6 +240,7 @@ struct mf_work {
     const struct mf_fence *cancel; /* end these at once */
     bool drain;                    /* nothing new will come */
     bool dismiss;                  /* send what is left, say bye, clean up and end */
+    bool unrecorded; /* the results are not recorded yet: keep them, send them again */
     /* Reserved by number for renewal, secrets and master-dials; see docs/protocol.md. */
 };
 

@@ -83,6 +83,25 @@ int ready_move(struct ready_list *from,
     return 0;
 }
 
+/* The older ones come first again. */
+int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error)
+{
+    uint32_t count = from->count, rest = to->count;
+    if (grow(to, count + rest, error) < 0)
+        return -1;
+    if (count == 0)
+        return 0;
+    memmove(to->results + count, to->results, rest * sizeof *to->results);
+    memmove(to->owners + count, to->owners, rest * sizeof *to->owners);
+    memmove(to->ended_us + count, to->ended_us, rest * sizeof *to->ended_us);
+    memcpy(to->results, from->results, count * sizeof *to->results);
+    memcpy(to->owners, from->owners, count * sizeof *to->owners);
+    memcpy(to->ended_us, from->ended_us, count * sizeof *to->ended_us);
+    to->count = count + rest;
+    from->count = 0;
+    return 0;
+}
+
 void ready_fini(struct ready_list *list)
 {
     mf_free(list->results);

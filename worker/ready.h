@@ -32,6 +32,8 @@ int ready_move(struct ready_list *from,
                uint32_t most,
                size_t bytes,
                struct mf_error *error);
+/* Puts all of `from` before what is in `to`: it could not be taken. */
+int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error);
 void ready_fini(struct ready_list *list);
 
 #endif

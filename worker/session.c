@@ -28,6 +28,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "worker/again.h"
 #include "worker/executor.h"
 #include "worker/link.h"
 #include "worker/ready.h"
@@ -72,6 +73,7 @@ struct session {
     uint32_t returned_count, returned_capacity;
     struct mf_fence *running; /* scratch */
     uint32_t running_capacity;
+    struct again again;
     int64_t heard_us, log_us, leaving_us;
     int signal_fd;
 };
@@ -226,12 +228,16 @@ static void send_poll(struct session *session, unsigned lane, bool results)
 {
     struct mf_error error;
     struct ready_list *sent = &session->sent[lane];
-    if (results && ready_move(&session->ready, sent, POLL_RESULTS, POLL_BYTES, &error) < 0) {
+    int64_t now_us = session->is_noop && session->again.at_us == 0 ? 0 : mf_monotonic_us();
+    /* One is enough to find out whether results are taken again. */
+    uint32_t most = session->again.delay_us > 0 ? 1 : POLL_RESULTS;
+    if (results && now_us >= session->again.at_us &&
+        ready_move(&session->ready, sent, most, POLL_BYTES, &error) < 0) {
         fail_session(session, &error);
         return;
     }
     if (!session->is_noop)
-        stamp_ages(sent, mf_monotonic_us());
+        stamp_ages(sent, now_us);
     uint32_t returned =
         session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),
@@ -267,9 +273,10 @@ static int64_t flush_due(const struct session *session)
     if (session->ready.count == 0)
         return due;
     uint32_t queued = session->executor == NULL ? 0 : executor_queued(session->executor);
-    if (session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2)
-        return 0;
-    int64_t flush = session->ready.ended_us[0] + FLUSH_US;
+    bool is_full = session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2;
+    int64_t flush = is_full ? 0 : session->ready.ended_us[0] + FLUSH_US;
+    if (flush < session->again.at_us)
+        flush = session->again.at_us;
     return flush < due ? flush : due;
 }
 
@@ -407,7 +414,18 @@ static void acknowledge(struct session *session, unsigned lane)
     for (uint32_t i = 0; i < sent->count; i++)
         if (sent->owners[i] != NULL)
             executor_release(session->executor, sent->owners[i]);
+    if (sent->count > 0)
+        session->again = (struct again){0};
     sent->count = 0;
+}
+
+/* The master has no room for them now: they wait here. */
+static void keep_unrecorded(struct session *session, unsigned lane)
+{
+    struct mf_error error;
+    if (ready_return(&session->sent[lane], &session->ready, &error) < 0)
+        fail_session(session, &error);
+    again_later(&session->again, mf_monotonic_us());
 }
 
 static void take_subtasks(struct session *session, const struct mf_work *work)
@@ -444,7 +462,10 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
-    acknowledge(session, lane);
+    if (work->unrecorded)
+        keep_unrecorded(session, lane);
+    else
+        acknowledge(session, lane);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);

@@ -71,7 +71,9 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
                            .cancel_count = session->cancel.count,
                            .cancel = session->cancel.items,
                            .drain = session->dismiss,
-                           .dismiss = session->dismiss};
+                           .dismiss = session->dismiss,
+                           .unrecorded = lane->unrecorded};
+    lane->committing = lane->unrecorded = false;
     if (work.take_back_count > MF_BATCH_MAX)
         work.take_back_count = MF_BATCH_MAX;
     if (work.cancel_count > MF_BATCH_MAX)

@@ -35,6 +35,8 @@ void scatter_close_soon(struct scatter *scatter, struct peer *peer);
 
 /* admission.c */
 void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry);
+/* Once more the chunk that the lane holds. */
+void scatter_handle_deferred(struct scatter *scatter, struct session *session, struct lane *lane);
 
 /* reply.c: replies are taken; NULL (memory is exhausted) closes the connection, so that the request
  * comes again. */
