@@ -16,8 +16,9 @@
 
 struct control_callbacks {
     json_t *(*status)(void *arg); /* a new reference, NULL when memory is exhausted */
+    json_t *(*explain)(void *arg, uint64_t subtask); /* the same; subtask 0 = the run alone */
     void (*cancel)(void *arg, bool drain);
-    void (*pause)(void *arg, bool on);
+    void (*pause)(void *arg, bool on, const char *reason); /* "" = none was given */
     int (*flush)(void *arg, struct mf_error *error); /* received logs become readable */
     void *arg;
 };
