@@ -19,7 +19,7 @@ struct control_callbacks {
     json_t *(*explain)(void *arg, uint64_t subtask); /* the same; subtask 0 = the run alone */
     void (*cancel)(void *arg, bool drain);
     void (*pause)(void *arg, bool on, const char *reason); /* "" = none was given */
-    int (*flush)(void *arg, struct mf_error *error); /* received logs become readable */
+    int (*flush)(void *arg, struct mf_error *error);       /* received logs become readable */
     void *arg;
 };
 

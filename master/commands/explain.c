@@ -86,7 +86,7 @@ static int on_outcome(void *arg, const struct outcome *outcome, struct mf_error 
              outcome->host[0] == '\0' ? "" : " on ",
              outcome->host,
              is_done ? "" : ": ",
-             is_done ? "" : outcome_why(outcome, why));
+             is_done ? "" : outcome_why(outcome->cause, outcome->exit_code, outcome->signal, why));
     *subtask = json_pack("{s:I, s:s, s:s}",
                          "subtask",
                          (json_int_t)outcome->subtask,
