@@ -210,6 +210,9 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->tolerate_count = job->tolerate_count;
     config->tolerate_share = job->tolerate_share;
     config->stop_on_failure = job->stop_on_failure;
+    config->straggler_factor = job->straggler_factor;
+    config->straggler_min_us = job->straggler_after_us;
+    config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;

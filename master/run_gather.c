@@ -40,7 +40,10 @@ void run_gathered(void *arg, uint32_t events)
     if (run->gather_rc < 0) {
         mf_error_prefix(&run->gather_error, "gathering failed");
         mf_log(MF_ERROR, "%s", run->gather_error.text);
-        snprintf(run->reason, sizeof run->reason, "%.500s", run->gather_error.text);
+        struct schedule_counts counts;
+        schedule_counts(run->schedule, &counts);
+        if (counts.state == RUN_GATHERING) /* else it was told to stop, and that is the reason */
+            snprintf(run->reason, sizeof run->reason, "%.500s", run->gather_error.text);
     }
     run_apply(run, (struct schedule_event){.kind = EVENT_GATHERED, .ok = run->gather_rc == 0});
 }

@@ -142,7 +142,8 @@ enum schedule_action_kind {
     SCHEDULE_PLAN,   /* count: pull so many subtasks from the split, one EVENT_PLANNED each */
     SCHEDULE_LAUNCH, /* worker: start it. A replacement has an id of its own, `replaces` names the
                         lost one */
-    SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it */
+    SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it. second = another
+                        attempt of it is live; straggler = since that one takes so long */
     SCHEDULE_FLUSH,  /* worker: that was all for now; send if a poll of it is held */
     SCHEDULE_TAKE_BACK, /* worker, subtask, attempt, epoch: ask it to give back what it has not
                            started */
@@ -203,6 +204,7 @@ struct schedule_action {
     enum run_state state;
     uint64_t count;
     bool partial;
+    bool second, straggler;
     const char *reason; /* SCHEDULE_FINISH: why it is not succeeded, static text; else NULL */
     bool no_worker;     /* SCHEDULE_FINISH: there was no worker (left); the shell knows why */
 };
