@@ -39,7 +39,6 @@ struct fence_list {
 
 struct session {
     uint32_t worker;
-    unsigned char token[MF_TOKEN_SIZE];
     bool expected; /* false: never, or not any more */
     bool joined;
     uint64_t session;
