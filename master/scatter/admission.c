@@ -72,13 +72,15 @@ static const struct mf_request *request_of(const struct mf_message *message)
 }
 
 /* A connection is as old as the token with which it became a worker's: a renewed token that comes
- * on it later does not make it younger, since it was made with the certificate before. */
+ * on it later does not make it younger, since it was made with the certificate before. A worker
+ * that renews its connection has two for a moment, and says something on either: the one that is
+ * about to be closed does not become the worker's again. */
 static void bind_pipe(struct scatter *scatter,
                       struct session *session,
                       struct peer *peer,
                       const struct mf_request *request)
 {
-    if (peer == NULL || session->pipe == peer->pipe)
+    if (peer == NULL || session->pipe == peer->pipe || peer->close_at_us != 0)
         return;
     struct peer *old = session->pipe == 0 ? NULL : peers_find(&scatter->peers, session->pipe);
     session->pipe = peer->pipe;
@@ -88,6 +90,20 @@ static void bind_pipe(struct scatter *scatter,
     }
     peer->worker = session->worker;
     scatter_close_soon(scatter, old);
+}
+
+/* A worker that was dialed cannot renew its connection itself. */
+static void redial_renewed(struct scatter *scatter,
+                           struct session *session,
+                           const struct peer *peer,
+                           const struct mf_request *request)
+{
+    uint32_t generation = token_generation(request->token);
+    if (peer == NULL || session->pipe != peer->pipe || generation <= peer->generation ||
+        generation <= session->redialed)
+        return;
+    session->redialed = generation;
+    endpoint_redial(scatter->endpoint, session->worker);
 }
 
 /* Whether the token is that of the worker, and still valid; else the request is refused. */
@@ -169,6 +185,17 @@ static struct session *authenticate(struct scatter *scatter,
     return session;
 }
 
+/* What it has. When that is not the newest, it is sent a new one. */
+static void
+note_generation(struct scatter *scatter, struct session *session, const struct mf_request *request)
+{
+    uint32_t generation = token_generation(request->token);
+    if (generation > session->generation)
+        session->generation = generation;
+    if (session->generation < scatter->validity.newest)
+        scatter->renew_us = 0;
+}
+
 static void handle_hello(struct scatter *scatter,
                          struct session *session,
                          struct lane *lane,
@@ -177,6 +204,7 @@ static void handle_hello(struct scatter *scatter,
 {
     session->session = hello->request.session;
     session->joined = true;
+    note_generation(scatter, session, &hello->request);
     scatter_lane_answer(scatter, lane, endpoint_message(mf_buffer_view(&scatter->welcome)));
     scatter->callbacks.joined(
         scatter->callbacks.arg, hello, peer == NULL ? "a closed connection" : peer->address);
@@ -367,6 +395,7 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
     if (request->sequence >= lane->sequence)
         /* An older request proves nothing about where its worker is now. */
         bind_pipe(scatter, session, peer, request);
+    redial_renewed(scatter, session, peer, request);
     if (request->sequence == lane->sequence) {
         repeat(scatter, session, lane, entry, &message);
         return;

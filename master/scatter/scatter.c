@@ -39,7 +39,7 @@ struct scatter *scatter_create(const struct scatter_config *config, struct mf_er
     scatter->callbacks = config->callbacks;
     scatter->epoch = config->welcome->epoch;
     scatter->hold_us = hold_of(config);
-    scatter->overdue_us = scatter->expiry_us = MF_NEVER;
+    scatter->overdue_us = scatter->expiry_us = scatter->renew_us = MF_NEVER;
     scatter->run_id = mf_strdup(config->run_id);
     scatter->decoder = mf_decoder_create();
     scatter->subtasks = mf_calloc(MF_BATCH_MAX, sizeof *scatter->subtasks);
@@ -183,13 +183,6 @@ bool scatter_piece(struct scatter *scatter,
     return true;
 }
 
-void scatter_expire_at(struct scatter *scatter, struct peer *peer, int64_t at_us)
-{
-    peer->expires_us = at_us;
-    if (at_us < scatter->expiry_us)
-        scatter->expiry_us = at_us;
-}
-
 /* Until it says who it is, it may be of any generation. */
 static void handle_pipe_up(struct scatter *scatter, const struct endpoint_mail *entry)
 {
@@ -273,65 +266,12 @@ static int64_t close_due(struct scatter *scatter, int64_t now_us)
     return next;
 }
 
-static void close_expired(struct scatter *scatter, const struct peer *peer)
-{
-    if (peer->worker == 0)
-        mf_log(
-            MF_WARNING, "the connection of %s is closed: it never said who it is", peer->address);
-    else
-        mf_log(MF_WARNING,
-               "the connection of worker %u from %s is closed: the credential with which it was "
-               "made has expired (generation %u)",
-               peer->worker,
-               peer->address,
-               peer->generation);
-    endpoint_close_pipe(scatter->endpoint, peer->pipe);
-}
-
-/* Walks over all connections, but only when the first of them is due. */
-static int64_t expire_due(struct scatter *scatter, int64_t now_us)
-{
-    if (now_us < scatter->expiry_us)
-        return scatter->expiry_us;
-    int64_t next = MF_NEVER;
-    for (unsigned i = 0; i < PEERS_BUCKETS; i++)
-        for (struct peer *peer = scatter->peers.buckets[i]; peer != NULL; peer = peer->next) {
-            if (peer->expires_us <= now_us) {
-                close_expired(scatter, peer);
-                peer->expires_us = MF_NEVER; /* once: it goes when nng has closed it */
-            } else if (peer->expires_us < next) {
-                next = peer->expires_us;
-            }
-        }
-    scatter->expiry_us = next;
-    return next;
-}
-
-/* Its number is on disk before anything of it is issued. A full disk can be waited for: what was
- * issued is valid for two thirds of the ttl more. */
-static int64_t begin_generation(struct scatter *scatter, int64_t now_us)
-{
-    struct mf_error error;
-    if (now_us < scatter->validity.next_us)
-        return scatter->validity.next_us;
-    if (authority_begin_generation(scatter->authority, &error) == 0) {
-        validity_advance(&scatter->validity, now_us);
-    } else {
-        mf_log(MF_WARNING, "credentials cannot be renewed now: %s", error.text);
-        validity_postpone(&scatter->validity, now_us);
-    }
-    return scatter->validity.next_us;
-}
-
 int64_t scatter_tick(struct scatter *scatter, int64_t now_us)
 {
     int64_t next = answer_overdue(scatter, now_us);
-    int64_t generation_us = begin_generation(scatter, now_us);
-    if (generation_us < next)
-        next = generation_us;
-    int64_t expiry_us = expire_due(scatter, now_us);
-    if (expiry_us < next)
-        next = expiry_us;
+    int64_t renew_us = scatter_renew(scatter, now_us);
+    if (renew_us < next)
+        next = renew_us;
     int64_t close_us = close_due(scatter, now_us);
     if (close_us < next)
         next = close_us;

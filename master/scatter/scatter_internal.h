@@ -28,6 +28,8 @@ struct scatter {
     struct peers peers;
     uint32_t closing;  /* peers with close_at_us */
     int64_t expiry_us; /* no connection expires before this */
+    int64_t renew_us;  /* no credential is issued before this */
+    uint32_t renew_at; /* the session to look at next */
     int64_t next_count_us;
     int64_t overdue_us; /* no held poll is due before this */
     struct scatter_counts counts;
@@ -36,6 +38,11 @@ struct scatter {
 /* scatter.c */
 struct session *scatter_session(struct scatter *scatter, uint32_t worker); /* NULL: no such id */
 void scatter_close_soon(struct scatter *scatter, struct peer *peer);
+
+/* renew.c: begins generations, issues what sessions are due, closes what has expired. The next
+ * deadline. */
+int64_t scatter_renew(struct scatter *scatter, int64_t now_us);
+/* The connection ends then. */
 void scatter_expire_at(struct scatter *scatter, struct peer *peer, int64_t at_us);
 
 /* admission.c */
