@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Checks the history of runs against what Mayfly guarantees, by two witnesses that know nothing of each other: run.db
 with the files that it names, and the journals that the workers kept (MAYFLY_JOURNAL, worker/journal.h). It shares no
@@ -139,9 +139,10 @@ RULES = (
     ("epochs", "worker {} was told of subtask {} attempt {} by a master of epoch {}, which had not let it in", """
         SELECT worker, subtask, attempt, master FROM acknowledged WHERE master <> coalesce((SELECT max(epoch) FROM joined
             WHERE joined.worker = acknowledged.worker AND joined.line < acknowledged.line), 0)"""),
-    ("retries", "subtask {} attempt {} ({}) is superseded, though nobody has asked for it: it is of the run's only epoch", """
+    ("retries", "subtask {} attempt {} ({}) is superseded: it is of the last epoch, or was no dead letter", """
         SELECT subtask, attempt, row.state FROM row, run WHERE superseded = 1 AND
-            (row.epoch >= run.epoch OR row.state NOT IN ('failed', 'dead'))"""),
+            (row.epoch >= run.epoch OR subtask NOT IN (
+                SELECT subtask FROM row WHERE superseded = 1 AND state IN ('failed', 'dead')))"""),
 )
 
 
@@ -256,7 +257,7 @@ class History:
 
     def read_finals(self, path):
         with open(path, encoding="ascii") as file:
-            self.db.executemany("INSERT INTO finals VALUES(?, ?)", (map(int, line.split()) for line in file))
+            self.db.executemany("INSERT INTO finals VALUES(?, ?)", (tuple(map(int, line.split())) for line in file))
 
     def check_summary(self):
         path = os.path.join(self.folder, "summary.json")
