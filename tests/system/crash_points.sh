@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
+# Master and worker are killed at each named point of a result's path (common/crash.h): the run goes on, or is resumed,
+# its result and outputs have the bytes of the undisturbed run, what was recorded is not executed again, nothing is
+# left. With ROUNDS=N (in .ci/long) also N times at several points at once, drawn from SEED.
+. "$(dirname "$0")/lib.sh"
+SOURCE=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
+AT_ONCE=${AT_ONCE:-4}
+SEED=${SEED:-1}
+ROUNDS=${ROUNDS:-0}
+
+points() { # master|worker
+    sed -n "s/.*X([A-Z_]*, \"\\($1\\.[a-z-]*\\)\").*/\\1/p" "$SOURCE/common/crash.h"
+}
+
+# Results inline and as files, outputs, an attempt that fails at first, retries.
+attack_job() {
+    job <<END
+mayfly: 1
+split: {range: 1-24}
+task:
+  shell: |
+    echo {} >half.txt
+    [ {} != 4 ] || ! mkdir "$PWD/failed_once" 2>/dev/null || exit 1
+    [ {} -gt 3 ] || head -c 100000 /dev/zero
+    echo {}
+    sleep 0.05
+  outputs: ["*.txt"]
+  retries: {max: 2, backoff: 1ms}
+workers: {count: 2, slots: 2}
+lease: 2s
+orphan_limit: 20s
+END
+}
+
+# Every file of the run's outputs with its checksum.
+list_outputs() {
+    (cd "$RUN/outputs" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum)
+}
+
+# The run that nobody disturbs.
+make_reference() {
+    attack_job
+    succeed
+    cp "$RUN/result" "$WORK/reference.result"
+    list_outputs >"$WORK/reference.outputs"
+    REFERENCE=$WORK/reference
+}
+
+# Runs FUNCTION for each ARGUMENT, some at once, each as a case of its own; what failed says so.
+each_at_once() { # FUNCTION ARGUMENT...
+    local function=$1 number=0 failed=0 argument
+    shift
+    for argument in "$@"; do
+        while [ "$(jobs -pr | wc -l)" -ge "$AT_ONCE" ]; do wait -n || :; done
+        number=$((number + 1))
+        (
+            set -e
+            BASE=$WORK/at_once.$number ARGUMENT=$argument
+            mkdir "$BASE"
+            run_case "$function"
+            touch "$BASE/passed"
+        ) >"$WORK/at_once.$number.log" 2>&1 &
+    done
+    wait
+    for ((number = 1; number <= $#; number++)); do
+        [ ! -e "$WORK/at_once.$number/passed" ] || continue
+        printf 'at %s:\n' "${!number}" >&2
+        cat "$WORK/at_once.$number.log" >&2
+        failed=$((failed + 1))
+    done
+    [ "$failed" -eq 0 ] || fail "$failed of $# failed"
+}
+
+assert_as_undisturbed() {
+    assert_exit 0
+    assert_equal "$(summary .state)" succeeded "state"
+    assert_equal "$(counts)" "24 0 0 0"
+    assert_same "$RUN/result" "$REFERENCE.result"
+    list_outputs >outputs
+    assert_same outputs "$REFERENCE.outputs"
+    assert_nothing_left "$RUN_ID"
+}
+
+has_crashed_at() { # POINT
+    grep -qh "^crash .* $1\$" "$WORK/journals/$RUN_ID"-*.journal
+}
+
+kill_a_worker() {
+    attack_job
+    MAYFLY_CRASH=$ARGUMENT run_job
+    has_crashed_at "$ARGUMENT" || fail "no worker came to $ARGUMENT"
+    assert_as_undisturbed
+}
+
+case_the_worker_is_killed_at_each_point() {
+    make_reference
+    # shellcheck disable=SC2046
+    each_at_once kill_a_worker $(points worker)
+}
+
+case_a_point_that_is_not_known_is_refused() {
+    attack_job
+    MAYFLY_CRASH=master.before-comit mayfly run job.yaml
+    assert_exit 2
+    assert_contains err 'there is no point "master.before-comit"'
+    MAYFLY_CRASH=worker.after-end:x mayfly run job.yaml
+    assert_exit 2
+    assert_contains err 'not of the form POINT[:N][@WORKER]'
+}
+
+run_cases "$@"
