@@ -4,6 +4,7 @@
 # result has the bytes that it must have, and the history of all workers is that of a run that lost nothing. Prints what
 # it cost. ctest runs a short form, .ci/long (part `soak`) the long one.
 # environment: SUBTASKS (20000), KILL_MS (300), SEED (1: which worker, and when)
+# shellcheck disable=SC2119 # cases have no arguments
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/../system/lib.sh"
 SUBTASKS=${SUBTASKS:-20000}

@@ -57,9 +57,9 @@ each_at_once() { # FUNCTION ARGUMENT...
         number=$((number + 1))
         (
             set -e
-            BASE=$WORK/at_once.$number ARGUMENT=$argument
+            BASE=$WORK/at_once.$number
             mkdir "$BASE"
-            run_case "$function"
+            run_case "$function" "$argument"
             touch "$BASE/passed"
         ) >"$WORK/at_once.$number.log" 2>&1 &
     done
@@ -87,10 +87,10 @@ has_crashed_at() { # POINT
     grep -qh "^crash .* $1\$" "$WORK/journals/$RUN_ID"-*.journal
 }
 
-kill_a_worker() {
+kill_a_worker() { # POINT
     attack_job
-    MAYFLY_CRASH=$ARGUMENT run_job
-    has_crashed_at "$ARGUMENT" || fail "no worker came to $ARGUMENT"
+    MAYFLY_CRASH=$1 run_job
+    has_crashed_at "$1" || fail "no worker came to $1"
     assert_as_undisturbed
 }
 

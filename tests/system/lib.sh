@@ -246,7 +246,7 @@ clean_up() {
     if [ -z "${KEEP:-}" ]; then rm -rf "$WORK"; else echo "kept: $WORK"; fi
 }
 
-run_case() { # NAME
+run_case() { # NAME [ARGUMENT...]
     WORK=$BASE/$1
     mkdir -p "$WORK/home" "$WORK/state" "$WORK/cache" "$WORK/tmp"
     cd "$WORK"
@@ -256,7 +256,7 @@ run_case() { # NAME
     mkdir work journals
     cd work
     export MAYFLY_JOURNAL=$WORK/journals
-    "$1"
+    "$@"
     [ -z "${MAYFLY_JOURNAL:-}" ] || assert_histories
 }
 
