@@ -100,6 +100,76 @@ case_the_worker_is_killed_at_each_point() {
     each_at_once kill_a_worker $(points worker)
 }
 
+# The only run that there is: a master that is killed early has not said its name.
+find_only_run() {
+    RUN=$(find "$XDG_STATE_HOME/mayfly/runs" -mindepth 1 -maxdepth 1)
+    RUN_ID=${RUN##*/}
+}
+
+# Goes on with the run until a master lives to its end; each may be killed at a point of its own. What had a final
+# record when one was killed is noted.
+resume_until_it_ends() { # [POINTS]...
+    while [ "$CODE" -eq 137 ]; do
+        find_only_run
+        "$history_check" finals "$RUN" >>recorded
+        MAYFLY_CRASH=${1:-} mayfly resume "$RUN_ID"
+        [ $# -eq 0 ] || shift
+    done
+}
+
+assert_nothing_was_executed_again() {
+    local found
+    found=$("$history_check" check "$RUN" "$WORK/journals" --finals recorded) ||
+        fail "$(printf 'the history is wrong:\n%s' "$found")"
+}
+
+kill_the_master() { # POINT
+    attack_job
+    MAYFLY_CRASH=$1 mayfly run job.yaml
+    assert_exit 137
+    resume_until_it_ends
+    assert_as_undisturbed
+    assert_nothing_was_executed_again
+}
+
+case_the_master_is_killed_at_each_point() {
+    make_reference
+    # shellcheck disable=SC2046
+    each_at_once kill_the_master $(points master)
+}
+
+random_points() { # master|worker|both
+    local all=() count
+    mapfile -t all < <([ "$1" = worker ] || points master; [ "$1" = master ] || points worker)
+    for ((count = 1 + RANDOM % 3; count > 0; count--)); do
+        printf '%s:%s%s' "${all[RANDOM % ${#all[@]}]}" $((1 + RANDOM % 6)) "@$((1 + RANDOM % 2))"
+        [ "$count" -eq 1 ] || printf ','
+    done
+}
+
+# Several points at once (of two workers: three deaths would make poison of a subtask), of the first master and of those that go on; which, depends on the seed alone.
+kill_at_random() { # SEED
+    RANDOM=$1
+    local first again=() count
+    first=$(random_points both)
+    for ((count = RANDOM % 3; count > 0; count--)); do again+=("$(random_points both)"); done
+    echo "seed $1: $first, then ${again[*]:-nothing}"
+    attack_job
+    : >recorded
+    MAYFLY_CRASH=$first mayfly run job.yaml
+    resume_until_it_ends "${again[@]}"
+    find_only_run
+    assert_as_undisturbed
+    assert_nothing_was_executed_again
+}
+
+case_master_and_workers_are_killed_at_random_points() {
+    [ "$ROUNDS" -gt 0 ] || return 0
+    make_reference
+    # shellcheck disable=SC2046
+    each_at_once kill_at_random $(seq "$SEED" $((SEED + ROUNDS - 1)))
+}
+
 case_a_point_that_is_not_known_is_refused() {
     attack_job
     MAYFLY_CRASH=master.before-comit mayfly run job.yaml
