@@ -21,6 +21,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
@@ -261,6 +262,7 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
         return -1;
     if (open_recorder(run, error) < 0)
         return -1;
+    MF_CRASH(MASTER_AFTER_EPOCH);
     mf_log(MF_INFO,
            "run %s, epoch %u, mayfly %s, process %d",
            run->run_id,
@@ -341,6 +343,7 @@ static void run_loop(struct run *run)
         int64_t next = tick(run);
         if (run->finished && !run->sweeping) {
             run->sweeping = true;
+            MF_CRASH(MASTER_BEFORE_SWEEP);
             give_up_us = mf_monotonic_us() + SWEEP_US;
             if (fleet_sweep(run->fleet, &error) < 0)
                 run_fail(run, &error);
@@ -367,6 +370,7 @@ static void record_end(struct run *run)
     struct schedule_counts counts;
     struct mf_error error;
     schedule_counts(run->schedule, &counts);
+    MF_CRASH(MASTER_BEFORE_END);
     run->stats.ended_us = mf_monotonic_us();
     run->stats.ended_wall_us = mf_wall_us();
     if (run->failure.code != MF_OK)

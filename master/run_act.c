@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_internal.h"
 
@@ -137,6 +138,7 @@ static void act_record(struct run *run, const struct schedule_action *action)
         run_fail(run, &error);
         return;
     }
+    MF_CRASH(MASTER_BEFORE_RECORD);
     struct record_row *row = &batch->base.rows[batch->base.row_count++];
     *row = (struct record_row){.subtask = action->subtask,
                                .attempt = action->attempt,
@@ -163,6 +165,7 @@ static void act_record(struct run *run, const struct schedule_action *action)
         settle_files(run, row);
     if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)
         tell_failure(run, row);
+    MF_CRASH(MASTER_AFTER_RECORD);
 }
 
 static void act_fenced(struct run *run, const struct schedule_action *action)
