@@ -26,10 +26,12 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "worker/again.h"
 #include "worker/executor.h"
+#include "worker/journal.h"
 #include "worker/link.h"
 #include "worker/ready.h"
 #include "worker/stage.h"
@@ -69,8 +71,7 @@ struct session {
     uint64_t sequences[MF_LANES];
     struct ready_list ready;
     struct ready_list sent[2];
-    struct mf_fence *returned;
-    uint32_t returned_count, returned_capacity;
+    struct returned_list returned;
     struct mf_fence *running; /* scratch */
     uint32_t running_capacity;
     struct again again;
@@ -110,6 +111,8 @@ static void on_started(void *arg, const struct mf_fence *fence)
 static void make_ready(struct session *session, struct executed *executed)
 {
     struct mf_error error;
+    if (executed->failure != NULL) /* it has become another end than it was */
+        journal_end(executed);
     if (ready_add(&session->ready, &executed->result, executed->ended_us, executed, &error) < 0)
         fail_session(session, &error);
 }
@@ -144,19 +147,9 @@ static void on_grew(void *arg, const struct executed_growth *growth)
 static void on_returned(void *arg, const struct mf_fence *fence)
 {
     struct session *session = arg;
-    if (session->returned_count == session->returned_capacity) {
-        uint32_t capacity = session->returned_capacity < 64 ? 64 : session->returned_capacity * 2;
-        struct mf_fence *returned = mf_realloc(session->returned, capacity * sizeof *returned);
-        if (returned == NULL) {
-            struct mf_error error;
-            mf_raise(&error, MF_ENOMEM, "out of memory: subtasks that go back to the master");
-            fail_session(session, &error);
-            return;
-        }
-        session->returned = returned;
-        session->returned_capacity = capacity;
-    }
-    session->returned[session->returned_count++] = *fence;
+    struct mf_error error;
+    if (returned_add(&session->returned, fence, &error) < 0)
+        fail_session(session, &error);
 }
 
 static void on_failed(void *arg, const struct mf_error *error)
@@ -171,7 +164,7 @@ static struct mf_request next_request(struct session *session, unsigned lane)
                                  .sequence = ++session->sequences[lane],
                                  .epoch = session->epoch,
                                  .session = session->id};
-    memcpy(request.token, session->input->token, MF_TOKEN_SIZE);
+    memcpy(request.token, link_token(session->link), MF_TOKEN_SIZE);
     return request;
 }
 
@@ -204,10 +197,12 @@ static void say_hello(struct session *session)
                              .wall_us = mf_wall_us()};
     struct mf_error error;
     mf_buffer_clear(&session->frame);
+    MF_CRASH(WORKER_BEFORE_HELLO);
     if (mf_encode_hello(&hello, &session->frame, &error) < 0)
         fail_session(session, &error);
     else
         send_frame(session, 0);
+    MF_CRASH(WORKER_AFTER_HELLO);
 }
 
 static uint32_t collect_running(struct session *session)
@@ -215,12 +210,6 @@ static uint32_t collect_running(struct session *session)
     return session->executor == NULL
                ? 0
                : executor_running(session->executor, session->running, session->running_capacity);
-}
-
-static void stamp_ages(struct ready_list *list, int64_t now_us)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
 }
 
 /* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
@@ -237,9 +226,9 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         return;
     }
     if (!session->is_noop)
-        stamp_ages(sent, now_us);
+        ready_stamp(sent, now_us);
     uint32_t returned =
-        session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
+        session->returned.count < MF_BATCH_MAX ? session->returned.count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),
                            .free_places = session->executor == NULL
                                               ? session->input->slots
@@ -247,7 +236,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
                            .running_count = collect_running(session),
                            .running = session->running,
                            .returned_count = returned,
-                           .returned = session->returned,
+                           .returned = session->returned.fences,
                            .result_count = sent->count,
                            .results = sent->results};
     session->started_due = false;
@@ -256,18 +245,18 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         fail_session(session, &error);
         return;
     }
-    session->returned_count -= returned;
-    if (session->returned_count > 0)
-        memmove(session->returned,
-                session->returned + returned,
-                session->returned_count * sizeof *session->returned);
+    returned_drop(&session->returned, returned);
+    if (sent->count > 0)
+        MF_CRASH(WORKER_BEFORE_RESULT);
     send_frame(session, lane);
+    if (sent->count > 0)
+        MF_CRASH(WORKER_AFTER_RESULT);
 }
 
 /* When the second lane is to carry what lies ready: MF_NEVER = nothing to carry. */
 static int64_t flush_due(const struct session *session)
 {
-    if (session->returned_count > 0)
+    if (session->returned.count > 0)
         return 0;
     int64_t due = session->started_due ? session->started_us + STARTED_US : MF_NEVER;
     if (session->ready.count == 0)
@@ -293,7 +282,9 @@ static void send_bye(struct session *session)
         return;
     }
     session->phase = SAYING_BYE;
+    MF_CRASH(WORKER_BEFORE_BYE);
     send_frame(session, lane);
+    MF_CRASH(WORKER_AFTER_BYE);
 }
 
 static void send_upload(struct session *session)
@@ -395,6 +386,7 @@ static void start_executor(struct session *session, const struct mf_task *task)
 static void handle_welcome(struct session *session, const struct mf_welcome *welcome)
 {
     session->epoch = welcome->epoch;
+    journal_joined(welcome->epoch);
     session->orphan_us = welcome->orphan_us;
     session->phase = WORKING;
     /* It holds a poll for a third of the lease. */
@@ -438,6 +430,7 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
         if (session->is_noop) {
             struct mf_result result = {
                 .subtask = subtask->id, .attempt = subtask->attempt, .epoch = subtask->epoch};
+            journal_noop(&result);
             rc = ready_add(&session->ready, &result, now_us, NULL, &error);
         } else {
             rc = executor_submit(session->executor, subtask, &error);
@@ -452,6 +445,7 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
 static void leave(struct session *session)
 {
     mf_log(MF_INFO, "dismissed");
+    MF_CRASH(WORKER_AFTER_DISMISSED);
     session->phase = LEAVING;
     session->leaving_us = mf_monotonic_us();
     session->started_due = false;
@@ -462,10 +456,17 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
-    if (work->unrecorded)
+    const struct ready_list *sent = &session->sent[lane];
+    if (work->unrecorded) {
         keep_unrecorded(session, lane);
-    else
+    } else if (sent->count > 0) {
+        MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
+        journal_acknowledged(sent->results, sent->count, session->epoch);
+        MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
         acknowledge(session, lane);
+    }
+    if (work->renewal_count > 0)
+        link_renew(session->link, &work->renewals[0]);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);
@@ -688,7 +689,7 @@ int session_run(const struct launch_input *input,
     mf_buffer_fini(&session.frame);
     if (session.signal_fd >= 0)
         close(session.signal_fd);
-    mf_free(session.returned);
+    mf_free(session.returned.fences);
     mf_free(session.running);
     *orphaned = session.orphaned;
     return session.outcome;

@@ -18,6 +18,7 @@
 
 #include "common/alloc.h"
 #include "common/checksum.h"
+#include "common/crash.h"
 #include "master/record/live.h"
 #include "master/record/tree.h"
 
@@ -311,12 +312,16 @@ sync_group(struct intake *intake, uint64_t subtask, const char *path, struct mf_
 /* Renames, replacing a left-over of a crash between this and the row. */
 static int move_into_place(const char *from, const char *to, bool again, struct mf_error *error)
 {
+    MF_CRASH(MASTER_BEFORE_RENAME);
     int rc = rename(from, to);
     if (rc < 0 && (errno == ENOTEMPTY || errno == EEXIST || errno == EISDIR || errno == ENOTDIR))
         rc = tree_remove(to, error) < 0 ? -1 : rename(from, to);
     if (rc < 0 && again && errno == ENOENT && access(to, F_OK) == 0)
         rc = 0; /* it got as far as this the last time */
-    return rc < 0 ? mf_raise_write(error, "cannot move %s to %s", from, to) : 0;
+    if (rc < 0)
+        return mf_raise_write(error, "cannot move %s to %s", from, to);
+    MF_CRASH(MASTER_AFTER_RENAME);
+    return 0;
 }
 
 /* One of the two things that an attempt may bring: `what` in its folder below incoming/. */
