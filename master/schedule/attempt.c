@@ -106,7 +106,7 @@ void attempt_planned(struct schedule *s, const struct schedule_event *event)
     bool held = event->held && resume_waits(s);
     uint32_t index = core_subtask_add(s, event->subtask, held ? SUBTASK_HELD : SUBTASK_PENDING);
     struct subtask *sub = core_subtask_at(s, index);
-    sub->attempt = (uint16_t)event->attempt;
+    sub->attempt = sub->recorded = (uint16_t)event->attempt;
     sub->failures = (uint16_t)(event->failures < UINT16_MAX ? event->failures : UINT16_MAX);
     pending_put(s, index, false);
 }

@@ -28,6 +28,19 @@ bool resume_release(struct schedule *s)
     return true;
 }
 
+/*
+ * In the results table an attempt is (subtask, number), without its epoch: of two that two masters
+ * gave the same number only one could be recorded.
+ */
+static bool number_is_free(const struct subtask *sub, uint32_t attempt)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        if (sub->issue[k].worker != 0 && sub->issue[k].attempt == attempt)
+            return false;
+    }
+    return attempt > sub->recorded;
+}
+
 /* There is room for it, and it does not do again what is being waited for or done elsewhere. */
 static bool
 may_adopt(const struct schedule *s, const struct worker *w, const struct schedule_event *event)
@@ -39,7 +52,8 @@ may_adopt(const struct schedule *s, const struct worker *w, const struct schedul
         event->attempt == 0 || event->attempt > SCHEDULE_ATTEMPT_MAX)
         return false;
     const struct subtask *sub = core_subtask_at(s, index);
-    if (sub->state == SUBTASK_WAITING || (sub->issue[0].worker != 0 && sub->issue[1].worker != 0))
+    if (sub->state == SUBTASK_WAITING || (sub->issue[0].worker != 0 && sub->issue[1].worker != 0) ||
+        !number_is_free(sub, event->attempt))
         return false;
     return event->ok || (!issue_any(sub) && s->intent == INTENT_NONE);
 }

@@ -242,6 +242,32 @@ static void test_adopted_twice(void **state)
     assert_int_equal(only(SCHEDULE_CANCEL)->epoch, 2);
 }
 
+/* A number has one row: what two masters numbered alike is not adopted a second time, nor what
+ * would take the number of a row that is there. */
+static void test_number_is_taken(void **state)
+{
+    (void)state;
+    create_epoch(3);
+    known(1, 1);
+    known(2, 1);
+    collect();
+    queue((struct schedule_event){
+        .kind = EVENT_PLANNED, .subtask = 1, .attempt = 2, .failures = 1, .held = true});
+    apply((struct schedule_event){.kind = EVENT_PLAN_ENDED});
+    adopted(1, 1, 2, 1, true);
+    collect();
+    assert_int_equal(only(SCHEDULE_CANCEL)->epoch, 1);
+    assert_state(1, "held");
+    adopted(1, 1, 3, 2, true);
+    join(1, 1);
+    assert_state(1, "running");
+    adopted(2, 1, 3, 1, true);
+    join(2, 1);
+    assert_int_equal(only(SCHEDULE_CANCEL)->worker, 2);
+    ended_of(1, 1, 3, 2, 0);
+    assert_int_equal(only(SCHEDULE_RECORD)->epoch, 2);
+}
+
 /* Its worker is lost again: what it ran is named with its epoch, and issued anew. */
 static void test_adopted_and_lost(void **state)
 {
@@ -328,6 +354,7 @@ int main(void)
                                        TEST(test_numbers_go_on),
                                        TEST(test_void_adoptions),
                                        TEST(test_adopted_twice),
+                                       TEST(test_number_is_taken),
                                        TEST(test_adopted_and_lost),
                                        TEST(test_adopts_more_than_a_batch),
                                        TEST(test_cancel_and_drain),
