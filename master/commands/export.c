@@ -115,7 +115,7 @@ add_glob(struct exporting *e, struct mf_bytes path, uint64_t subtask, struct mf_
         rc = mf_buffer_append_text(&glob, "$MAYFLY_PREPARED/", error);
     }
     for (; rc == 0 && at < path.length; at++) {
-        if (memchr("*?[]\\", path.data[at], 5) != NULL)
+        if (strchr("*?[]\\", path.data[at]) != NULL) /* a path has no NUL */
             rc = mf_buffer_append_text(&glob, "\\", error);
         if (rc == 0)
             rc = mf_buffer_append(&glob, &path.data[at], 1, error);
