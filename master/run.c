@@ -21,6 +21,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
@@ -155,7 +156,6 @@ static int open_wire(struct run *run, struct mf_error *error)
 {
     struct mf_welcome welcome = {
         .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
-    struct scatter_callbacks callbacks;
     run->keys_folder = run_path(run->folder, "keys");
     char *prepared = run_path(run->folder, "prepared");
     void *scratch = NULL;
@@ -177,9 +177,13 @@ static int open_wire(struct run *run, struct mf_error *error)
     if (rc == 0 && (run->endpoint = endpoint_create(
                         authority_master(run->authority), listen_on, 0, error)) == NULL)
         rc = -1;
-    run_wire_callbacks(run, &callbacks);
-    if (rc == 0 && (run->scatter = scatter_create(
-                        run->endpoint, run->run_id, &welcome, &callbacks, error)) == NULL)
+    struct scatter_config config = {.endpoint = run->endpoint,
+                                    .authority = run->authority,
+                                    .ttl_us = (int64_t)run->job->credentials_ttl_us,
+                                    .run_id = run->run_id,
+                                    .welcome = &welcome};
+    run_wire_callbacks(run, &config.callbacks);
+    if (rc == 0 && (run->scatter = scatter_create(&config, error)) == NULL)
         rc = -1;
     mf_free(scratch);
     mf_free(prepared);
@@ -210,6 +214,9 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->tolerate_count = job->tolerate_count;
     config->tolerate_share = job->tolerate_share;
     config->stop_on_failure = job->stop_on_failure;
+    config->straggler_factor = job->straggler_factor;
+    config->straggler_min_us = job->straggler_after_us;
+    config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
@@ -255,6 +262,7 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
         return -1;
     if (open_recorder(run, error) < 0)
         return -1;
+    MF_CRASH(MASTER_AFTER_EPOCH);
     mf_log(MF_INFO,
            "run %s, epoch %u, mayfly %s, process %d",
            run->run_id,
@@ -335,6 +343,7 @@ static void run_loop(struct run *run)
         int64_t next = tick(run);
         if (run->finished && !run->sweeping) {
             run->sweeping = true;
+            MF_CRASH(MASTER_BEFORE_SWEEP);
             give_up_us = mf_monotonic_us() + SWEEP_US;
             if (fleet_sweep(run->fleet, &error) < 0)
                 run_fail(run, &error);
@@ -361,6 +370,7 @@ static void record_end(struct run *run)
     struct schedule_counts counts;
     struct mf_error error;
     schedule_counts(run->schedule, &counts);
+    MF_CRASH(MASTER_BEFORE_END);
     run->stats.ended_us = mf_monotonic_us();
     run->stats.ended_wall_us = mf_wall_us();
     if (run->failure.code != MF_OK)

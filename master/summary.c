@@ -77,9 +77,11 @@ json_t *run_status_json(struct run *run)
         return NULL;
     json_object_set_new(status,
                         "live",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I}",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
                                   "pending",
                                   (json_int_t)counts.pending,
+                                  "held",
+                                  (json_int_t)counts.held,
                                   "waiting",
                                   (json_int_t)counts.waiting,
                                   "offered",
