@@ -278,6 +278,7 @@ void job_destroy(struct job *job)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         mf_free(texts[i]);
     hosts_fini(&job->hosts);
+    read_secrets_fini(job);
     for (size_t i = 0; i < job->output.column_count; i++)
         mf_free(job->output.columns[i].name);
     mf_free(job->output.columns);
