@@ -21,6 +21,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
@@ -54,14 +55,15 @@ static void on_signal(void *arg, uint32_t events)
         return;
     run->interrupts++;
     mf_log(MF_WARNING, "signal %u, the %u. of its kind", info.ssi_signo, run->interrupts);
+    char by[32];
+    snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
     if (run->interrupts == 1) {
         progress_say(run->progress,
                      "draining: what runs finishes, nothing new starts (again: cancel)");
-        run_apply(run, (struct schedule_event){.kind = EVENT_DRAIN});
+        run_end_early(run, true, by);
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-        run_apply(run, (struct schedule_event){.kind = EVENT_CANCEL});
+        run_end_early(run, false, by);
     } else {
         _exit(130);
     }
@@ -247,6 +249,9 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->tolerate_count = job->tolerate_count;
     config->tolerate_share = job->tolerate_share;
     config->stop_on_failure = job->stop_on_failure;
+    config->straggler_factor = job->straggler_factor;
+    config->straggler_min_us = job->straggler_after_us;
+    config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
@@ -254,39 +259,10 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->base_failures = run->base_failed + run->base_dead;
 }
 
-static json_t *control_status(void *arg)
-{
-    return run_status_json(arg);
-}
-
-static void control_cancel(void *arg, bool drain)
-{
-    struct run *run = arg;
-    mf_log(MF_INFO, drain ? "asked to drain" : "asked to cancel");
-    if (!drain)
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-    run_apply(run, (struct schedule_event){.kind = drain ? EVENT_DRAIN : EVENT_CANCEL});
-}
-
-static void control_pause(void *arg, bool on)
-{
-    run_apply(arg, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
-}
-
-static int control_flush(void *arg, struct mf_error *error)
-{
-    struct run *run = arg;
-    return log_writer_flush(run->logs, error);
-}
-
 static int open_rest(struct run *run, struct mf_error *error)
 {
     struct schedule_config config;
-    struct control_callbacks control = {.status = control_status,
-                                        .cancel = control_cancel,
-                                        .pause = control_pause,
-                                        .flush = control_flush,
-                                        .arg = run};
+    struct control_callbacks control;
     char *logs = run_path(run->folder, "logs");
     if (logs == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
@@ -301,6 +277,7 @@ static int open_rest(struct run *run, struct mf_error *error)
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
         return -1;
+    run_control_callbacks(run, &control);
     if ((run->control = control_create(run->loop, run->folder, &control, error)) == NULL)
         return -1;
     if (mf_loop_add(run->loop, endpoint_fd(run->endpoint), EPOLLIN, on_wire, run, error) < 0 ||
@@ -324,6 +301,7 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
         return -1;
     if (open_recorder(run, error) < 0)
         return -1;
+    MF_CRASH(MASTER_AFTER_EPOCH);
     mf_log(MF_INFO,
            "run %s, epoch %u, mayfly %s, process %d",
            run->run_id,
@@ -354,6 +332,7 @@ static void show_progress(struct run *run, int64_t now_us)
                                  .retried = counts.retried,
                                  .running = counts.running,
                                  .workers = counts.workers_alive,
+                                 .held_up = run_held_up(run),
                                  .seconds =
                                      run->stats.first_joined_us == 0
                                          ? 0
@@ -404,6 +383,7 @@ static void run_loop(struct run *run)
         int64_t next = tick(run);
         if (run->finished && !run->sweeping) {
             run->sweeping = true;
+            MF_CRASH(MASTER_BEFORE_SWEEP);
             give_up_us = mf_monotonic_us() + SWEEP_US;
             if (fleet_sweep(run->fleet, &error) < 0)
                 run_fail(run, &error);
@@ -430,6 +410,7 @@ static void record_end(struct run *run)
     struct schedule_counts counts;
     struct mf_error error;
     schedule_counts(run->schedule, &counts);
+    MF_CRASH(MASTER_BEFORE_END);
     run->stats.ended_us = mf_monotonic_us();
     run->stats.ended_wall_us = mf_wall_us();
     if (run->failure.code != MF_OK)

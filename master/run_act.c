@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_internal.h"
 
@@ -137,6 +138,7 @@ static void act_record(struct run *run, const struct schedule_action *action)
         run_fail(run, &error);
         return;
     }
+    MF_CRASH(MASTER_BEFORE_RECORD);
     struct record_row *row = &batch->base.rows[batch->base.row_count++];
     *row = (struct record_row){.subtask = action->subtask,
                                .attempt = action->attempt,
@@ -163,6 +165,7 @@ static void act_record(struct run *run, const struct schedule_action *action)
         settle_files(run, row);
     if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)
         tell_failure(run, row);
+    MF_CRASH(MASTER_AFTER_RECORD);
 }
 
 static void act_fenced(struct run *run, const struct schedule_action *action)
@@ -183,6 +186,7 @@ static void note_state(struct run *run, enum run_state state)
         run->stats.gathering_us = now_us;
     if (state == RUN_DISMISSING) {
         run->stats.dismissing_us = now_us;
+        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED); /* at its timeout it may gather */
         run_leave_lost(run);
     }
     mf_log(MF_INFO, "the run is %s", run_state_name(state));
@@ -198,14 +202,22 @@ static void act_finish(struct run *run, const struct schedule_action *action)
     run->final_state = action->state;
     if (action->reason == NULL || run->reason[0] != '\0')
         return;
-    /* The scheduler knows that there is no worker, not why. */
-    bool has_cause = action->no_worker && run->launch_problem[0] != '\0';
+    /* The scheduler knows that there is no worker, or that it was asked to end, not why. */
+    const char *before = ": ", *cause = action->no_worker ? run->launch_problem : "", *behind = "";
+    if (run->early != NULL &&
+        (action->state == RUN_INTERRUPTED || action->state == RUN_CANCELLED)) {
+        before = " (asked for by ";
+        cause = run->early_by;
+        behind = ")";
+    }
+    bool has_cause = cause[0] != '\0';
     snprintf(run->reason,
              sizeof run->reason,
-             "%s%s%s",
+             "%s%s%s%s",
              action->reason,
-             has_cause ? ": " : "",
-             has_cause ? run->launch_problem : "");
+             has_cause ? before : "",
+             cause,
+             has_cause ? behind : "");
 }
 
 static void note_lost_subtask(struct run *run, const struct schedule_action *action)
@@ -226,12 +238,34 @@ static void note_lost_subtask(struct run *run, const struct schedule_action *act
         run_fail(run, &error);
 }
 
+/* Another attempt of it is live: its worker is away, or takes much longer than the others. */
+static void note_second(struct run *run, const struct schedule_action *action)
+{
+    struct mf_error error;
+    mf_log(MF_INFO,
+           "subtask %llu is given to worker %u as well (attempt %u)",
+           (unsigned long long)action->subtask,
+           action->worker,
+           action->attempt);
+    if (record_event(run->recorder,
+                     mf_wall_us(),
+                     "second attempt",
+                     action->worker,
+                     action->subtask,
+                     action->straggler ? "the first one takes much longer than the others took"
+                                       : "the worker of the first one is not connected",
+                     &error) < 0)
+        run_fail(run, &error);
+}
+
 static void act_order(struct run *run, const struct schedule_action *action)
 {
     struct mf_fence fence = {
         .subtask = action->subtask, .attempt = action->attempt, .epoch = action->epoch};
     struct mf_error error;
     int rc = 0;
+    if (action->kind == SCHEDULE_OFFER && action->second)
+        note_second(run, action);
     if (action->kind == SCHEDULE_OFFER)
         rc = scatter_offer(run->scatter, action->worker, action->subtask, action->attempt, &error);
     else if (action->kind == SCHEDULE_TAKE_BACK)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_internal.h"
 
@@ -59,13 +60,18 @@ static void take_back(struct run *run, struct run_batch *batch)
     }
     if (batch->base.fenced > 0)
         mf_log(MF_WARNING, "the results table refused %u rows that were void", batch->base.fenced);
-    if (batch->high_water > 0)
+    if (batch->high_water > 0) {
         run->high_water = batch->high_water;
+        MF_CRASH(MASTER_AFTER_MARK);
+    }
     if (batch->base.row_count > 0)
         run_queue(run,
                   (struct schedule_event){.kind = EVENT_RECORDED, .count = batch->base.row_count});
-    if (batch->has_ticket)
+    if (batch->has_ticket) {
+        MF_CRASH(MASTER_BEFORE_ACKNOWLEDGE);
         scatter_committed(run->scatter, &batch->ticket);
+        MF_CRASH(MASTER_AFTER_ACKNOWLEDGE);
+    }
 }
 
 void run_batches_committed(void *arg, uint32_t events)

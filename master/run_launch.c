@@ -13,6 +13,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_addresses.h"
 #include "master/run_internal.h"
@@ -85,6 +86,7 @@ static void on_launched(void *arg, const struct launch_report *report)
     uint32_t id = report->worker;
     struct run_worker *worker = run_worker(run, id);
     worker->launching = false;
+    MF_CRASH(MASTER_AFTER_LAUNCH);
     note_launch(run, report);
     if (worker->dismissed || worker->lost) {
         if (!report->ok && !worker->joined)
@@ -250,6 +252,7 @@ static void keep_sweep(struct run *run, const struct sweep_report *report)
 static void on_swept(void *arg, uint32_t place, const struct sweep_report *report)
 {
     struct run *run = arg;
+    MF_CRASH(MASTER_AFTER_SWEEP);
     log_sweep(report);
     keep_sweep(run, report);
     for (uint32_t id = 1; id < run->worker_count; id++) {
@@ -298,6 +301,18 @@ static int add_addresses(const struct run *run, const struct launch_host *host, 
     return rc;
 }
 
+/* Aids for tests (docs/testing.md), which only the environment of the master can ask for. */
+static int add_aids(json_t *root)
+{
+    const char *journal = getenv("MAYFLY_JOURNAL"), *crash = getenv("MAYFLY_CRASH");
+    int rc = 0;
+    if (journal != NULL && journal[0] != '\0')
+        rc = json_object_set_new(root, "journal", json_string(journal));
+    if (rc == 0 && crash != NULL && crash[0] != '\0')
+        rc = json_object_set_new(root, "crash", json_string(crash));
+    return rc;
+}
+
 /* The launch input: docs/protocol.md, "Launch". The caller wipes and frees it. */
 static char *launch_input(struct run *run,
                           uint32_t worker,
@@ -327,8 +342,9 @@ static char *launch_input(struct run *run,
                              (json_int_t)run->job->lease_us,
                              "orphan_us",
                              (json_int_t)run->job->orphan_us);
-    char *text =
-        root == NULL || add_addresses(run, host, root) < 0 ? NULL : json_dumps(root, JSON_COMPACT);
+    char *text = root == NULL || add_addresses(run, host, root) < 0 || add_aids(root) < 0
+                     ? NULL
+                     : json_dumps(root, JSON_COMPACT);
     json_decref(root);
     char *line = text == NULL ? NULL : mf_format("%s\n", text);
     if (text != NULL)
@@ -365,7 +381,9 @@ void run_launch(struct run *run, uint32_t id)
         return;
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
+    MF_CRASH(MASTER_BEFORE_LAUNCH);
     worker->launching = true;
+    worker->begun_us = mf_monotonic_us();
     run_note_worker(
         run, &(struct record_worker){.id = id, .state = "launching", .launched_us = mf_wall_us()});
     if (start_worker(run, id, &error) == 0)
@@ -414,6 +432,7 @@ void run_worker_dismiss(struct run *run, uint32_t id)
     struct run_worker *worker = run_worker(run, id);
     if (worker == NULL || worker->gone)
         return;
+    MF_CRASH(MASTER_BEFORE_DISMISS);
     worker->dismissed = true;
     if (worker->alive && worker->joined && !worker->lost)
         scatter_dismiss(run->scatter, id);
@@ -421,4 +440,5 @@ void run_worker_dismiss(struct run *run, uint32_t id)
         fleet_stop(run->fleet, id);
     else
         say_gone(run, id);
+    MF_CRASH(MASTER_AFTER_DISMISS);
 }

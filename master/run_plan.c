@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_internal.h"
 
@@ -29,6 +30,7 @@ static void move_mark(struct run *run)
 {
     if (run->planned + MARK_BLOCK / 2 < run->high_water_asked)
         return;
+    MF_CRASH(MASTER_BEFORE_MARK);
     struct mf_error error;
     struct run_batch *batch = run_batch_take(run, 0);
     run->high_water_asked += MARK_BLOCK;

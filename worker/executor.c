@@ -22,9 +22,11 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "worker/executor_internal.h"
 #include "worker/harvest.h"
+#include "worker/journal.h"
 #include "worker/place.h"
 
 #define SHORT_US 50000      /* attempts up to this are worth handing ahead */
@@ -46,7 +48,10 @@ static void end_attempt(struct executor *executor, struct attempt *attempt)
         stage_release(executor->stage, attempt);
     attempt->state = ATTEMPT_ENDED;
     executor->attempts.unended--;
+    MF_CRASH(WORKER_BEFORE_END);
+    journal_end(&attempt->executed);
     executor->callbacks.ended(executor->callbacks.arg, &attempt->executed);
+    MF_CRASH(WORKER_AFTER_END);
 }
 
 /* Forgets an attempt that never ran, and says so. */
@@ -269,7 +274,9 @@ static void hand_over(struct executor *executor, struct slot_process *slot, int6
         end_attempt(executor, attempt);
         return;
     }
+    MF_CRASH(WORKER_BEFORE_START);
     flush_slot(slot);
+    MF_CRASH(WORKER_AFTER_START);
     if (slot->running == NULL) {
         begin_running(slot, attempt, now_us);
     } else {

@@ -26,9 +26,11 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "worker/executor.h"
+#include "worker/journal.h"
 #include "worker/link.h"
 #include "worker/ready.h"
 #include "worker/secrets.h"
@@ -110,6 +112,8 @@ static void on_started(void *arg, const struct mf_fence *fence)
 static void make_ready(struct session *session, struct executed *executed)
 {
     struct mf_error error;
+    if (executed->failure != NULL) /* it has become another end than it was */
+        journal_end(executed);
     if (ready_add(&session->ready, &executed->result, executed->ended_us, executed, &error) < 0)
         fail_session(session, &error);
 }
@@ -204,10 +208,12 @@ static void say_hello(struct session *session)
                              .wall_us = mf_wall_us()};
     struct mf_error error;
     mf_buffer_clear(&session->frame);
+    MF_CRASH(WORKER_BEFORE_HELLO);
     if (mf_encode_hello(&hello, &session->frame, &error) < 0)
         fail_session(session, &error);
     else
         send_frame(session, 0);
+    MF_CRASH(WORKER_AFTER_HELLO);
 }
 
 static uint32_t collect_running(struct session *session)
@@ -257,7 +263,11 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         memmove(session->returned,
                 session->returned + returned,
                 session->returned_count * sizeof *session->returned);
+    if (sent->count > 0)
+        MF_CRASH(WORKER_BEFORE_RESULT);
     send_frame(session, lane);
+    if (sent->count > 0)
+        MF_CRASH(WORKER_AFTER_RESULT);
 }
 
 /* When the second lane is to carry what lies ready: MF_NEVER = nothing to carry. */
@@ -288,7 +298,9 @@ static void send_bye(struct session *session)
         return;
     }
     session->phase = SAYING_BYE;
+    MF_CRASH(WORKER_BEFORE_BYE);
     send_frame(session, lane);
+    MF_CRASH(WORKER_AFTER_BYE);
 }
 
 static void send_upload(struct session *session)
@@ -390,6 +402,7 @@ static void start_executor(struct session *session, const struct mf_task *task)
 static void handle_welcome(struct session *session, const struct mf_welcome *welcome)
 {
     session->epoch = welcome->epoch;
+    journal_joined(welcome->epoch);
     session->orphan_us = welcome->orphan_us;
     session->phase = WORKING;
     /* It holds a poll for a third of the lease. */
@@ -425,6 +438,7 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
         if (session->is_noop) {
             struct mf_result result = {
                 .subtask = subtask->id, .attempt = subtask->attempt, .epoch = subtask->epoch};
+            journal_noop(&result);
             rc = ready_add(&session->ready, &result, now_us, NULL, &error);
         } else {
             rc = executor_submit(session->executor, subtask, &error);
@@ -439,6 +453,7 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
 static void leave(struct session *session)
 {
     mf_log(MF_INFO, "dismissed");
+    MF_CRASH(WORKER_AFTER_DISMISSED);
     session->phase = LEAVING;
     session->leaving_us = mf_monotonic_us();
     session->started_due = false;
@@ -449,6 +464,12 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
+    const struct ready_list *sent = &session->sent[lane];
+    if (sent->count > 0) {
+        MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
+        journal_acknowledged(sent->results, sent->count, session->epoch);
+        MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
+    }
     acknowledge(session, lane);
     if (work->renewal_count > 0)
         link_renew(session->link, &work->renewals[0]);

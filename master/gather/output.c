@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
 
 #define BUFFER_SIZE (256 * 1024)
 
@@ -114,8 +115,10 @@ int output_finish(struct output *output, uint64_t *bytes, struct mf_error *error
         return -1;
     if (fsync(output->fd) < 0)
         return raise_write(output, error);
+    MF_CRASH(MASTER_BEFORE_RESULT);
     if (rename(output->temporary, output->path) < 0)
         return mf_raise_errno(error, "cannot rename %s", output->temporary);
+    MF_CRASH(MASTER_AFTER_RESULT);
     close(output->fd);
     output->fd = -1;
     if (sync_folder(output, error) < 0) {

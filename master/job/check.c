@@ -342,6 +342,12 @@ static int check_task(const struct reader *reader, struct mf_error *error)
                             "task.output.columns",
                             error,
                             "columns need 'format: csv', tsv or jsonl; the format is text");
+    if (job->straggler_factor > 0 && job->straggler_factor < 1)
+        return reader_raise(reader,
+                            "task.stragglers.factor",
+                            error,
+                            "expected 0, or a number from 1: nothing is slow by taking less than "
+                            "the others");
     return 0;
 }
 

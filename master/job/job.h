@@ -148,6 +148,9 @@ struct job {
     double tolerate_share;
     bool stop_on_failure;
     enum durability durability;
+    double straggler_factor; /* 0 = never */
+    uint64_t straggler_after_us;
+    uint64_t run_timeout_us; /* 0 = no limit */
     uint64_t lease_us, orphan_us, credentials_ttl_us, disk_wait_us;
     size_t secret_count;
     struct job_secret *secrets;

@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/checksum.h"
+#include "common/crash.h"
 #include "master/record/live.h"
 #include "master/record/tree.h"
 
@@ -279,11 +280,13 @@ move_into_place(struct intake *intake, const char *from, const char *to, struct 
 {
     if (tree_make_parents(to, strlen(intake->folder), error) < 0)
         return -1;
+    MF_CRASH(MASTER_BEFORE_RENAME);
     int rc = rename(from, to);
     if (rc < 0 && (errno == ENOTEMPTY || errno == EEXIST || errno == EISDIR || errno == ENOTDIR))
         rc = tree_remove(to, error) < 0 ? -1 : rename(from, to);
     if (rc < 0)
         return mf_raise_errno(error, "cannot move %s to %s", from, to);
+    MF_CRASH(MASTER_AFTER_RENAME);
     return intake->sync ? tree_sync_parent(to, error) : 0;
 }
 

@@ -97,6 +97,7 @@ case_foreign_and_damaged_folders() {
 case_names_of_runs() {
     mixed_job
     cp -r "$RUN" "$XDG_STATE_HOME/mayfly/runs/${RUN_ID%????}zzzz"
+    unset MAYFLY_JOURNAL # nobody has executed the copy
     mayfly status "${RUN_ID%????}"
     assert_exit 2
     assert_contains err "means several runs"
@@ -215,6 +216,7 @@ EOF
     local file
     file=$(jq -r 'select(.subtask == 2) | .result_file' out)
     assert_equal "$(wc -c <"$file")" 200003 "the large result"
+    unset MAYFLY_JOURNAL # what follows would be noticed
     truncate -s 100 "$file"
     mayfly results last 2
     assert_exit 1

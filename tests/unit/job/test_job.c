@@ -27,11 +27,13 @@ static const char example[] =
     "  output: {format: csv, columns: {n: integer, x: real}}\n"
     "  timeout: 15m\n"
     "  retries: {max: 3, backoff: 1s, factor: 1.5, cap: 2m, jitter: none, final_codes: [64, 65]}\n"
+    "  stragglers: {factor: 2.5, after: 5s}\n"
     "gather:\n"
     "  sql: select word, sum(n) as n from results group by word order by n desc, word\n"
     "workers:\n"
     "  count: 2\n"
     "  slots: 4\n"
+    "timeout: 6h\n"
     "tolerate: 1%\n"
     "on_failure: stop\n"
     "durability: process\n";
@@ -62,6 +64,9 @@ static void the_example_is_read(void **state)
     assert_string_equal(job->output.columns[1].name, "x");
     assert_int_equal(job->output.columns[1].type, COLUMN_REAL);
     assert_int_equal(job->timeout_us, 900000000);
+    assert_int_equal(job->run_timeout_us, INT64_C(21600000000));
+    assert_true(job->straggler_factor > 2.49 && job->straggler_factor < 2.51);
+    assert_int_equal(job->straggler_after_us, 5000000);
     assert_int_equal(job->retries.max, 3);
     assert_true(job->retries.factor > 1.49 && job->retries.factor < 1.51);
     assert_false(job->retries.jitter_full);
@@ -89,6 +94,9 @@ static void defaults_come_from_the_schema(void **state)
     assert_int_equal(job->log_max, 16u << 20);
     assert_int_equal(job->kill_after_us, 5000000);
     assert_int_equal(job->timeout_us, 0);
+    assert_int_equal(job->run_timeout_us, 0);
+    assert_true(job->straggler_factor > 2.99 && job->straggler_factor < 3.01);
+    assert_int_equal(job->straggler_after_us, 30000000);
     assert_int_equal(job->retries.max, 0);
     assert_int_equal(job->retries.backoff_us, 1000000);
     assert_true(job->retries.jitter_full);

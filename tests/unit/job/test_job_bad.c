@@ -110,8 +110,8 @@ static void keys(void **state)
            "j.yaml:4: the job file: unknown key 'gathr'; did you mean 'gather'?");
     expect(HEAD "task:\n  comand: [echo]\n",
            "j.yaml:4: task: unknown key 'comand'; did you mean 'command'?");
-    expect(HEAD TASK "timeout: 5m\n",
-           "j.yaml:4: the job file: unknown key 'timeout'; did you mean 'task.timeout'?");
+    expect(HEAD TASK "kill_after: 5s\n",
+           "j.yaml:4: the job file: unknown key 'kill_after'; did you mean 'task.kill_after'?");
     expect(HEAD TASK "credentials: {zzzzzz: 1}\n",
            "j.yaml:4: credentials: unknown key 'zzzzzz'; known keys here are ttl");
     expect(HEAD TASK "\"a\\nb\\e\": 1\n",
@@ -197,6 +197,9 @@ static void types(void **state)
     expect(HEAD "task: {command: [a], retries: {final_codes: [1, 300]}}\n",
            "j.yaml:3: task.retries.final_codes: expected a list of exit codes from 1 to 255, at "
            "most 32, got '300'");
+    expect(HEAD "task: {command: [a], stragglers: {factor: 0.5}}\n",
+           "j.yaml:3: task.stragglers.factor: expected 0, or a number from 1: nothing is slow by "
+           "taking less than the others");
     expect(HEAD "task: {command: [a], output: {format: csv, columns: {n: int}}}\n",
            "j.yaml:3: task.output.columns.n: expected text or integer or real, got 'int'");
     expect(HEAD TASK "name: a b\n",
