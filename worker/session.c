@@ -223,12 +223,6 @@ static uint32_t collect_running(struct session *session)
                : executor_running(session->executor, session->running, session->running_capacity);
 }
 
-static void stamp_ages(struct ready_list *list, int64_t now_us)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
-}
-
 /* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
 static void send_poll(struct session *session, unsigned lane, bool results)
 {
@@ -239,7 +233,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         return;
     }
     if (!session->is_noop)
-        stamp_ages(sent, mf_monotonic_us());
+        ready_stamp(sent, mf_monotonic_us());
     uint32_t returned =
         session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),

@@ -117,7 +117,8 @@ static void keys(void **state)
     expect(HEAD TASK "\"a\\nb\\e\": 1\n",
            "j.yaml:4: the job file: unknown key 'a\\x0ab\\x1b'; known keys here are mayfly, name, "
            "prepare, split, task, "
-           "gather, workers, tolerate, on_failure, durability, lease, orphan_limit, disk_wait, "
+           "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
+           "disk_wait, "
            "credentials, secrets");
     expect(HEAD TASK "name: a\nname: b\n", "j.yaml:5: duplicate key 'name', first given in line 4");
     expect(HEAD "x: &x {a: b}\ntask:\n  <<: *x\n",
