@@ -83,6 +83,12 @@ int ready_move(struct ready_list *from,
     return 0;
 }
 
+void ready_stamp(struct ready_list *list, int64_t now_us)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
+}
+
 void ready_fini(struct ready_list *list)
 {
     mf_free(list->results);

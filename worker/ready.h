@@ -32,6 +32,8 @@ int ready_move(struct ready_list *from,
                uint32_t most,
                size_t bytes,
                struct mf_error *error);
+/* Says of each how long ago it ended. */
+void ready_stamp(struct ready_list *list, int64_t now_us);
 void ready_fini(struct ready_list *list);
 
 #endif

@@ -33,6 +33,7 @@
 #include "worker/journal.h"
 #include "worker/link.h"
 #include "worker/ready.h"
+#include "worker/secrets.h"
 #include "worker/stage.h"
 #include "worker/upload.h"
 
@@ -55,7 +56,8 @@ struct session {
     struct mf_loop *loop;
     struct link *link;
     struct executor *executor;
-    struct stage *stage; /* NULL: all is in its place */
+    struct stage *stage;     /* NULL: all is in its place */
+    struct secrets *secrets; /* NULL: the run has none */
     struct upload *upload;
     struct mf_decoder *decoder;
     struct mf_buffer frame;
@@ -221,12 +223,6 @@ static uint32_t collect_running(struct session *session)
                : executor_running(session->executor, session->running, session->running_capacity);
 }
 
-static void stamp_ages(struct ready_list *list, int64_t now_us)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
-}
-
 /* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
 static void send_poll(struct session *session, unsigned lane, bool results)
 {
@@ -237,7 +233,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         return;
     }
     if (!session->is_noop)
-        stamp_ages(sent, mf_monotonic_us());
+        ready_stamp(sent, mf_monotonic_us());
     uint32_t returned =
         session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),
@@ -408,7 +404,10 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif
-    if (!session->is_noop)
+    struct mf_error error;
+    if (secrets_welcome(&session->secrets, session->input, session->folder, welcome, &error) < 0)
+        fail_session(session, &error);
+    else if (!session->is_noop)
         start_executor(session, &welcome->task);
     mf_log(
         MF_INFO, "joined the run in epoch %u with %u slots", welcome->epoch, session->input->slots);
@@ -468,6 +467,7 @@ static void handle_work(struct session *session, unsigned lane, const struct mf_
     acknowledge(session, lane);
     if (work->renewal_count > 0)
         link_renew(session->link, &work->renewals[0]);
+    secrets_take(session->secrets, work->secrets, work->secret_count);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);
@@ -684,6 +684,7 @@ int session_run(const struct launch_input *input,
     upload_destroy(session.upload);
     executor_destroy(session.executor);
     stage_destroy(session.stage);
+    secrets_destroy(session.secrets);
     link_destroy(session.link);
     mf_loop_destroy(session.loop);
     mf_decoder_destroy(session.decoder);
