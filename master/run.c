@@ -161,42 +161,77 @@ static int open_fleet(struct run *run, struct mf_error *error)
     return run->fleet == NULL ? -1 : 0;
 }
 
+static int open_secrets(struct run *run, struct mf_error *error)
+{
+    bool interrupted = false;
+    if (run->job->secret_count == 0)
+        return 0;
+    run->secrets = secret_sources_open(run->job, run->signal_fd, &interrupted, error);
+    if (interrupted)
+        run->interrupts = 1;
+    if (run->secrets == NULL)
+        return -1;
+    run->welcome.secrets = secret_sources_list(run->secrets, &run->welcome.secret_count);
+    return 0;
+}
+
+static void on_secrets(void *arg, uint32_t events)
+{
+    (void)events;
+    struct run *run = arg;
+    uint32_t changed = secret_sources_take(run->secrets);
+    if (changed == 0)
+        return;
+    mf_log(MF_INFO, "%u secrets have changed", changed);
+    scatter_secrets_changed(run->scatter);
+}
+
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+static void on_generation(void *arg)
+{
+    const struct run *run = arg;
+    if (run->secrets != NULL)
+        secret_sources_refresh(run->secrets);
+}
+
+static int open_welcome(struct run *run, struct mf_error *error)
+{
+    run->welcome.epoch = run->epoch;
+    run->welcome.lease_us = run->job->lease_us;
+    run->welcome.orphan_us = run->job->orphan_us;
+    run->prepared = run_path(run->folder, "prepared");
+    if (run->prepared == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (job_task(run->job,
+                 access(run->prepared, F_OK) == 0 ? run->prepared : NULL,
+                 &run->welcome.task,
+                 &run->task_scratch,
+                 error) < 0)
+        return -1;
+    return run_stage_open(run, &run->welcome.task, error);
+}
+
 static int open_wire(struct run *run, struct mf_error *error)
 {
-    struct mf_welcome welcome = {
-        .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
     run->keys_folder = run_path(run->folder, "keys");
-    char *prepared = run_path(run->folder, "prepared");
-    void *scratch = NULL;
-    int rc = run->keys_folder == NULL || prepared == NULL
-                 ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
-                 : 0;
-    if (rc == 0)
-        rc = job_task(run->job,
-                      access(prepared, F_OK) == 0 ? prepared : NULL,
-                      &welcome.task,
-                      &scratch,
-                      error);
-    if (rc == 0)
-        rc = run_stage_open(run, &welcome.task, error);
-    if (rc == 0 &&
+    if (run->keys_folder == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (open_welcome(run, error) < 0 ||
         (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
-        rc = -1;
+        return -1;
     const char *listen_on = fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1";
-    if (rc == 0 && (run->endpoint = endpoint_create(
-                        authority_master(run->authority), listen_on, 0, error)) == NULL)
-        rc = -1;
+    run->endpoint = endpoint_create(authority_master(run->authority), listen_on, 0, error);
+    if (run->endpoint == NULL)
+        return -1;
     struct scatter_config config = {.endpoint = run->endpoint,
                                     .authority = run->authority,
                                     .ttl_us = (int64_t)run->job->credentials_ttl_us,
                                     .run_id = run->run_id,
-                                    .welcome = &welcome};
+                                    .welcome = &run->welcome};
     run_wire_callbacks(run, &config.callbacks);
-    if (rc == 0 && (run->scatter = scatter_create(&config, error)) == NULL)
-        rc = -1;
-    mf_free(scratch);
-    mf_free(prepared);
-    return rc;
+    config.callbacks.generation = on_generation;
+    run->scatter = scatter_create(&config, error);
+    return run->scatter == NULL ? -1 : 0;
 }
 
 static void on_wire(void *arg, uint32_t events)
@@ -258,14 +293,18 @@ static int open_rest(struct run *run, struct mf_error *error)
         mf_loop_add(run->loop, run->commits.fd, EPOLLIN, run_batches_committed, run, error) < 0 ||
         mf_loop_add(run->loop, run->gathered.fd, EPOLLIN, run_gathered, run, error) < 0)
         return -1;
+    if (run->secrets != NULL &&
+        mf_loop_add(run->loop, secret_sources_fd(run->secrets), EPOLLIN, on_secrets, run, error) <
+            0)
+        return -1;
     return 0;
 }
 
 static int open_run(struct run *run, const struct run_retry *retry, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (open_log(run, error) < 0 || (run->loop = mf_loop_create(error)) == NULL ||
-        watch_signals(run, error) < 0)
+    if (run_disk_open(run, error) < 0 || open_log(run, error) < 0 ||
+        (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
         return -1;
@@ -279,7 +318,8 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (open_plan(run, retry, error) < 0 || open_fleet(run, error) < 0 || open_wire(run, error) < 0)
+    if (open_secrets(run, error) < 0 || open_plan(run, retry, error) < 0 ||
+        open_fleet(run, error) < 0 || open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -320,6 +360,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
@@ -403,6 +444,7 @@ static void record_end(struct run *run)
             run->failure = error;
     }
     run->recorder = NULL;
+    run_disk_close(run);
     row.has_total = counts.plan_ended;
     row.total = run->is_retry ? run->base_total : counts.planned;
     run_history_end(run, &row);
@@ -438,6 +480,9 @@ static void close_run(struct run *run)
     record_close(run->recorder, NULL);
     authority_destroy(run->authority);
     remove_credentials(run);
+    secret_sources_close(run->secrets);
+    mf_free(run->prepared);
+    mf_free(run->task_scratch);
     plan_destroy(run->plan);
     schedule_destroy(run->schedule);
     if (run->own_batch != NULL)
@@ -479,6 +524,7 @@ static int finish(struct run *run)
 {
     struct mf_error error;
     remove_credentials(run);
+    run_disk_release(run);
     record_end(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
@@ -503,6 +549,7 @@ static int give_up(struct run *run, const struct mf_error *error)
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
     bool is_trace = error->code != MF_EUSAGE || run->is_retry;
+    run_disk_close(run);
     if (run->recorder != NULL && !run->is_retry) {
         struct record_run row = {.reason = error->text};
         if (run->interrupts != 1) { /* else it can be taken up again */

@@ -281,6 +281,7 @@ void job_destroy(struct job *job)
         mf_free(texts[i]);
     hosts_fini(&job->hosts);
     only_fini(&job->split.only);
+    read_secrets_fini(job);
     for (size_t i = 0; i < job->output.column_count; i++)
         mf_free(job->output.columns[i].name);
     mf_free(job->output.columns);

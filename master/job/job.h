@@ -105,6 +105,15 @@ struct job_hosts {
     struct job_host *items;
 };
 
+/* One of `secrets`: exactly one of file, command and env says where its value comes from. */
+struct job_secret {
+    char *name;
+    char *place; /* "FILE:LINE: secrets.NAME", for messages */
+    char *file;  /* absolute */
+    struct job_strings command;
+    char *env; /* a variable of the master's environment */
+};
+
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
     char *identity, *known_hosts;
@@ -155,6 +164,8 @@ struct job {
     uint64_t straggler_after_us;
     uint64_t run_timeout_us; /* 0 = no limit */
     uint64_t lease_us, orphan_us, credentials_ttl_us, disk_wait_us;
+    size_t secret_count;
+    struct job_secret *secrets;
     bool keep_folders; /* for debugging: keep attempts' folders until dismissal */
 };
 

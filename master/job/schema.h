@@ -39,6 +39,7 @@ enum schema_target {
     TARGET_PATH, /* a text that becomes an absolute path: ~/ is the home, else from the job's folder
                   */
     TARGET_HOSTS,
+    TARGET_SECRET,    /* of secrets.NAME, which is the last of job->secrets while it is read */
     TARGET_NAMED_KIND /* a bare word of a kind whose mapping has options */
 };
 

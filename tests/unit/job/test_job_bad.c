@@ -119,12 +119,26 @@ static void keys(void **state)
            "folder, prepare, split, task, "
            "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
            "disk_wait, "
-           "credentials");
+           "credentials, secrets");
     expect(HEAD TASK "name: a\nname: b\n", "j.yaml:5: duplicate key 'name', first given in line 4");
     expect(HEAD "x: &x {a: b}\ntask:\n  <<: *x\n",
            "j.yaml:5: merge keys (<<) are not supported; write the keys out");
-    expect(HEAD TASK "secrets: {A: {env: B}}\n",
-           "j.yaml:4: secrets: not available in this version");
+    expect(HEAD TASK "secrets: {A: {url: B}}\n",
+           "j.yaml:4: secrets.A: unknown key 'url'; known keys here are file, command, env");
+    expect(HEAD TASK "secrets:\n  1A: {env: B}\n",
+           "j.yaml:5: secrets.1A: expected a name of at most 64 letters, digits and _ that does "
+           "not begin with a digit");
+    expect(HEAD TASK "secrets:\n  ../A: {env: B}\n",
+           "j.yaml:5: secrets.../A: expected a name of at most 64 letters, digits and _ that does "
+           "not begin with a digit");
+    expect(HEAD TASK "secrets:\n  A: {env: B, file: c}\n",
+           "j.yaml:5: secrets.A: expected exactly one of file, command and env, got several");
+    expect(HEAD TASK "secrets:\n  A: {}\n",
+           "j.yaml:5: secrets.A: expected exactly one of file, command and env, got none");
+    expect(HEAD TASK "secrets:\n  A: {env: ''}\n",
+           "j.yaml:5: secrets.A.env: expected the name of a variable");
+    expect(HEAD TASK "secrets:\n  A: {file: ''}\n",
+           "j.yaml:5: secrets.A.file: expected a path, got an empty text");
     expect(HEAD TASK "workers: {slurm: {}}\n",
            "j.yaml:4: workers.slurm: not available in this version");
     expect(HEAD TASK "workers: {launcher: slurm}\n",
