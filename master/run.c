@@ -46,6 +46,19 @@ static int open_log(struct run *run, struct mf_error *error)
     return fd < 0 ? -1 : 0;
 }
 
+/* To drain is to finish what runs: all subtasks, or the gather. */
+static void say_draining(struct run *run)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    progress_say(run->progress,
+                 counts.state == RUN_GATHERING
+                     ? "every subtask has ended: gathering is finished (again: cancel)"
+                 : counts.state >= RUN_DISMISSING
+                     ? "the work is over: workers are being dismissed (twice more: leave at once)"
+                     : "draining: what runs finishes, nothing new starts (again: cancel)");
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
     (void)events;
@@ -58,14 +71,13 @@ static void on_signal(void *arg, uint32_t events)
     char by[32];
     snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
     if (run->interrupts == 1) {
-        progress_say(run->progress,
-                     "draining: what runs finishes, nothing new starts (again: cancel)");
+        say_draining(run);
         run_end_early(run, true, by);
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
         run_end_early(run, false, by);
     } else {
-        _exit(130);
+        _exit(MAYFLY_EXIT_INTERRUPTED);
     }
 }
 
@@ -121,13 +133,10 @@ static int open_recorder(struct run *run, struct mf_error *error)
 static int open_plan(struct run *run, const struct run_retry *retry, struct mf_error *error)
 {
     char *prepared = run_path(run->folder, "prepared");
-    bool interrupted = false;
     int rc = prepared == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
     if (rc == 0 && retry == NULL)
         rc = prepare_run(
-            run->job, run->run_id, run->folder, prepared, run->signal_fd, &interrupted, error);
-    if (interrupted)
-        run->interrupts = 1;
+            run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
     if (rc == 0 && retry != NULL)
         run->plan =
             plan_reopen(run->job, run->folder, prepared, retry->open, retry->open_count, error);
@@ -542,8 +551,11 @@ static int give_up(struct run *run, const struct mf_error *error)
     bool is_trace = error->code != MF_EUSAGE || run->is_retry;
     run_disk_close(run);
     if (run->recorder != NULL && !run->is_retry) {
-        struct record_run row = {
-            .state = run_state_name(RUN_FAILED), .reason = error->text, .ended_us = mf_wall_us()};
+        struct record_run row = {.reason = error->text};
+        if (run->interrupts != 1) { /* else it can be taken up again */
+            row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
+            row.ended_us = mf_wall_us();
+        }
         record_run(run->recorder, &row, &ignored);
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
@@ -556,7 +568,7 @@ static int give_up(struct run *run, const struct mf_error *error)
         run_history_remove(run);
     }
     if (run->interrupts > 0)
-        return 130;
+        return run->interrupts > 1 ? MAYFLY_EXIT_CANCELLED : MAYFLY_EXIT_INTERRUPTED;
     return mf_error_exit_code(error->code);
 }
 
