@@ -294,8 +294,8 @@ static int open_rest(struct run *run, struct mf_error *error)
 static int open_run(struct run *run, const struct run_retry *retry, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (open_log(run, error) < 0 || (run->loop = mf_loop_create(error)) == NULL ||
-        watch_signals(run, error) < 0)
+    if (run_disk_open(run, error) < 0 || open_log(run, error) < 0 ||
+        (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
         return -1;
@@ -351,6 +351,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
@@ -434,6 +435,7 @@ static void record_end(struct run *run)
             run->failure = error;
     }
     run->recorder = NULL;
+    run_disk_close(run);
     row.has_total = counts.plan_ended;
     row.total = run->is_retry ? run->base_total : counts.planned;
     run_history_end(run, &row);
@@ -513,6 +515,7 @@ static int finish(struct run *run)
 {
     struct mf_error error;
     remove_credentials(run);
+    run_disk_release(run);
     record_end(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
@@ -537,6 +540,7 @@ static int give_up(struct run *run, const struct mf_error *error)
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
     bool is_trace = error->code != MF_EUSAGE || run->is_retry;
+    run_disk_close(run);
     if (run->recorder != NULL && !run->is_retry) {
         struct record_run row = {
             .state = run_state_name(RUN_FAILED), .reason = error->text, .ended_us = mf_wall_us()};

@@ -85,19 +85,10 @@ static bool has_files(const struct mf_result *result)
     return result->output_count > 0 || result->result_bytes > result->inline_result.length;
 }
 
-static void settle_files(struct run *run, const struct record_row *row)
+static void drop_files(struct run *run, const struct record_row *row)
 {
     struct mf_fence fence = {.subtask = row->subtask, .attempt = row->attempt, .epoch = row->epoch};
-    struct mf_error error;
-    if (row->state != RECORD_DONE)
-        intake_drop(run->intake, row->worker, &fence);
-    else if (intake_accept(run->intake,
-                           row->worker,
-                           &fence,
-                           !row->has_result,
-                           row->output_count > 0,
-                           &error) < 0)
-        run_fail(run, &error);
+    intake_drop(run->intake, row->worker, &fence);
 }
 
 /* The first failures are told at once: they often show what is wrong with all. */
@@ -161,8 +152,8 @@ static void act_record(struct run *run, const struct schedule_action *action)
     struct run_worker *worker = run_worker(run, action->worker);
     worker->attempts++;
     worker->busy_us += result->wall_us;
-    if (has_files(result))
-        settle_files(run, row);
+    if (has_files(result) && row->state != RECORD_DONE)
+        drop_files(run, row);
     if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)
         tell_failure(run, row);
     MF_CRASH(MASTER_AFTER_RECORD);

@@ -408,7 +408,7 @@ void run_worker_lost(struct run *run, uint32_t id)
     if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
         run_fail(run, &error);
     if (intake_lost(run->intake, id, &error) < 0)
-        run_fail(run, &error);
+        run_trouble(run, &error);
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);

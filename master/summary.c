@@ -75,6 +75,8 @@ json_t *run_status_json(struct run *run)
                                subtasks_json(&totals));
     if (status == NULL)
         return NULL;
+    if (run->disk.is_waiting)
+        json_object_set_new(status, "disk_full", json_string(run->disk.text));
     json_object_set_new(status,
                         "live",
                         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",

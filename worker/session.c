@@ -29,6 +29,7 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "worker/again.h"
 #include "worker/executor.h"
 #include "worker/journal.h"
 #include "worker/link.h"
@@ -72,10 +73,10 @@ struct session {
     uint64_t sequences[MF_LANES];
     struct ready_list ready;
     struct ready_list sent[2];
-    struct mf_fence *returned;
-    uint32_t returned_count, returned_capacity;
+    struct returned_list returned;
     struct mf_fence *running; /* scratch */
     uint32_t running_capacity;
+    struct again again;
     int64_t heard_us, log_us, leaving_us;
     int signal_fd;
 };
@@ -148,19 +149,9 @@ static void on_grew(void *arg, const struct executed_growth *growth)
 static void on_returned(void *arg, const struct mf_fence *fence)
 {
     struct session *session = arg;
-    if (session->returned_count == session->returned_capacity) {
-        uint32_t capacity = session->returned_capacity < 64 ? 64 : session->returned_capacity * 2;
-        struct mf_fence *returned = mf_realloc(session->returned, capacity * sizeof *returned);
-        if (returned == NULL) {
-            struct mf_error error;
-            mf_raise(&error, MF_ENOMEM, "out of memory: subtasks that go back to the master");
-            fail_session(session, &error);
-            return;
-        }
-        session->returned = returned;
-        session->returned_capacity = capacity;
-    }
-    session->returned[session->returned_count++] = *fence;
+    struct mf_error error;
+    if (returned_add(&session->returned, fence, &error) < 0)
+        fail_session(session, &error);
 }
 
 static void on_failed(void *arg, const struct mf_error *error)
@@ -228,14 +219,18 @@ static void send_poll(struct session *session, unsigned lane, bool results)
 {
     struct mf_error error;
     struct ready_list *sent = &session->sent[lane];
-    if (results && ready_move(&session->ready, sent, POLL_RESULTS, POLL_BYTES, &error) < 0) {
+    int64_t now_us = session->is_noop && session->again.at_us == 0 ? 0 : mf_monotonic_us();
+    /* One is enough to find out whether results are taken again. */
+    uint32_t most = session->again.delay_us > 0 ? 1 : POLL_RESULTS;
+    if (results && now_us >= session->again.at_us &&
+        ready_move(&session->ready, sent, most, POLL_BYTES, &error) < 0) {
         fail_session(session, &error);
         return;
     }
     if (!session->is_noop)
-        ready_stamp(sent, mf_monotonic_us());
+        ready_stamp(sent, now_us);
     uint32_t returned =
-        session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
+        session->returned.count < MF_BATCH_MAX ? session->returned.count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),
                            .free_places = session->executor == NULL
                                               ? session->input->slots
@@ -243,7 +238,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
                            .running_count = collect_running(session),
                            .running = session->running,
                            .returned_count = returned,
-                           .returned = session->returned,
+                           .returned = session->returned.fences,
                            .result_count = sent->count,
                            .results = sent->results};
     session->started_due = false;
@@ -252,11 +247,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         fail_session(session, &error);
         return;
     }
-    session->returned_count -= returned;
-    if (session->returned_count > 0)
-        memmove(session->returned,
-                session->returned + returned,
-                session->returned_count * sizeof *session->returned);
+    returned_drop(&session->returned, returned);
     if (sent->count > 0)
         MF_CRASH(WORKER_BEFORE_RESULT);
     send_frame(session, lane);
@@ -267,15 +258,16 @@ static void send_poll(struct session *session, unsigned lane, bool results)
 /* When the second lane is to carry what lies ready: MF_NEVER = nothing to carry. */
 static int64_t flush_due(const struct session *session)
 {
-    if (session->returned_count > 0)
+    if (session->returned.count > 0)
         return 0;
     int64_t due = session->started_due ? session->started_us + STARTED_US : MF_NEVER;
     if (session->ready.count == 0)
         return due;
     uint32_t queued = session->executor == NULL ? 0 : executor_queued(session->executor);
-    if (session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2)
-        return 0;
-    int64_t flush = session->ready.ended_us[0] + FLUSH_US;
+    bool is_full = session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2;
+    int64_t flush = is_full ? 0 : session->ready.ended_us[0] + FLUSH_US;
+    if (flush < session->again.at_us)
+        flush = session->again.at_us;
     return flush < due ? flush : due;
 }
 
@@ -419,7 +411,18 @@ static void acknowledge(struct session *session, unsigned lane)
     for (uint32_t i = 0; i < sent->count; i++)
         if (sent->owners[i] != NULL)
             executor_release(session->executor, sent->owners[i]);
+    if (sent->count > 0)
+        session->again = (struct again){0};
     sent->count = 0;
+}
+
+/* The master has no room for them now: they wait here. */
+static void keep_unrecorded(struct session *session, unsigned lane)
+{
+    struct mf_error error;
+    if (ready_return(&session->sent[lane], &session->ready, &error) < 0)
+        fail_session(session, &error);
+    again_later(&session->again, mf_monotonic_us());
 }
 
 static void take_subtasks(struct session *session, const struct mf_work *work)
@@ -459,12 +462,14 @@ static void leave(struct session *session)
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
     const struct ready_list *sent = &session->sent[lane];
-    if (sent->count > 0) {
+    if (work->unrecorded) {
+        keep_unrecorded(session, lane);
+    } else if (sent->count > 0) {
         MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
         journal_acknowledged(sent->results, sent->count, session->epoch);
         MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
+        acknowledge(session, lane);
     }
-    acknowledge(session, lane);
     if (work->renewal_count > 0)
         link_renew(session->link, &work->renewals[0]);
     secrets_take(session->secrets, work->secrets, work->secret_count);
@@ -691,7 +696,7 @@ int session_run(const struct launch_input *input,
     mf_buffer_fini(&session.frame);
     if (session.signal_fd >= 0)
         close(session.signal_fd);
-    mf_free(session.returned);
+    mf_free(session.returned.fences);
     mf_free(session.running);
     *orphaned = session.orphaned;
     return session.outcome;

@@ -47,6 +47,16 @@ struct job_column {
     enum column_type type;
 };
 
+struct job_range {
+    uint64_t first, last; /* last is inclusive */
+};
+
+/* Sorted, apart from each other; none = all. */
+struct job_only {
+    size_t count;
+    struct job_range *ranges;
+};
+
 struct job_split {
     enum split_kind kind;
     struct job_strings
@@ -57,7 +67,9 @@ struct job_split {
     enum records_format format;                  /* records */
     int64_t range_first, range_last, range_step; /* range: last is inclusive */
     struct job_strings list;                     /* list */
-    bool allow_empty; /* a plan without subtasks succeeds; else it is an error */
+    bool allow_empty;              /* a plan without subtasks succeeds; else it is an error */
+    struct job_strings only_texts; /* as written */
+    struct job_only only;          /* pieces that are wanted, by their numbers */
 };
 
 struct job_retries {
@@ -111,7 +123,7 @@ struct job_ssh {
 
 struct job {
     char *path;   /* of the job file, as given */
-    char *folder; /* absolute folder of the job file */
+    char *folder; /* absolute: where relative paths start; that of the job file unless it says so */
     char *text; /* the file's bytes as read (kept as job.yaml in the run folder, with --set applied:
                    see job_write) */
     size_t text_length;

@@ -601,9 +601,31 @@ static int check_version(struct reader *reader, struct mf_error *error)
                     tree_place(&reader->tree, 0, place));
 }
 
+/* Before all others: paths may start at it. */
+static int read_folder(struct reader *reader, struct mf_error *error)
+{
+    const yaml_node_t *root = tree_root(&reader->tree);
+    char place[TREE_PLACE_MAX], shown[TREE_PLACE_MAX];
+    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+         pair < root->data.mapping.pairs.top;
+         pair++) {
+        const yaml_node_t *value = tree_node(&reader->tree, pair->value);
+        if (strcmp(tree_text(tree_node(&reader->tree, pair->key)), "folder") != 0)
+            continue;
+        if (value->type != YAML_SCALAR_NODE || *tree_text(value) != '/')
+            return mf_raise(error,
+                            MF_EUSAGE,
+                            "%s: folder: expected an absolute path, got %s",
+                            tree_place(&reader->tree, pair->value, place),
+                            tree_describe(value, shown));
+        return store_text(reader->job, schema_row("folder"), tree_text(value), error);
+    }
+    return 0;
+}
+
 int read_job(struct reader *reader, struct mf_error *error)
 {
-    if (check_version(reader, error) < 0)
+    if (check_version(reader, error) < 0 || read_folder(reader, error) < 0)
         return -1;
     if (set_defaults(reader->job, error) < 0)
         return -1;

@@ -60,7 +60,7 @@ struct schema_key {
 
 extern const struct schema_key schema_keys[];
 extern const size_t schema_count;
-#define SCHEMA_MAX 112
+#define SCHEMA_MAX 128
 
 /* The row of `parent` (its path, "" at the top) and `key`; NULL when unknown. */
 const struct schema_key *schema_find(const char *parent, const char *key);

@@ -116,7 +116,7 @@ static void keys(void **state)
            "j.yaml:4: credentials: unknown key 'zzzzzz'; known keys here are ttl");
     expect(HEAD TASK "\"a\\nb\\e\": 1\n",
            "j.yaml:4: the job file: unknown key 'a\\x0ab\\x1b'; known keys here are mayfly, name, "
-           "prepare, split, task, "
+           "folder, prepare, split, task, "
            "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
            "disk_wait, "
            "credentials, secrets");
@@ -148,6 +148,13 @@ static void keys(void **state)
            "j.yaml:2: split: 'queue' is not available in this version");
     expect("mayfly: 1\nsplit: {matrix: {}}\n" TASK,
            "j.yaml:2: split.matrix: not available in this version");
+    expect("mayfly: 1\nsplit: {range: 1-3, only: [2, 0]}\n" TASK,
+           "j.yaml:2: split.only: expected numbers from 1 and ranges such as 5-9, got '0'");
+    expect("mayfly: 1\nsplit: {range: 1-3, only: 3-2}\n" TASK,
+           "j.yaml:2: split.only: expected numbers from 1 and ranges such as 5-9, got '3-2'");
+    expect("mayfly: 1\nsplit: {range: 1-3, only: []}\n" TASK,
+           "j.yaml:2: split.only: the list is empty; at least one number is expected");
+    expect(HEAD TASK "folder: here\n", "j.yaml:4: folder: expected an absolute path, got 'here'");
     expect("mayfly: 1\nsplit: {bytes: 1MiB}\n" TASK,
            "j.yaml:2: split.bytes: split kind 'bytes' is not available in this version; as an "
            "option it goes with lines "
