@@ -41,18 +41,18 @@ static void on_joined(void *arg, const struct mf_hello *hello, const char *addre
     state->joined++;
 }
 
-static bool on_polled(void *arg,
-                      const struct mf_poll *poll,
-                      const struct scatter_ticket *ticket,
-                      nng_msg **message,
-                      struct mf_decoder *decoder)
+static enum scatter_polled on_polled(void *arg,
+                                     const struct mf_poll *poll,
+                                     const struct scatter_ticket *ticket,
+                                     nng_msg **message,
+                                     struct mf_decoder *decoder)
 {
     (void)arg;
     (void)poll;
     (void)ticket;
     (void)message;
     (void)decoder;
-    return false;
+    return SCATTER_ANSWER;
 }
 
 static void on_disconnected(void *arg, uint32_t worker)
