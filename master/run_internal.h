@@ -19,6 +19,7 @@
 #include "master/scatter/authority.h"
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
+#include "master/secret_sources.h"
 #include "master/stage/pace.h"
 
 /* The piece that is on its way to a worker, by lane. */
@@ -108,6 +109,10 @@ struct run {
     struct recorder *recorder;
     struct authority *authority;
     char *keys_folder;
+    struct secret_sources *secrets; /* NULL: the job has none */
+    struct mf_welcome welcome;      /* borrows from the job and from what follows */
+    char *prepared;
+    void *task_scratch;
     struct endpoint *endpoint;
     struct run_stage *stage; /* NULL: nothing travels to workers */
     struct scatter *scatter;

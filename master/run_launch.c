@@ -412,9 +412,9 @@ void run_worker_lost(struct run *run, uint32_t id)
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
-    if (worker->alive)
+    if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
-    else if (!worker->launching)
+    else
         say_gone(run, id);
 }
 

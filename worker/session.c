@@ -34,6 +34,7 @@
 #include "worker/journal.h"
 #include "worker/link.h"
 #include "worker/ready.h"
+#include "worker/secrets.h"
 #include "worker/stage.h"
 #include "worker/upload.h"
 
@@ -56,7 +57,8 @@ struct session {
     struct mf_loop *loop;
     struct link *link;
     struct executor *executor;
-    struct stage *stage; /* NULL: all is in its place */
+    struct stage *stage;     /* NULL: all is in its place */
+    struct secrets *secrets; /* NULL: the run has none */
     struct upload *upload;
     struct mf_decoder *decoder;
     struct mf_buffer frame;
@@ -394,7 +396,10 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif
-    if (!session->is_noop)
+    struct mf_error error;
+    if (secrets_welcome(&session->secrets, session->input, session->folder, welcome, &error) < 0)
+        fail_session(session, &error);
+    else if (!session->is_noop)
         start_executor(session, &welcome->task);
     mf_log(
         MF_INFO, "joined the run in epoch %u with %u slots", welcome->epoch, session->input->slots);
@@ -467,6 +472,7 @@ static void handle_work(struct session *session, unsigned lane, const struct mf_
     }
     if (work->renewal_count > 0)
         link_renew(session->link, &work->renewals[0]);
+    secrets_take(session->secrets, work->secrets, work->secret_count);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);
@@ -683,6 +689,7 @@ int session_run(const struct launch_input *input,
     upload_destroy(session.upload);
     executor_destroy(session.executor);
     stage_destroy(session.stage);
+    secrets_destroy(session.secrets);
     link_destroy(session.link);
     mf_loop_destroy(session.loop);
     mf_decoder_destroy(session.decoder);

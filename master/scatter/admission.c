@@ -205,6 +205,7 @@ static void handle_hello(struct scatter *scatter,
     session->session = hello->request.session;
     session->joined = true;
     note_generation(scatter, session, &hello->request);
+    session->secrets_sent = scatter->secrets_version;
     scatter_lane_answer(scatter, lane, endpoint_message(mf_buffer_view(&scatter->welcome)));
     scatter->callbacks.joined(
         scatter->callbacks.arg, hello, peer == NULL ? "a closed connection" : peer->address);

@@ -47,7 +47,8 @@ struct scatter *scatter_create(const struct scatter_config *config, struct mf_er
         mf_raise(error, MF_ENOMEM, "out of memory: the sessions of workers");
         goto fail;
     }
-    if (mf_encode_welcome(config->welcome, &scatter->welcome, error) < 0)
+    scatter->said = config->welcome;
+    if (scatter_encode_welcome(scatter, error) < 0)
         goto fail;
     return scatter;
 fail:
@@ -63,6 +64,7 @@ void scatter_destroy(struct scatter *scatter)
         session_clear(&scatter->sessions[i], scatter->endpoint);
     mf_free(scatter->sessions);
     peers_fini(&scatter->peers);
+    scatter_wipe(&scatter->welcome);
     mf_buffer_fini(&scatter->welcome);
     mf_buffer_fini(&scatter->frame);
     mf_decoder_destroy(scatter->decoder);
@@ -153,7 +155,7 @@ void scatter_dismiss(struct scatter *scatter, uint32_t worker)
 void scatter_flush(struct scatter *scatter, uint32_t worker)
 {
     struct session *session = scatter_session(scatter, worker);
-    if (session != NULL && session->expected && session_has_news(session))
+    if (session != NULL && session->expected && scatter_has_news(scatter, session))
         scatter_flush_session(scatter, session);
 }
 

@@ -55,6 +55,8 @@ struct scatter_callbacks {
     void (*disconnected)(void *arg, uint32_t worker);
     /* Something of ours does not fit into a message: the run can't go on. */
     void (*failed)(void *arg, const struct mf_error *error);
+    /* A generation of credentials has begun. NULL: nobody wants to know. */
+    void (*generation)(void *arg);
     /* The subtask as it is offered (without attempt and epoch). -1: not known any more (skipped).
      */
     int (*payload)(void *arg, uint64_t subtask, struct mf_subtask *out);
@@ -68,7 +70,7 @@ struct scatter_config {
     struct authority *authority; /* the same; knows which tokens are right */
     int64_t ttl_us;              /* how long credentials are valid */
     const char *run_id;
-    const struct mf_welcome *welcome; /* its strings are borrowed during the call only */
+    const struct mf_welcome *welcome; /* borrowed until scatter_destroy; only its secrets change */
     struct scatter_callbacks callbacks;
 };
 
@@ -96,6 +98,10 @@ int scatter_cancel(struct scatter *scatter,
                    const struct mf_fence *fence,
                    struct mf_error *error);
 void scatter_dismiss(struct scatter *scatter, uint32_t worker);
+
+/* Some of the welcome's secrets have another value and a higher version: whoever has joined is
+ * told, whoever comes is welcomed with them. */
+void scatter_secrets_changed(struct scatter *scatter);
 
 /* Sends the outbox if a poll of the worker is held. */
 void scatter_flush(struct scatter *scatter, uint32_t worker);

@@ -65,7 +65,7 @@ assert_lossless() {
 makes_room() {
     fill_up_to 5
     start_until_paused
-    "$MAYFLY_BIN" status "$RUN_ID" --json >shown
+    "$MAYFLY_BIN" status "$RUN_ID" --json --explain >shown
     sleep 0.5 # it stays so: nothing is promised of how long, only that nothing is lost
     rm "$XDG_STATE_HOME/ballast"
     note_end
@@ -75,7 +75,8 @@ case_goes_on_with_results() {
     results_job
     on_tmpfs "$XDG_STATE_HOME" size=48m makes_room
     find_run
-    assert_equal "$(jq -r '.paused, (.disk_full | contains("is full"))' shown | xargs)" "true true"
+    assert_equal "$(jq -r '.paused, (.disk_full | contains("is full")), .explain.reasons[0].reason' shown | xargs)" \
+        "true true disk_full"
     assert_lossless 100
     assert_same run/result <(wanted_results)
 }

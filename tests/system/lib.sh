@@ -194,7 +194,7 @@ slots_of() { # RUN_ID
 
 # Folders of the run at all the places where a worker may live.
 places_of() { # RUN_ID
-    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" \
+    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" /dev/shm/mayfly-* \
         -path "*/runs/$1" 2>/dev/null || :
 }
 
@@ -235,6 +235,7 @@ end_all() {
         for pid in $(processes_of "$(basename "$run")"); do
             kill -KILL "$pid" 2>/dev/null || :
         done
+        rm -rf /dev/shm/mayfly-*/runs/"$(basename "$run")"
     done
     for pid in $(jobs -p); do
         kill -KILL "$pid" 2>/dev/null || :
