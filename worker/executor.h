@@ -106,7 +106,8 @@ void executor_cancel(struct executor *executor, const struct mf_fence *fence);
 void executor_cancel_all(struct executor *executor);
 void executor_release(struct executor *executor, struct executed *executed);
 
-/* What is in slots now; returns how many were written to `fences` (at most `size`). */
+/* What is in slots now (none of NULL); returns how many were written to `fences` (at most `size`).
+ */
 uint32_t executor_running(const struct executor *executor, struct mf_fence *fences, uint32_t size);
 uint32_t executor_free_places(const struct executor *executor);
 uint32_t executor_queued(const struct executor *executor); /* submitted, not ended */

@@ -207,13 +207,6 @@ static void say_hello(struct session *session)
     MF_CRASH(WORKER_AFTER_HELLO);
 }
 
-static uint32_t collect_running(struct session *session)
-{
-    return session->executor == NULL
-               ? 0
-               : executor_running(session->executor, session->running, session->running_capacity);
-}
-
 /* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
 static void send_poll(struct session *session, unsigned lane, bool results)
 {
@@ -231,16 +224,17 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         ready_stamp(sent, now_us);
     uint32_t returned =
         session->returned.count < MF_BATCH_MAX ? session->returned.count : MF_BATCH_MAX;
-    struct mf_poll poll = {.request = next_request(session, lane),
-                           .free_places = session->executor == NULL
-                                              ? session->input->slots
-                                              : executor_free_places(session->executor),
-                           .running_count = collect_running(session),
-                           .running = session->running,
-                           .returned_count = returned,
-                           .returned = session->returned.fences,
-                           .result_count = sent->count,
-                           .results = sent->results};
+    struct mf_poll poll = {
+        .request = next_request(session, lane),
+        .free_places = session->executor == NULL ? session->input->slots
+                                                 : executor_free_places(session->executor),
+        .running_count =
+            executor_running(session->executor, session->running, session->running_capacity),
+        .running = session->running,
+        .returned_count = returned,
+        .returned = session->returned.fences,
+        .result_count = sent->count,
+        .results = sent->results};
     session->started_due = false;
     mf_buffer_clear(&session->frame);
     if (mf_encode_poll(&poll, &session->frame, &error) < 0) {
