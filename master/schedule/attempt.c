@@ -9,7 +9,7 @@
 #include "master/schedule/core.h"
 
 static void push_record(struct schedule *s,
-                        const struct subtask *sub,
+                        struct subtask *sub,
                         const struct issue *issue,
                         enum schedule_record record,
                         uint32_t cause)
@@ -20,6 +20,8 @@ static void push_record(struct schedule *s,
     action->record = record;
     action->cause = cause;
     s->record_asked++;
+    if (issue->attempt > sub->recorded)
+        sub->recorded = issue->attempt;
     if (record == RECORD_RETRIED)
         s->counts.retried++;
 }
