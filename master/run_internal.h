@@ -67,6 +67,14 @@ struct run_batch {
     size_t weight;       /* bytes that it holds */
 };
 
+/* A worker that was lost, while the scheduler tells with what: run_loss.c. */
+#define RUN_LOSS_NAMED 5
+struct run_loss {
+    uint32_t worker; /* 0 = none */
+    uint64_t count;
+    uint64_t named[RUN_LOSS_NAMED]; /* the first of its subtasks */
+};
+
 /* A full disk that is waited for: run_disk.c. */
 struct run_disk {
     bool is_waiting;
@@ -132,6 +140,7 @@ struct run {
     unsigned batches_out;
     size_t batch_bytes; /* of batches that are out or held */
     struct run_disk disk;
+    struct run_loss loss;
     bool user_paused;
 
     uint64_t plan_wanted; /* pieces that the scheduler waits for */
@@ -168,6 +177,10 @@ void run_act(struct run *run);
 /* The run can't go on: remembers the first reason and stops. */
 void run_fail(struct run *run, const struct mf_error *error);
 struct run_worker *run_worker(struct run *run, uint32_t worker);
+
+/* run_loss.c: a worker was lost with this subtask; then, once for all of them, tells the user. */
+void run_loss_add(struct run *run, const struct schedule_action *action);
+void run_loss_say(struct run *run);
 
 /* run_disk.c */
 /* Makes the reserve; MF_EFULL when there is no room even for that. */
