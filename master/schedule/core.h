@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the scheduler share; nobody else includes it. Reading order: states.h,
- * subtask.c, worker.c, issue.c (data), attempt.c, run.c (policy), apply.c, act.c (the two ends).
+ * subtask.c, worker.c, issue.c (data), attempt.c, resume.c, run.c (policy), apply.c, act.c (the two
+ * ends).
  *
  * Invariants
  *   - Nothing but reserve (apply.c) and schedule_create allocates: events are applied and actions
@@ -15,6 +16,7 @@
 #ifndef MAYFLY_MASTER_SCHEDULE_CORE_H
 #define MAYFLY_MASTER_SCHEDULE_CORE_H
 
+#include "master/schedule/break.h"
 #include "master/schedule/states.h"
 
 #define NONE UINT32_MAX
@@ -22,14 +24,16 @@
 #define WORKER_CHUNK 64u
 /* Actions that one event pushes at most: a record and an order to another worker. */
 #define EVENT_ACTIONS 8u
+#define ISSUE_AGE_MAX 255u /* epochs */
 
 /* One live attempt of a subtask; linked into a list of its worker. 16 bytes. */
 struct issue {
     uint32_t worker;     /* 0 = free */
     uint32_t next, prev; /* references, see issue.c; 0 = end */
     uint16_t attempt;
-    bool running;
-    bool told; /* it was asked back (offered) or cancelled (running) */
+    uint8_t age; /* it was issued so many epochs ago, by an earlier master */
+    bool running : 1;
+    bool told : 1; /* it was asked back (offered) or cancelled (running) */
 };
 
 /* A live subtask; 56 bytes, and 8 in the index. */
@@ -37,7 +41,7 @@ struct subtask {
     uint64_t id;
     union {
         struct {
-            uint32_t next, prev; /* pending: indices, NONE = end */
+            uint32_t next, prev; /* pending or held: indices, NONE = end */
         } pending;
         uint32_t free; /* next free record */
     };
@@ -46,6 +50,10 @@ struct subtask {
     uint16_t failures;
     uint8_t losses;
     uint8_t state; /* enum subtask_state */
+};
+
+struct subtask_queue {
+    uint32_t head, tail; /* NONE = empty */
 };
 
 /* Hash id -> index: linear probing, deletion by shifting back. */
@@ -65,6 +73,7 @@ enum worker_link { LINK_TIMER, LINK_GRACE, LINK_QUEUE, LINK_IDLE, LINK_LOAD, LIN
 enum worker_list {
     LIST_NONE,
     LIST_JOIN,    /* TIMER: launching and joining, by the time of launch */
+    LIST_KNOWN,   /* TIMER: of an earlier master, by the time they were named */
     LIST_LEASE,   /* TIMER: ready, by the time of the last poll */
     LIST_DISMISS, /* TIMER: draining, or lost and not known to be dead */
     LIST_GRACE,   /* GRACE: disconnected, by that time */
@@ -123,7 +132,7 @@ struct schedule {
     uint64_t live; /* subtasks in memory */
     struct slot *index;
     uint32_t index_bits;
-    uint32_t pending_head, pending_tail;
+    struct subtask_queue pending, held;
     struct waiting *waiting; /* binary heap by due_us */
     uint32_t waiting_count, waiting_cap;
     uint64_t issues; /* live ones */
@@ -166,9 +175,11 @@ static inline struct subtask *core_subtask_at(const struct schedule *s, uint32_t
 int core_subtask_reserve(struct schedule *s); /* room for one more; -1 = no memory */
 int waiting_reserve(struct schedule *s);
 uint32_t core_subtask_find(const struct schedule *s, uint64_t id); /* NONE */
-uint32_t core_subtask_add(struct schedule *s, uint64_t id); /* pending, not yet in the queue */
+/* Pending or held, not yet in its queue. */
+uint32_t core_subtask_add(struct schedule *s, uint64_t id, enum subtask_state state);
 void core_subtask_step(struct schedule *s, uint32_t index, enum subtask_event event);
 void core_subtask_forget(struct schedule *s, uint32_t index); /* it is in a final state */
+/* The queue of its state, pending or held; taking from it one in another state does nothing. */
 void pending_put(struct schedule *s, uint32_t index, bool front);
 void pending_take(struct schedule *s, uint32_t index);
 void waiting_put(struct schedule *s, uint32_t index, int64_t due_us);
@@ -185,6 +196,7 @@ int core_worker_reserve(struct schedule *s,
                         uint32_t id,
                         uint32_t spare); /* id, and spare ones more */
 struct worker *core_worker_add(struct schedule *s, uint32_t id, uint32_t slots, uint32_t replaces);
+void core_worker_add_known(struct schedule *s, uint32_t id, uint32_t slots);
 void core_list_put(struct schedule *s, enum worker_list list, struct worker *w);
 void core_list_take(struct schedule *s, enum worker_link link, struct worker *w);
 void core_worker_weigh(struct schedule *s, struct worker *w); /* its place in IDLE and LOAD */
@@ -196,14 +208,20 @@ void core_workers_fini(struct schedule *s);
 
 /* issue.c: the live attempts. k is 0 or 1: which of the two of a subtask. */
 uint32_t issue_of(uint32_t reference, unsigned *k); /* the subtask's index */
-unsigned issue_add(struct schedule *s, struct worker *w, uint32_t index);
+uint32_t issue_epoch(const struct schedule *s, const struct issue *issue);
+unsigned
+issue_add(struct schedule *s, struct worker *w, uint32_t index, uint32_t attempt, uint8_t age);
 void issue_start(struct schedule *s, uint32_t index, unsigned k);
 void issue_drop(struct schedule *s, uint32_t index, unsigned k);
 void issue_tell(struct schedule *s, uint32_t index, unsigned k); /* take back or cancel, once */
+bool issue_named(const struct schedule *s,
+                 const struct schedule_event *event,
+                 uint32_t *index,
+                 unsigned *k); /* of that worker, whatever state it is in */
 bool issue_find(const struct schedule *s,
                 const struct schedule_event *event,
                 uint32_t *index,
-                unsigned *k);
+                unsigned *k);                          /* and the worker's word counts */
 void issue_settle(struct schedule *s, uint32_t index); /* the state that its issues leave it in */
 bool issue_any(const struct subtask *sub);
 
@@ -215,6 +233,11 @@ void attempt_returned(struct schedule *s, const struct schedule_event *event);
 void attempt_lost(struct schedule *s, uint32_t index, unsigned k);
 void attempt_due(struct schedule *s);
 void core_subtask_cancel(struct schedule *s, uint32_t index);
+
+/* resume.c: what is taken over from an earlier master. */
+bool resume_waits(const struct schedule *s); /* for known workers */
+bool resume_release(struct schedule *s);     /* true: what was held is pending now */
+void resume_adopted(struct schedule *s, const struct schedule_event *event);
 
 /* batch.c: how much, to whom. */
 void batch_aim(struct schedule *s, struct worker *w); /* its target, at a poll */
@@ -244,6 +267,8 @@ struct schedule_action *action_push_issue(struct schedule *s,
                                           uint32_t attempt,
                                           uint32_t worker);
 int action_reserve(struct schedule *s, uint32_t more);
+uint32_t
+action_step_most(uint32_t issues); /* actions of one step for a worker that holds so many */
 
 void schedule_broken(struct schedule *s, const char *machine, const char *state, const char *event);
 

@@ -63,9 +63,9 @@ static void cancel_queued(struct schedule *s)
 }
 
 /* Those that wait for their second attempt go on with the first one. */
-static void settle_pending(struct schedule *s)
+static void settle_pending(struct schedule *s, const struct subtask_queue *queue)
 {
-    for (uint32_t index = s->pending_head, next; index != NONE; index = next) {
+    for (uint32_t index = queue->head, next; index != NONE; index = next) {
         next = core_subtask_at(s, index)->pending.next;
         if (issue_any(core_subtask_at(s, index)))
             issue_settle(s, index);
@@ -84,7 +84,8 @@ void core_run_wind_down(struct schedule *s, enum intent intent, const char *reas
     s->outcome = intent == INTENT_DRAIN  ? RUN_INTERRUPTED
                  : intent == INTENT_FAIL ? RUN_FAILED
                                          : RUN_CANCELLED;
-    settle_pending(s);
+    settle_pending(s, &s->pending);
+    settle_pending(s, &s->held);
     if (intent >= INTENT_FAIL) {
         cancel_queued(s);
         s->wind_us = s->now_us + (int64_t)s->config.dismiss_us;
@@ -191,6 +192,10 @@ void core_run_event(struct schedule *s, const struct schedule_event *event)
         break;
     case EVENT_WORKER_ADD:
         core_worker_add(s, event->worker, event->slots, 0);
+        s->worker_added++;
+        break;
+    case EVENT_WORKER_KNOWN:
+        core_worker_add_known(s, event->worker, event->slots);
         s->worker_added++;
         break;
     case EVENT_RECORDED:
