@@ -21,6 +21,8 @@ static const struct command *const commands[] = {
     &command_results,
     &command_logs,
     &command_retry,
+    &command_pause,
+    &command_unpause,
     &command_cancel,
     &command_sql,
     &command_clean,

@@ -54,14 +54,15 @@ static void on_signal(void *arg, uint32_t events)
         return;
     run->interrupts++;
     mf_log(MF_WARNING, "signal %u, the %u. of its kind", info.ssi_signo, run->interrupts);
+    char by[32];
+    snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
     if (run->interrupts == 1) {
         progress_say(run->progress,
                      "draining: what runs finishes, nothing new starts (again: cancel)");
-        run_apply(run, (struct schedule_event){.kind = EVENT_DRAIN});
+        run_end_early(run, true, by);
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-        run_apply(run, (struct schedule_event){.kind = EVENT_CANCEL});
+        run_end_early(run, false, by);
     } else {
         _exit(130);
     }
@@ -216,39 +217,10 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->base_failures = run->base_failed + run->base_dead;
 }
 
-static json_t *control_status(void *arg)
-{
-    return run_status_json(arg);
-}
-
-static void control_cancel(void *arg, bool drain)
-{
-    struct run *run = arg;
-    mf_log(MF_INFO, drain ? "asked to drain" : "asked to cancel");
-    if (!drain)
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-    run_apply(run, (struct schedule_event){.kind = drain ? EVENT_DRAIN : EVENT_CANCEL});
-}
-
-static void control_pause(void *arg, bool on)
-{
-    run_apply(arg, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
-}
-
-static int control_flush(void *arg, struct mf_error *error)
-{
-    struct run *run = arg;
-    return log_writer_flush(run->logs, error);
-}
-
 static int open_rest(struct run *run, struct mf_error *error)
 {
     struct schedule_config config;
-    struct control_callbacks control = {.status = control_status,
-                                        .cancel = control_cancel,
-                                        .pause = control_pause,
-                                        .flush = control_flush,
-                                        .arg = run};
+    struct control_callbacks control;
     char *logs = run_path(run->folder, "logs");
     if (logs == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
@@ -263,6 +235,7 @@ static int open_rest(struct run *run, struct mf_error *error)
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
         return -1;
+    run_control_callbacks(run, &control);
     if ((run->control = control_create(run->loop, run->folder, &control, error)) == NULL)
         return -1;
     if (mf_loop_add(run->loop, endpoint_fd(run->endpoint), EPOLLIN, on_wire, run, error) < 0 ||
@@ -311,6 +284,7 @@ static void show_progress(struct run *run, int64_t now_us)
                                  .retried = counts.retried,
                                  .running = counts.running,
                                  .workers = counts.workers_alive,
+                                 .held_up = run_held_up(run),
                                  .seconds =
                                      run->stats.first_joined_us == 0
                                          ? 0

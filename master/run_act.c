@@ -198,14 +198,22 @@ static void act_finish(struct run *run, const struct schedule_action *action)
     run->final_state = action->state;
     if (action->reason == NULL || run->reason[0] != '\0')
         return;
-    /* The scheduler knows that there is no worker, not why. */
-    bool has_cause = action->no_worker && run->launch_problem[0] != '\0';
+    /* The scheduler knows that there is no worker, or that it was asked to end, not why. */
+    const char *before = ": ", *cause = action->no_worker ? run->launch_problem : "", *behind = "";
+    if (run->early != NULL &&
+        (action->state == RUN_INTERRUPTED || action->state == RUN_CANCELLED)) {
+        before = " (asked for by ";
+        cause = run->early_by;
+        behind = ")";
+    }
+    bool has_cause = cause[0] != '\0';
     snprintf(run->reason,
              sizeof run->reason,
-             "%s%s%s",
+             "%s%s%s%s",
              action->reason,
-             has_cause ? ": " : "",
-             has_cause ? run->launch_problem : "");
+             has_cause ? before : "",
+             cause,
+             has_cause ? behind : "");
 }
 
 static void note_lost_subtask(struct run *run, const struct schedule_action *action)

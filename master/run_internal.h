@@ -43,6 +43,7 @@ struct run_worker {
     bool dialed;
     char address[64]; /* numeric, of its host; "" = this machine */
     char host[64];
+    int64_t begun_us;    /* monotonic: its launch was asked for */
     int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
     int64_t joined_us, over_us; /* monotonic */
@@ -83,6 +84,10 @@ struct run {
     struct mf_loop *loop;
     int signal_fd;
     unsigned interrupts;
+    const char *early; /* "draining" or "cancelling", when somebody asked for that; else NULL */
+    char early_by[64]; /* who did: a signal, a command */
+    char pause_reason[256]; /* as it was given, "" = none */
+    int64_t pause_wall_us;  /* since when */
     struct schedule *schedule;
     struct plan *plan;
     struct recorder *recorder;
@@ -128,6 +133,7 @@ struct run {
     enum run_state final_state;
     struct mf_error failure; /* code != MF_OK: why the run can't go on (exit code from it) */
     char reason[640];
+    char held_up[1024];       /* run_held_up */
     char launch_problem[512]; /* why the last launch that failed did */
     struct run_stats stats;
 };
@@ -177,6 +183,18 @@ int64_t run_plan_step(struct run *run, int64_t now_us);
 void run_history_begin(struct run *run);
 void run_history_end(struct run *run, const struct record_run *row);
 void run_history_remove(struct run *run);
+
+/* run_control.c: what is asked for over the control socket; fills its callbacks. */
+void run_control_callbacks(struct run *run, struct control_callbacks *callbacks);
+/* Drains or cancels, for whoever asked: "SIGINT", "mayfly cancel". */
+void run_end_early(struct run *run, bool drain, const char *by);
+
+/* run_explain.c: why something does not run. A new reference, NULL when memory is exhausted.
+ * `subtask` 0 = the run alone. */
+json_t *run_explain_json(struct run *run, uint64_t subtask);
+/* The same in a sentence when nothing runs although there is work, else NULL. Borrowed until the
+ * next call. */
+const char *run_held_up(struct run *run);
 
 /* run_gather.c */
 void run_gather_start(struct run *run);

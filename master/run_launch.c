@@ -366,6 +366,7 @@ void run_launch(struct run *run, uint32_t id)
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
     worker->launching = true;
+    worker->begun_us = mf_monotonic_us();
     run_note_worker(
         run, &(struct record_worker){.id = id, .state = "launching", .launched_us = mf_wall_us()});
     if (start_worker(run, id, &error) == 0)

@@ -97,6 +97,8 @@ json_t *run_status_json(struct run *run)
                                   (int)counts.workers_alive,
                                   "lost",
                                   (int)run->stats.lost));
+    const char *held_up = run->finished ? NULL : run_held_up(run);
+    json_object_set_new(status, "held_up", held_up == NULL ? json_null() : json_string(held_up));
     json_object_set_new(
         status, "seconds", json_real(seconds_between(run->stats.started_us, now_us)));
     json_object_set_new(

@@ -121,7 +121,8 @@ static bool flush(struct schedule *s)
 static bool act(struct schedule *s)
 {
     return lose(s) || sweep(s) || resume_release(s) || core_run_relaunch(s) || core_run_plan(s) ||
-           batch_offer(s) || batch_take_back(s) || flush(s) || core_run_act(s);
+           batch_offer(s) || batch_take_back(s) || straggler_offer(s) || flush(s) ||
+           core_run_act(s);
 }
 
 bool schedule_next(struct schedule *s, struct schedule_action *action)

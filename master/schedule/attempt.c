@@ -97,6 +97,8 @@ void attempt_planned(struct schedule *s, const struct schedule_event *event)
     if (s->state > RUN_DISMISSING)
         return;
     s->counts.planned++;
+    if (event->subtask > s->planned_last)
+        s->planned_last = event->subtask;
     if (s->intent >= INTENT_FAIL) {
         s->counts.cancelled++;
         return;
@@ -126,6 +128,8 @@ void attempt_started(struct schedule *s, const struct schedule_event *event)
     if (!sub->issue[k].running)
         issue_start(s, index, k);
     pending_take(s, index);
+    if (sub->state != SUBTASK_RUNNING)
+        sub->started_us = s->now_us;
     core_subtask_step(s, index, SUBTASK_START);
     if (s->intent >= INTENT_FAIL)
         issue_tell(s, index, k);
@@ -223,6 +227,8 @@ void attempt_ended(struct schedule *s, const struct schedule_event *event)
         average(&core_worker_at(s, sub->issue[k].worker)->duration_us16, event->duration_us);
         average(&s->duration_us16, event->duration_us);
     }
+    if (event->cause == MF_CAUSE_NONE)
+        straggler_sample(s, event->duration_us);
     issue_drop(s, index, k);
     if (event->cause == MF_CAUSE_NONE) {
         finish(s, index, &was, RECORD_DONE, MF_CAUSE_NONE);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the scheduler share; nobody else includes it. Reading order: states.h,
- * subtask.c, worker.c, issue.c (data), attempt.c, resume.c, run.c (policy), apply.c, act.c (the two
- * ends).
+ * subtask.c, worker.c, issue.c (data), attempt.c, batch.c, straggler.c, resume.c, run.c (policy),
+ * apply.c, act.c (the two ends), explain.c.
  *
  * Invariants
  *   - Nothing but reserve (apply.c) and schedule_create allocates: events are applied and actions
@@ -43,7 +43,8 @@ struct subtask {
         struct {
             uint32_t next, prev; /* pending or held: indices, NONE = end */
         } pending;
-        uint32_t free; /* next free record */
+        int64_t started_us; /* running: when the state began, or its patience anew */
+        uint32_t free;      /* next free record */
     };
     struct issue issue[2];
     uint16_t attempt; /* the last number used */
@@ -97,9 +98,9 @@ struct worker {
     uint32_t slots;
     uint32_t target; /* it should hold so many */
     uint32_t held, running, asked;
-    uint32_t offered_head, offered_tail, running_head; /* references of issues */
-    uint64_t duration_us16;                            /* EWMA of an attempt, times 16; 0 = none */
-    int64_t timer_us, grace_us;                        /* when LINK_TIMER and LINK_GRACE were set */
+    uint32_t offered_head, offered_tail, running_head, running_tail; /* references of issues */
+    uint64_t duration_us16;     /* EWMA of an attempt, times 16; 0 = none */
+    int64_t timer_us, grace_us; /* when LINK_TIMER and LINK_GRACE were set */
     struct worker_place place[LINKS];
     uint8_t in[LINKS]; /* enum worker_list */
     uint8_t state;     /* enum worker_state */
@@ -113,6 +114,14 @@ struct worker {
 
 struct worker_ends {
     uint32_t head, tail, count;
+};
+
+#define STRAGGLER_BUCKETS 160u /* four to a power of two */
+
+struct straggler {
+    uint64_t took[STRAGGLER_BUCKETS]; /* done attempts by duration */
+    uint64_t samples;
+    int64_t look_us; /* not before */
 };
 
 /* How the run is ended before all is done, in rising order: only the larger one counts. */
@@ -146,7 +155,9 @@ struct schedule {
     uint64_t duration_us16; /* EWMA over all workers */
     uint32_t asked;         /* issues asked back, not answered yet */
     struct worker_ends list[LISTS];
-    uint32_t turns;     /* hungry workers that have not had their turn in this round */
+    uint32_t turns; /* hungry workers that have not had their turn in this round */
+    uint32_t workers_connected;
+    struct straggler straggler;
     uint64_t load_used; /* bit per LOAD list that is not empty */
     uint32_t relaunched, launch_failures;
     int64_t relaunch_us;
@@ -158,6 +169,7 @@ struct schedule {
     const char *reason;
     bool no_worker; /* that is the reason */
     uint64_t plan_asked;
+    uint64_t planned_last; /* the largest id */
     uint64_t record_asked;
     int64_t first_us;   /* of the first event, -1 = none yet */
     int64_t wind_us;    /* what runs is given up at this time */
@@ -244,6 +256,11 @@ void batch_aim(struct schedule *s, struct worker *w); /* its target, at a poll *
 bool batch_offer(struct schedule *s);                 /* true: something was pushed */
 bool batch_take_back(struct schedule *s);
 
+/* straggler.c: second attempts near the end. */
+void straggler_sample(struct schedule *s, uint64_t duration_us);
+bool straggler_offer(struct schedule *s); /* true: something was pushed */
+int64_t straggler_deadline(const struct schedule *s);
+
 /* run.c: the run as a whole. */
 void core_run_step(struct schedule *s, enum run_event event);
 void core_run_wind_down(struct schedule *s, enum intent intent, const char *reason);
@@ -258,6 +275,7 @@ uint32_t core_run_relaunches_left(const struct schedule *s); /* now */
 uint32_t core_run_relaunches_most(const struct schedule *s); /* after a record, too */
 void core_run_tick(struct schedule *s);
 int64_t core_run_deadline(const struct schedule *s);
+int64_t core_run_timeout(const struct schedule *s); /* INT64_MAX = none */
 
 /* act.c: the queue of actions. Room was reserved. */
 struct schedule_action *action_push(struct schedule *s, enum schedule_action_kind kind);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Live attempts ("issues"): a subtask has up to two, each in a list of its worker. What is offered
- * is a queue in the order of the offers, what runs an unordered list.
+ * is a queue in the order of the offers, what runs a list with the latest start first.
  *
  * A fence (epoch, attempt) is live if and only if its issue is here and its worker is not lost:
  * issue_find is the one place that decides it. Of the epoch an issue keeps how long ago it was.
@@ -37,6 +37,8 @@ static void unlink_issue(struct schedule *s, struct worker *w, struct issue *iss
         issue_at(s, issue->next)->prev = issue->prev;
     else if (!issue->running)
         w->offered_tail = issue->prev;
+    else
+        w->running_tail = issue->prev;
 }
 
 uint32_t issue_epoch(const struct schedule *s, const struct issue *issue)
@@ -85,6 +87,8 @@ void issue_start(struct schedule *s, uint32_t index, unsigned k)
     issue->next = w->running_head;
     if (issue->next != 0)
         issue_at(s, issue->next)->prev = reference_of(index, k);
+    else
+        w->running_tail = reference_of(index, k);
     w->running_head = reference_of(index, k);
     w->running++;
     core_worker_weigh(s, w);
@@ -180,5 +184,7 @@ void issue_settle(struct schedule *s, uint32_t index)
         if (was_pending)
             pending_take(s, index);
         core_subtask_step(s, index, running ? SUBTASK_LEFT_RUNNING : SUBTASK_LEFT_OFFERED);
+        if (running)
+            sub->started_us = s->now_us;
     }
 }

@@ -97,6 +97,25 @@ void core_run_wind_down(struct schedule *s, enum intent intent, const char *reas
     }
 }
 
+int64_t core_run_timeout(const struct schedule *s)
+{
+    if (s->config.run_timeout_us == 0 || s->first_us < 0 || s->state > RUN_GATHERING ||
+        s->intent >= INTENT_FAIL)
+        return INT64_MAX;
+    return s->first_us + (int64_t)s->config.run_timeout_us;
+}
+
+static void time_out(struct schedule *s)
+{
+    static const char reason[] = "the run took longer than its timeout";
+    if (s->state == RUN_GATHERING) {
+        s->outcome = RUN_FAILED;
+        s->reason = reason;
+    }
+    core_run_wind_down(s, INTENT_FAIL, reason);
+    core_run_step(s, RUN_TIMEOUT);
+}
+
 static void no_worker(struct schedule *s, const char *reason)
 {
     core_run_wind_down(s, INTENT_FAIL, reason);
@@ -225,6 +244,8 @@ void core_run_tick(struct schedule *s)
     if (core_run_working(s) && s->worker_added == 0 &&
         s->first_us + (int64_t)s->config.join_us <= s->now_us)
         no_worker(s, "no worker was added in time");
+    if (core_run_timeout(s) <= s->now_us)
+        time_out(s);
     if (s->state <= RUN_RUNNING && s->wind_us <= s->now_us)
         give_up_all(s);
 }
@@ -232,8 +253,11 @@ void core_run_tick(struct schedule *s)
 int64_t core_run_deadline(const struct schedule *s)
 {
     int64_t first = s->state <= RUN_RUNNING ? s->wind_us : INT64_MAX;
+    int64_t timeout = core_run_timeout(s), straggler = straggler_deadline(s);
+    first = timeout < first ? timeout : first;
     if (!core_run_working(s))
         return first;
+    first = straggler < first ? straggler : first;
     if (s->waiting_count > 0 && s->waiting[0].due_us < first)
         first = s->waiting[0].due_us;
     if (s->list[LIST_WANTED].count > 0 && s->relaunch_us < first)

@@ -28,6 +28,8 @@ void schedule_config_default(struct schedule_config *config)
         .batch_max = MF_BATCH_MAX,
         .horizon_us = SECOND / 5,
         .plan_ahead = 8192,
+        .straggler_factor = 3,
+        .straggler_min_us = 30 * SECOND,
         .relaunch_max = SCHEDULE_RELAUNCH_AUTO,
     };
 }

@@ -68,6 +68,10 @@ struct schedule_config {
     uint32_t relaunch_max; /* lost workers replaced, while work is left, without a subtask becoming
                               final in between (default SCHEDULE_RELAUNCH_AUTO: 3 x the workers
                               that were added) */
+    double straggler_factor;   /* near the end, what runs for more than so many times the median of
+                                  the done attempts gets a second attempt elsewhere (3; 0 = never) */
+    uint64_t straggler_min_us; /* and for at least this time (30 s) */
+    uint64_t run_timeout_us;   /* after this time since the first event the run fails (0 = none) */
     uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
@@ -213,6 +217,7 @@ struct schedule_counts {
     uint64_t done, failed, dead, cancelled;
     uint64_t attempts; /* issued or adopted */
     uint64_t retried, fenced, taken_back, recorded;
+    uint64_t stragglers; /* second attempts that were issued for slowness */
     uint32_t workers_launched, workers_alive, workers_lost, workers_gone;
 };
 

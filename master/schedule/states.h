@@ -182,6 +182,7 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
     X(RUN_PAUSE, "pause")                                                                          \
     X(RUN_TICK, "tick")                                                                            \
     X(RUN_COMPLETE, "complete") /* all is recorded, within the tolerance */                        \
+    X(RUN_TIMEOUT, "timeout")   /* it has taken too long */                                        \
     X(RUN_OVER, "over")         /* ended otherwise, and nothing is under way */                    \
     X(RUN_END_SUCCEEDED, "end succeeded")                                                          \
     X(RUN_END_PARTIAL, "end partial")                                                              \
@@ -203,6 +204,7 @@ enum run_event { RUN_EVENTS(SCHEDULE_ENUM) RUN_EVENT_COUNT };
     X(state, RUN_WORKER_ADD, state)                                                                \
     X(state, RUN_CANCEL, state)                                                                    \
     X(state, RUN_STOP, state)                                                                      \
+    X(state, RUN_TIMEOUT, state)                                                                   \
     X(state, RUN_OVER, RUN_DISMISSING)
 /* What was asked for before the end was known may still come in. */
 #define RUN_ENDING(X, state)                                                                       \
@@ -227,6 +229,7 @@ enum run_event { RUN_EVENTS(SCHEDULE_ENUM) RUN_EVENT_COUNT };
     X(RUN_GATHERING, RUN_GATHERED, RUN_DISMISSING)                                                 \
     X(RUN_GATHERING, RUN_CANCEL, RUN_DISMISSING)                                                   \
     X(RUN_GATHERING, RUN_STOP, RUN_DISMISSING)                                                     \
+    X(RUN_GATHERING, RUN_TIMEOUT, RUN_DISMISSING)                                                  \
     RUN_ENDING(X, RUN_DISMISSING)                                                                  \
     X(RUN_DISMISSING, RUN_END_SUCCEEDED, RUN_SUCCEEDED)                                            \
     X(RUN_DISMISSING, RUN_END_PARTIAL, RUN_PARTIAL)                                                \

@@ -179,8 +179,10 @@ struct worker *core_worker_add(struct schedule *s, uint32_t id, uint32_t slots, 
 /* It can't be spoken to for now, or never again. */
 static void away(struct schedule *s, struct worker *w)
 {
-    if (w->connected)
+    if (w->connected) {
         s->ready_slots -= w->slots;
+        s->workers_connected--;
+    }
     w->connected = false;
     if (w->in[LINK_QUEUE] == LIST_HUNGRY)
         core_list_take(s, LINK_QUEUE, w);
@@ -206,6 +208,7 @@ static void back(struct schedule *s, struct worker *w)
     if (w->connected)
         return;
     w->connected = true;
+    s->workers_connected++;
     s->ready_slots += w->slots;
     core_list_take(s, LINK_GRACE, w);
     if (w->stale) {
