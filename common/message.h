@@ -44,7 +44,11 @@
 #define MF_CHUNK_MAX (512u << 10)  /* data of one chunk */
 #define MF_PIECE_MAX (512u << 10)  /* data of one piece */
 #define MF_INLINE_MAX (64u << 10)  /* a result of at most this size travels and is stored inline */
-#define MF_DETAIL_MAX 4096         /* a sentence: the detail of a result, a reason, a refusal */
+#define MF_SECRETS_MAX 32          /* secrets of a job */
+#define MF_SECRET_MAX (64u << 10)  /* the value of one */
+#define MF_SECRET_NAME_MAX 64
+#define MF_PEM_MAX (8u << 10) /* a certificate or key */
+#define MF_DETAIL_MAX 4096    /* a sentence: the detail of a result, a reason, a refusal */
 #define MF_SUBTASK_MAX ((UINT64_C(1) << 47) - 1) /* run.db's key is subtask * 65536 + attempt */
 #define MF_ATTEMPT_MAX 65535
 /* A batch whose weights (mf_subtask_weight, mf_result_weight) sum up to this fits into a frame. */
@@ -176,11 +180,27 @@ struct mf_task {
     bool is_grouped; /* items are lists of absolute paths of inputs, each ended by NUL */
 };
 
+/* One of the job's secrets. */
+struct mf_secret {
+    const char *name;     /* letters, digits and _, as in the job file */
+    uint32_t version;     /* rises by one whenever the value changes, from 1 */
+    struct mf_bytes data; /* the value */
+};
+
 struct mf_welcome {
     uint32_t epoch;
     uint64_t lease_us;
     uint64_t orphan_us;
     struct mf_task task;
+    uint32_t secret_count;
+    const struct mf_secret *secrets;
+};
+
+/* A worker's renewed credential: what it shows and says from now on. PEM texts. */
+struct mf_renewal {
+    const char *certificate_pem;
+    const char *key_pem;
+    struct mf_bytes token; /* MF_TOKEN_SIZE bytes */
 };
 
 /* One subtask as it is offered. Absent fields are zero. */
@@ -252,7 +272,10 @@ struct mf_work {
     const struct mf_fence *cancel; /* end these at once */
     bool drain;                    /* nothing new will come */
     bool dismiss;                  /* send what is left, say bye, clean up and end */
-    /* Reserved by number for renewal, secrets and master-dials; see docs/protocol.md. */
+    uint32_t renewal_count;        /* 0 or 1 */
+    const struct mf_renewal *renewals;
+    uint32_t secret_count; /* those that have changed */
+    const struct mf_secret *secrets;
 };
 
 enum mf_chunk_kind {

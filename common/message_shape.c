@@ -3,8 +3,8 @@
  * The tables of the protocol, version 1: see message_shape.h.
  *
  * Keys are never reused. Reserved, not used yet, skipped when they come: hello 20 (address a worker
- * listens on, for a master that dials), welcome 10 and work 10 (renewed credential), welcome 11 and
- * work 11 (secrets), subtask 20 to 29 and task 43 to 49 (staging over the wire).
+ * listens on, for a master that dials), welcome 10 (renewed credential), subtask 20 to 29 and task
+ * 43 to 49 (staging over the wire).
  */
 #include "common/message_shape.h"
 
@@ -25,6 +25,9 @@
 #define UP_TO(n) .max = (n)
 #define BETWEEN(a, b) .min = (a), .max = (b)
 #define COUNTED(type, member) .max = MF_BATCH_MAX, .count_offset = offsetof(struct type, member)
+#define SECRETS(type)                                                                              \
+    UP_TO(MF_SECRETS_MAX), .count_offset = offsetof(struct type, secret_count),                    \
+                           .shape = &secret_shape
 
 #define SIZE_RANGE UP_TO(INT64_MAX) /* what SQLite can hold */
 
@@ -153,11 +156,26 @@ static const struct mf_field task_fields[] = {
 };
 static const struct mf_shape task_shape = SHAPE("task", struct mf_task, task_fields);
 
+static const struct mf_field secret_fields[] = {
+    FIELD(1, mf_secret, name, TEXT, ALWAYS, UP_TO(MF_SECRET_NAME_MAX)),
+    FIELD(2, mf_secret, version, U32, ALWAYS, BETWEEN(1, UINT32_MAX)),
+    FIELD(3, mf_secret, data, BYTES, UP_TO(MF_SECRET_MAX)),
+};
+static const struct mf_shape secret_shape = SHAPE("secret", struct mf_secret, secret_fields);
+
+static const struct mf_field renewal_fields[] = {
+    FIELD(1, mf_renewal, certificate_pem, TEXT, ALWAYS, UP_TO(MF_PEM_MAX)),
+    FIELD(2, mf_renewal, key_pem, TEXT, ALWAYS, UP_TO(MF_PEM_MAX)),
+    FIELD(3, mf_renewal, token, DIGEST, ALWAYS, UP_TO(MF_TOKEN_SIZE)),
+};
+static const struct mf_shape renewal_shape = SHAPE("renewal", struct mf_renewal, renewal_fields);
+
 static const struct mf_field welcome_fields[] = {
     FIELD(1, mf_welcome, epoch, U32, ALWAYS, BETWEEN(1, UINT32_MAX)),
     FIELD(2, mf_welcome, lease_us, U64, ALWAYS, BETWEEN(1, INT64_MAX)),
     FIELD(3, mf_welcome, orphan_us, U64, ALWAYS, BETWEEN(1, INT64_MAX)),
     FIELD(4, mf_welcome, task, MAP, ALWAYS, .shape = &task_shape),
+    FIELD(11, mf_welcome, secrets, LIST, SECRETS(mf_welcome)),
 };
 
 static const struct mf_field subtask_fields[] = {
@@ -184,6 +202,14 @@ static const struct mf_field work_fields[] = {
     FIELD(4, mf_work, cancel, LIST, COUNTED(mf_work, cancel_count), .shape = &fence_shape),
     FIELD(5, mf_work, drain, BOOL, ),
     FIELD(6, mf_work, dismiss, BOOL, ),
+    FIELD(10,
+          mf_work,
+          renewals,
+          LIST,
+          UP_TO(1),
+          .count_offset = offsetof(struct mf_work, renewal_count),
+          .shape = &renewal_shape),
+    FIELD(11, mf_work, secrets, LIST, SECRETS(mf_work)),
 };
 
 static const struct mf_field refused_fields[] = {

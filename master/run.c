@@ -155,7 +155,6 @@ static int open_wire(struct run *run, struct mf_error *error)
 {
     struct mf_welcome welcome = {
         .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
-    struct scatter_callbacks callbacks;
     run->keys_folder = run_path(run->folder, "keys");
     char *prepared = run_path(run->folder, "prepared");
     void *scratch = NULL;
@@ -177,9 +176,13 @@ static int open_wire(struct run *run, struct mf_error *error)
     if (rc == 0 && (run->endpoint = endpoint_create(
                         authority_master(run->authority), listen_on, 0, error)) == NULL)
         rc = -1;
-    run_wire_callbacks(run, &callbacks);
-    if (rc == 0 && (run->scatter = scatter_create(
-                        run->endpoint, run->run_id, &welcome, &callbacks, error)) == NULL)
+    struct scatter_config config = {.endpoint = run->endpoint,
+                                    .authority = run->authority,
+                                    .ttl_us = (int64_t)run->job->credentials_ttl_us,
+                                    .run_id = run->run_id,
+                                    .welcome = &welcome};
+    run_wire_callbacks(run, &config.callbacks);
+    if (rc == 0 && (run->scatter = scatter_create(&config, error)) == NULL)
         rc = -1;
     mf_free(scratch);
     mf_free(prepared);

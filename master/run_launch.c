@@ -347,7 +347,7 @@ static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
     char *input = launch_input(run, id, host, &credential);
     int rc = input == NULL
                  ? mf_raise(error, MF_ENOMEM, "out of memory: the launch of worker %u", id)
-                 : scatter_expect(run->scatter, id, credential.token, error);
+                 : scatter_expect(run->scatter, id, error);
     if (rc == 0)
         rc = fleet_start(run->fleet, id, input, error);
     if (input != NULL)

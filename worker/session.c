@@ -164,7 +164,7 @@ static struct mf_request next_request(struct session *session, unsigned lane)
                                  .sequence = ++session->sequences[lane],
                                  .epoch = session->epoch,
                                  .session = session->id};
-    memcpy(request.token, session->input->token, MF_TOKEN_SIZE);
+    memcpy(request.token, link_token(session->link), MF_TOKEN_SIZE);
     return request;
 }
 
@@ -449,6 +449,8 @@ static void leave(struct session *session)
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
     acknowledge(session, lane);
+    if (work->renewal_count > 0)
+        link_renew(session->link, &work->renewals[0]);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);

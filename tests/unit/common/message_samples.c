@@ -186,6 +186,31 @@ const struct mf_welcome sample_staged = {
              .is_grouped = true},
 };
 
+static const struct mf_secret secrets[] = {
+    {.name = "API_KEY", .version = 1, .data = BYTES("s3cr3t\n")},
+    {.name = "EMPTY", .version = 70000},
+};
+const struct mf_welcome sample_secret = {
+    .epoch = 1,
+    .lease_us = 1,
+    .orphan_us = 2,
+    .task = {.executor = MF_EXECUTOR_COMMAND, .job_folder = "/job"},
+    .secret_count = 2,
+    .secrets = secrets,
+};
+
+static const struct mf_renewal renewal = {
+    .certificate_pem = "-----BEGIN CERTIFICATE-----\n",
+    .key_pem = "-----BEGIN EC PRIVATE KEY-----\n",
+    .token = BYTES("0123456789abcdef0123456789abcdef"),
+};
+const struct mf_work sample_renewal = {
+    .renewal_count = 1,
+    .renewals = &renewal,
+    .secret_count = 1,
+    .secrets = secrets,
+};
+
 const struct mf_fetch sample_fetch = {
     .request = REQUEST(4, 12, 2),
     .subtask = 9,
@@ -227,6 +252,16 @@ static int encode_rejoining(struct mf_buffer *out, struct mf_error *error)
 static int encode_staged(struct mf_buffer *out, struct mf_error *error)
 {
     return mf_encode_welcome(&sample_staged, out, error);
+}
+
+static int encode_secret(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_welcome(&sample_secret, out, error);
+}
+
+static int encode_renewal(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_work(&sample_renewal, out, error);
 }
 
 static int encode_piece(struct mf_buffer *out, struct mf_error *error)
@@ -304,6 +339,21 @@ const struct sample samples[SAMPLE_COUNT] = {
      "4d460141000000000000004c"
      "840101020103020485010108c4042f6a6f62280129928301c4036c696205cd01ed06c38501c40b6c"
      "69622f64e96ae02e736802cd04d203cf18ea51976431bd1504ce0002000605cd01e82ac3"},
+    {"welcome with secrets",
+     MF_WELCOME,
+     encode_secret,
+     "4d4601410000000000000038"
+     "850101020103020482010108c4042f6a6f620b92"
+     "8301a74150495f4b4559020103c4077333637233740a"
+     "8201a5454d50545902ce00011170"},
+    {"renewal",
+     MF_WORK,
+     encode_renewal,
+     "4d460142000000000000007e"
+     "820a918301bc2d2d2d2d2d424547494e2043455254494649434154452d2d2d2d2d0a"
+     "02bf2d2d2d2d2d424547494e2045432050524956415445204b45592d2d2d2d2d0a"
+     "03c4203031323334353637383961626364656630313233343536373839616263646566"
+     "0b918301a74150495f4b4559020103c4077333637233740a"},
     {"fetch",
      MF_FETCH,
      encode_fetch,

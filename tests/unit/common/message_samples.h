@@ -15,6 +15,8 @@ extern const struct mf_welcome sample_welcome;
 extern const struct mf_work sample_work;
 extern const struct mf_refused sample_refused;
 extern const struct mf_welcome sample_staged; /* a welcome to a run that stages */
+extern const struct mf_welcome sample_secret; /* a welcome with secrets */
+extern const struct mf_work sample_renewal;   /* work with a renewed credential and secret */
 extern const struct mf_fetch sample_fetch;
 extern const struct mf_piece sample_piece;
 
@@ -25,7 +27,7 @@ struct sample {
     const char *golden; /* hexadecimal; blanks between bytes are for the reader */
 };
 
-#define SAMPLE_COUNT 12
+#define SAMPLE_COUNT 14
 extern const struct sample samples[SAMPLE_COUNT];
 
 /* Appends the bytes of a hexadecimal text. */

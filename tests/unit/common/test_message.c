@@ -293,6 +293,39 @@ static void work_arrives(void **place)
     assert_true(got->dismiss);
 }
 
+static void assert_secrets(const struct mf_secret *got,
+                           uint32_t count,
+                           const struct mf_secret *want,
+                           uint32_t want_count)
+{
+    assert_int_equal(count, want_count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_string_equal(got[i].name, want[i].name);
+        assert_int_equal(got[i].version, want[i].version);
+        assert_bytes(got[i].data, want[i].data);
+    }
+}
+
+static void secrets_and_a_renewed_credential_arrive(void **place)
+{
+    struct state *state = *place;
+    const struct mf_welcome *welcome = &state->message.welcome;
+    const struct mf_work *work = &state->message.work;
+    assert_ok(state, mf_encode_welcome(&sample_secret, &state->frame, &state->error));
+    decode(state);
+    assert_secrets(
+        welcome->secrets, welcome->secret_count, sample_secret.secrets, sample_secret.secret_count);
+    mf_buffer_clear(&state->frame);
+    assert_ok(state, mf_encode_work(&sample_renewal, &state->frame, &state->error));
+    decode(state);
+    assert_secrets(work->secrets, work->secret_count, sample_renewal.secrets, 1);
+    assert_int_equal(work->renewal_count, 1);
+    assert_string_equal(work->renewals->certificate_pem, sample_renewal.renewals->certificate_pem);
+    assert_string_equal(work->renewals->key_pem, sample_renewal.renewals->key_pem);
+    assert_bytes(work->renewals->token, sample_renewal.renewals->token);
+    assert_int_equal(work->subtask_count, 0);
+}
+
 static void refused_and_received_arrive(void **place)
 {
     struct state *state = *place;
@@ -626,6 +659,7 @@ int main(void)
         CASE(welcome_arrives),
         CASE(absent_texts_are_null),
         CASE(work_arrives),
+        CASE(secrets_and_a_renewed_credential_arrive),
         CASE(refused_and_received_arrive),
         CASE(staged_welcome_arrives),
         CASE(fetch_and_piece_arrive),
