@@ -405,13 +405,12 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
         MF_INFO, "joined the run in epoch %u with %u slots", welcome->epoch, session->input->slots);
 }
 
-static void acknowledge(struct session *session, unsigned lane)
+static void release_owners(struct session *session, struct ready_list *list)
 {
-    struct ready_list *sent = &session->sent[lane];
-    for (uint32_t i = 0; i < sent->count; i++)
-        if (sent->owners[i] != NULL)
-            executor_release(session->executor, sent->owners[i]);
-    sent->count = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->owners[i] != NULL)
+            executor_release(session->executor, list->owners[i]);
+    list->count = 0;
 }
 
 static void take_subtasks(struct session *session, const struct mf_work *work)
@@ -448,7 +447,7 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
-    acknowledge(session, lane);
+    release_owners(session, &session->sent[lane]);
     if (work->renewal_count > 0)
         link_renew(session->link, &work->renewals[0]);
     if (session->phase != WORKING)
@@ -629,14 +628,11 @@ static int open_session(struct session *session, const char *log_path, struct mf
 
 static void release_all(struct session *session)
 {
-    for (unsigned lane = 0; lane < 2; lane++) {
-        acknowledge(session, lane);
-        ready_fini(&session->sent[lane]);
+    struct ready_list *lists[] = {&session->sent[0], &session->sent[1], &session->ready};
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {
+        release_owners(session, lists[i]);
+        ready_fini(lists[i]);
     }
-    for (uint32_t i = 0; i < session->ready.count; i++)
-        if (session->ready.owners[i] != NULL)
-            executor_release(session->executor, session->ready.owners[i]);
-    ready_fini(&session->ready);
 }
 
 /* The end of the logs goes home, with the reason why there comes no more. */

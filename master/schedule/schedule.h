@@ -73,6 +73,8 @@ struct schedule_config {
     uint64_t straggler_min_us; /* and for at least this time (30 s) */
     uint64_t run_timeout_us;   /* after this time since the first event the run fails (0 = none) */
     uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
+    uint64_t base_ended; /* those that ended before, and are not planned here: used when base_total
+                            is 0, and added to what is planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
 
