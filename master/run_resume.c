@@ -43,7 +43,8 @@ static int note_address(struct run *run, const char *host, struct mf_error *erro
 int run_listen(struct run *run, const char *host, struct mf_error *error)
 {
     const struct credential *master = authority_master(run->authority);
-    uint16_t port = run->again == NULL ? 0 : port_of(run->again->address);
+    bool is_resume = run->again != NULL && run->again->is_resume;
+    uint16_t port = is_resume ? port_of(run->again->address) : 0;
     for (int i = 0; port != 0 && run->endpoint == NULL && i < LISTEN_TRIES; i++) {
         if (i > 0)
             usleep(LISTEN_AGAIN_US);
