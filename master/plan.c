@@ -315,11 +315,8 @@ static int next_open(struct plan *plan,
 
 /* Takes pieces from the source until there are enough, and notes why it stopped. 0, or -1 when the
  * source or memory fails: then the plan is over. */
-static int take_slice(struct plan *plan,
-                      uint64_t limit,
-                      uint64_t most,
-                      int64_t until_us,
-                      struct mf_error *error)
+static int take_slice(
+    struct plan *plan, uint64_t limit, uint64_t most, int64_t until_us, struct mf_error *error)
 {
     int rc = 1;
     plan->slice_count = 0;
