@@ -200,6 +200,7 @@ void ledger_crashed(struct sim *sim)
         struct account *account = &sim->accounts[id];
         account->worker[0] = account->worker[1] = 0;
         account->held = false;
+        account->waiting = 0;
         account->final = account->table_final;
         account->numbers = account->table_numbers;
     }

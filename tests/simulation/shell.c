@@ -288,7 +288,7 @@ static void hello(struct sim *sim, const struct world_event *event)
     uint64_t issued =
         sim->held_mark < sim->options->subtasks ? sim->held_mark : sim->options->subtasks;
     if (!peer->joined && sim->cursor < issued) { /* it may hold what is not planned yet */
-        later(sim, 10 * MS, *event);
+        later(sim, 10 * MS * (1 + sim->options->workers / 100), *event);
         event->letter->references++;
         return;
     }

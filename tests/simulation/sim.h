@@ -166,6 +166,7 @@ struct account {
     uint64_t numbers, table_numbers; /* bit per number of an attempt that is recorded, below 64 */
     uint16_t table_last;
     uint8_t table_failures, table_final;
+    uint8_t waiting; /* records that are not committed */
     uint32_t table_epoch; /* of the master that wrote the final record */
 };
 
