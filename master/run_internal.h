@@ -70,6 +70,14 @@ struct run_batch {
     size_t weight;       /* bytes that it holds */
 };
 
+/* A worker that was lost, while the scheduler tells with what: run_loss.c. */
+#define RUN_LOSS_NAMED 5
+struct run_loss {
+    uint32_t worker; /* 0 = none */
+    uint64_t count;
+    uint64_t named[RUN_LOSS_NAMED]; /* the first of its subtasks */
+};
+
 /* A full disk that is waited for: run_disk.c. */
 struct run_disk {
     bool is_waiting;
@@ -138,6 +146,7 @@ struct run {
     unsigned batches_out;
     size_t batch_bytes; /* of batches that are out or held */
     struct run_disk disk;
+    struct run_loss loss;
     bool user_paused;
 
     uint64_t plan_wanted; /* pieces that the scheduler waits for */
@@ -177,6 +186,10 @@ struct run_worker *run_worker(struct run *run, uint32_t worker);
 /* All subtasks of the run, as far as they are known: with those that an earlier master finished. */
 uint64_t run_total(const struct run *run);
 bool run_has_total(const struct run *run);
+
+/* run_loss.c: a worker was lost with this subtask; then, once for all of them, tells the user. */
+void run_loss_add(struct run *run, const struct schedule_action *action);
+void run_loss_say(struct run *run);
 
 /* run_disk.c */
 /* Makes the reserve; MF_EFULL when there is no room even for that. */
