@@ -59,6 +59,22 @@ struct run_worker *run_worker(struct run *run, uint32_t worker)
     return &run->workers[worker];
 }
 
+bool run_has_total(const struct run *run)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    return counts.plan_ended || (run->again != NULL && run->again->has_total);
+}
+
+uint64_t run_total(const struct run *run)
+{
+    struct schedule_counts counts;
+    if (run->again != NULL && run->again->has_total)
+        return run->again->total;
+    schedule_counts(run->schedule, &counts);
+    return run->base_done + run->base_failed + run->base_dead + counts.planned;
+}
+
 static void fill_row(struct run *run, struct record_row *row, const struct mf_result *result)
 {
     row->exit_code = result->exit_code;
