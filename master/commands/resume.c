@@ -241,19 +241,21 @@ static int go(struct resume *resume, char *folder)
     if (prepare(resume, &error) < 0)
         return command_fail(&error);
     const struct run_facts *facts = &resume->facts;
-    const struct run_again again = {.is_resume = true,
-                                    .is_planned = resume->is_planned,
-                                    .open = resume->left.open,
-                                    .open_count = resume->left.count,
-                                    .high_water = facts->high_water,
-                                    .has_total = facts->has_total,
-                                    .total = facts->total,
-                                    .done = facts->done,
-                                    .failed = facts->failed,
-                                    .dead = facts->dead,
-                                    .address = facts->address,
-                                    .workers = resume->workers,
-                                    .worker_count = resume->worker_count};
+    const struct run_again again = {
+        .is_resume = true,
+        .is_planned = resume->is_planned,
+        .open = resume->left.open,
+        .open_count = resume->left.count,
+        .high_water = facts->high_water,
+        .has_total = facts->has_total,
+        .total = facts->total,
+        .done = facts->done,
+        .failed = facts->failed,
+        .dead = facts->dead,
+        .last_worker = resume->worker_count == 0 ? 0 : resume->workers[resume->worker_count - 1].id,
+        .address = facts->address,
+        .workers = resume->workers,
+        .worker_count = resume->worker_count};
     run_db_close(resume->db);
     resume->db = NULL;
     run_options.worker_binary = resume->worker_binary;
