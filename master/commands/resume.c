@@ -180,6 +180,30 @@ static int find_plan(struct resume *resume, struct mf_error *error)
     return rc;
 }
 
+static int
+refuse_changed(const struct resume *resume, const struct changed *changed, struct mf_error *error)
+{
+    char choice[256] = "";
+    if (resume->facts.has_total)
+        snprintf(choice,
+                 sizeof choice,
+                 ", or go on with mayfly resume --changed=fail %s (these subtasks fail, the others "
+                 "run)",
+                 resume->run_id);
+    return mf_raise(error,
+                    MF_EINPUT,
+                    "%" PRIu64 " inputs of run %s, which %" PRIu64
+                    " subtasks still need, are not as they were planned: %s%s; put them back%s, or "
+                    "start anew%s",
+                    changed->inputs,
+                    resume->run_id,
+                    changed->subtasks,
+                    changed->names,
+                    changed->inputs > CHANGED_NAMED ? " ..." : "",
+                    choice,
+                    resume->facts.has_total ? "" : " (the plan was not finished)");
+}
+
 static int check_inputs(const struct resume *resume, struct mf_error *error)
 {
     struct changed changed;
@@ -187,24 +211,11 @@ static int check_inputs(const struct resume *resume, struct mf_error *error)
                                    .open_count = resume->left.count,
                                    .mark = resume->facts.high_water,
                                    .is_whole = resume->facts.has_total};
-    if (!resume->is_planned || resume->arguments->may_change)
+    if (!resume->is_planned || (resume->arguments->may_change && resume->facts.has_total))
         return 0;
     if (changed_find(resume->job, resume->folder, &rest, &changed, error) < 0)
         return -1;
-    if (changed.inputs == 0)
-        return 0;
-    return mf_raise(error,
-                    MF_EINPUT,
-                    "%" PRIu64 " inputs of run %s, which %" PRIu64
-                    " subtasks still need, are not as they were planned: %s%s; put them back, or "
-                    "go on with mayfly resume --changed=fail %s (these subtasks fail, the others "
-                    "run), or start anew",
-                    changed.inputs,
-                    resume->run_id,
-                    changed.subtasks,
-                    changed.names,
-                    changed.inputs > CHANGED_NAMED ? " ..." : "",
-                    resume->run_id);
+    return changed.inputs == 0 ? 0 : refuse_changed(resume, &changed, error);
 }
 
 static int collect(struct resume *resume, struct mf_error *error)
