@@ -244,8 +244,6 @@ int64_t run_dial_step(struct run *run, int64_t now_us);
 int run_open_authority(struct run *run, struct mf_error *error);
 /* Listens where the earlier one did, if that is possible. */
 int run_listen(struct run *run, const char *host, struct mf_error *error);
-/* Files that were on their way to the earlier one: they are sent again. */
-void run_drop_leftovers(const struct run *run);
 /* Takes over the workers that may live, before any action is taken; how many. */
 uint32_t run_take_over(struct run *run);
 /* What a worker says that it holds, before it joins. */

@@ -18,6 +18,7 @@ function(suffer NAME SCRIPT)
 endfunction()
 
 suffer(01_orphans_outlive_the_master run_losses case_the_master_is_killed)
+suffer(02_the_master_dies_and_work_is_lost resume case_running_subtasks_are_taken_over)
 suffer(03_flaky_links_count_as_death ssh_cut case_a_short_cut_does_no_harm)
 suffer(04_hangs_on_a_dead_worker run_losses case_a_worker_is_stopped_beyond_its_lease)
 suffer(05_double_runs run_losses case_a_worker_is_stopped_and_goes_on_late)
