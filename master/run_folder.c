@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/record/tree.h"
 
 #define STAMP_LENGTH 15 /* of "20261122-084512" */
 
@@ -348,22 +349,24 @@ int write_file(const char *path, const void *data, size_t length, bool sync, str
     if (temporary == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int rc = fd < 0 ? mf_raise_errno(error, "cannot write %s", temporary) : 0;
+    int rc = fd < 0 ? mf_raise_write(error, "cannot write %s", temporary) : 0;
     for (size_t n = 0; rc == 0 && n < length;) {
         ssize_t written = write(fd, (const char *)data + n, length - n);
         if (written < 0 && errno != EINTR)
-            rc = mf_raise_errno(error, "cannot write %s", temporary);
+            rc = mf_raise_write(error, "cannot write %s", temporary);
         else if (written > 0)
             n += (size_t)written;
     }
     if (rc == 0 && sync && fsync(fd) < 0)
         rc = mf_raise_errno(error, "cannot write %s to the disk", temporary);
     if (fd >= 0 && close(fd) < 0 && rc == 0)
-        rc = mf_raise_errno(error, "cannot write %s", temporary);
+        rc = mf_raise_write(error, "cannot write %s", temporary);
     if (rc == 0 && rename(temporary, path) < 0)
-        rc = mf_raise_errno(error, "cannot rename %s to %s", temporary, path);
+        rc = mf_raise_write(error, "cannot rename %s to %s", temporary, path);
     if (rc < 0)
         unlink(temporary);
+    else if (sync)
+        rc = tree_sync_parent(path, error);
     mf_free(temporary);
     return rc;
 }

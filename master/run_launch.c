@@ -13,6 +13,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_addresses.h"
 #include "master/run_internal.h"
@@ -88,6 +89,7 @@ static void on_launched(void *arg, const struct launch_report *report)
     uint32_t id = report->worker;
     struct run_worker *worker = run_worker(run, id);
     worker->launching = false;
+    MF_CRASH(MASTER_AFTER_LAUNCH);
     note_launch(run, report);
     if (worker->dismissed || worker->lost) {
         if (!report->ok && !worker->joined)
@@ -253,6 +255,7 @@ static void keep_sweep(struct run *run, const struct sweep_report *report)
 static void on_swept(void *arg, uint32_t place, const struct sweep_report *report)
 {
     struct run *run = arg;
+    MF_CRASH(MASTER_AFTER_SWEEP);
     log_sweep(report);
     keep_sweep(run, report);
     for (uint32_t id = 1; id < run->worker_count; id++) {
@@ -301,6 +304,18 @@ int run_add_addresses(const struct run *run, const struct launch_host *host, jso
     return rc;
 }
 
+/* Aids for tests (docs/testing.md), which only the environment of the master can ask for. */
+static int add_aids(json_t *root)
+{
+    const char *journal = getenv("MAYFLY_JOURNAL"), *crash = getenv("MAYFLY_CRASH");
+    int rc = 0;
+    if (journal != NULL && journal[0] != '\0')
+        rc = json_object_set_new(root, "journal", json_string(journal));
+    if (rc == 0 && crash != NULL && crash[0] != '\0')
+        rc = json_object_set_new(root, "crash", json_string(crash));
+    return rc;
+}
+
 /* The launch input: docs/protocol.md, "Launch". The caller wipes and frees it. */
 static char *launch_input(struct run *run,
                           uint32_t worker,
@@ -330,7 +345,7 @@ static char *launch_input(struct run *run,
                              (json_int_t)run->job->lease_us,
                              "orphan_us",
                              (json_int_t)run->job->orphan_us);
-    char *text = root == NULL || run_add_addresses(run, host, root) < 0
+    char *text = root == NULL || run_add_addresses(run, host, root) < 0 || add_aids(root) < 0
                      ? NULL
                      : json_dumps(root, JSON_COMPACT);
     json_decref(root);
@@ -414,6 +429,7 @@ void run_start_due(struct run *run)
         if (!run->workers[id].is_due)
             continue;
         run->workers[id].is_due = false;
+        MF_CRASH(MASTER_BEFORE_LAUNCH);
         if (!is_durable || start_worker(run, id, &error) < 0)
             fail_start(run, id, &error);
     }
@@ -434,13 +450,13 @@ void run_worker_lost(struct run *run, uint32_t id)
     if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
         run_fail(run, &error);
     if (intake_lost(run->intake, id, &error) < 0)
-        run_fail(run, &error);
+        run_trouble(run, &error);
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
-    if (worker->alive)
+    if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
-    else if (!worker->launching)
+    else
         say_gone(run, id);
 }
 
@@ -458,6 +474,7 @@ void run_worker_dismiss(struct run *run, uint32_t id)
     struct run_worker *worker = run_worker(run, id);
     if (worker == NULL || worker->gone)
         return;
+    MF_CRASH(MASTER_BEFORE_DISMISS);
     worker->dismissed = true;
     if (worker->alive && worker->joined && !worker->lost)
         scatter_dismiss(run->scatter, id);
@@ -465,4 +482,5 @@ void run_worker_dismiss(struct run *run, uint32_t id)
         fleet_stop(run->fleet, id);
     else
         say_gone(run, id);
+    MF_CRASH(MASTER_AFTER_DISMISS);
 }

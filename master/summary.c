@@ -74,11 +74,15 @@ json_t *run_status_json(struct run *run)
                                subtasks_json(&totals));
     if (status == NULL)
         return NULL;
+    if (run->disk.is_waiting)
+        json_object_set_new(status, "disk_full", json_string(run->disk.text));
     json_object_set_new(status,
                         "live",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I}",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
                                   "pending",
                                   (json_int_t)counts.pending,
+                                  "held",
+                                  (json_int_t)counts.held,
                                   "waiting",
                                   (json_int_t)counts.waiting,
                                   "offered",

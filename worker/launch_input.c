@@ -48,6 +48,15 @@ static char *take_text(json_t *root, const char *key, struct mf_error *error)
     return copy;
 }
 
+/* NULL when it is not there. */
+static int take_optional(json_t *root, const char *key, char **text, struct mf_error *error)
+{
+    if (json_object_get(root, key) == NULL)
+        return 0;
+    *text = take_text(root, key, error);
+    return *text == NULL ? -1 : 0;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -172,7 +181,9 @@ static int parse(json_t *root, struct launch_input *input, struct mf_error *erro
     if ((input->run_id = take_text(root, "run", error)) == NULL ||
         (input->authority_pem = take_text(root, "authority", error)) == NULL ||
         (input->certificate_pem = take_text(root, "certificate", error)) == NULL ||
-        (input->key_pem = take_text(root, "key", error)) == NULL)
+        (input->key_pem = take_text(root, "key", error)) == NULL ||
+        take_optional(root, "journal", &input->journal_folder, error) < 0 ||
+        take_optional(root, "crash", &input->crash, error) < 0)
         return -1;
     if (parse_token(json_string_value(json_object_get(root, "token")), input->token, error) < 0)
         return -1;
@@ -260,6 +271,8 @@ void launch_input_fini(struct launch_input *input)
     mf_free(input->authority_pem);
     mf_free(input->certificate_pem);
     mf_free(input->key_pem);
+    mf_free(input->journal_folder);
+    mf_free(input->crash);
     drop_addresses(input);
     *input = (struct launch_input){0};
 }

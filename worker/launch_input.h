@@ -23,9 +23,10 @@ struct launch_input {
     char *addresses[LAUNCH_ADDRESSES_MAX];
     uint32_t address_count;
     uint64_t orphan_us;
-    bool keep_program;    /* an orphan leaves the worker's program on the host */
-    bool listens;         /* when no address answers: let the master dial */
-    uint16_t listen_port; /* where then; 0 before launch_input_reserve_port */
+    char *journal_folder, *crash; /* aids for tests (docs/testing.md), NULL = none */
+    bool keep_program;            /* an orphan leaves the worker's program on the host */
+    bool listens;                 /* when no address answers: let the master dial */
+    uint16_t listen_port;         /* where then; 0 before launch_input_reserve_port */
 };
 
 /*

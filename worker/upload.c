@@ -19,6 +19,7 @@
 
 #include "common/alloc.h"
 #include "common/checksum.h"
+#include "common/crash.h"
 
 struct item {
     struct item *next;
@@ -279,6 +280,7 @@ static int encode_file(struct upload *upload,
     }
     if (mf_encode_chunk(&chunk, frame, error) < 0)
         return -1;
+    MF_CRASH(WORKER_BEFORE_UPLOAD);
     upload->in_flight = length;
     upload->under_way = A_FILE;
     return 1;
@@ -458,6 +460,7 @@ void upload_received(struct upload *upload)
         upload->log_sent += upload->in_flight;
     if (under_way != A_FILE)
         return;
+    MF_CRASH(WORKER_AFTER_UPLOAD);
     upload->offset += upload->in_flight;
     const struct executed *executed = upload->first->executed;
     if (upload->offset < executed->files[upload->file].length)

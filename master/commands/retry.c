@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "master/command.h"
+#include "master/commands/export.h"
 #include "master/commands/items.h"
 #include "master/commands/left.h"
 #include "master/commands/overview.h"
@@ -20,12 +21,12 @@
 #include "master/run.h"
 #include "master/run_folder.h"
 
-enum { KEY_DEAD = 256, KEY_FAILED };
+enum { KEY_DEAD = 256, KEY_EXPORT, KEY_FAILED };
 
 #define SUBTASKS_MAX 1000000u /* that can be named */
 
 struct arguments {
-    const char *run;
+    const char *run, *export;
     struct selection selection;
     bool dead, failed;
     struct run_options options;
@@ -34,6 +35,12 @@ struct arguments {
 static const struct argp_option options[] = {
     {"dead", KEY_DEAD, NULL, 0, "Only those that used up their attempts", 0},
     {"failed", KEY_FAILED, NULL, 0, "Only those that failed for good at once", 0},
+    {"export",
+     KEY_EXPORT,
+     "FILE",
+     0,
+     "Try nothing: write them as a job to FILE, which mayfly run takes as it is",
+     0},
     {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
     {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
     {"quiet", 'q', NULL, 0, "Show no progress", 0},
@@ -57,6 +64,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_FAILED:
         arguments->failed = true;
+        return 0;
+    case KEY_EXPORT:
+        arguments->export = text;
         return 0;
     case 'o':
         arguments->options.output = text;
@@ -267,6 +277,18 @@ static int go(struct attempt_again *again, char *folder, const char *run_id)
     return run_master(again->job, run_id, folder, lock_fd, &retry, &run_options);
 }
 
+static int export(const char *folder, const struct arguments *arguments)
+{
+    struct mf_error error;
+    int rc = export_letters(folder,
+                            &arguments->selection,
+                            arguments->dead,
+                            arguments->failed,
+                            arguments->export,
+                            &error);
+    return rc < 0 ? command_fail(&error) : 0;
+}
+
 static int retry_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -289,7 +311,10 @@ static int retry_main(int argc, char **argv)
     selection_close(&arguments.selection);
     char *folder = run_folder_find(arguments.run, run_id, &error);
     again.folder = folder;
-    code = folder == NULL ? command_fail(&error) : go(&again, folder, run_id);
+    if (folder == NULL)
+        code = command_fail(&error);
+    else
+        code = arguments.export == NULL ? go(&again, folder, run_id) : export(folder, &arguments);
     if (again.lock_fd >= 0)
         close(again.lock_fd);
     run_db_close(again.db);
