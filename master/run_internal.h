@@ -135,6 +135,7 @@ struct run {
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
+    int64_t logs_us; /* when they are flushed next; monotonic */
     struct intake *intake;
     struct control *control;
     struct progress *progress;
@@ -220,7 +221,9 @@ void run_batches_committed(void *arg, uint32_t events);
 void run_batch_committed(struct record_batch *batch, void *arg);
 void run_batches_fini(struct run *run);
 
-/* run_wire.c: what workers say; fills the callbacks of scatter. */
+/* run_wire.c: captured streams leave this process now and then; when that is due again. */
+int64_t run_logs_step(struct run *run, int64_t now_us);
+/* What workers say; fills the callbacks of scatter. */
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 
 /* run_launch.c: workers from launch to end; fills the callbacks of the fleet. */
