@@ -80,11 +80,24 @@ static void explain_end(struct explaining *e)
             state);
 }
 
+static void explain_disk(struct explaining *e)
+{
+    char since[MF_STAMP_SIZE], until[MF_STAMP_SIZE];
+    const struct run_disk *disk = &e->run->disk;
+    if (disk->is_waiting)
+        add(e,
+            "disk_full",
+            "waiting for room since %s, until %s at the latest (disk_wait): %s",
+            mf_stamp(disk->since_wall_us, since),
+            stamp_of(e, disk->since_us + (int64_t)e->run->job->disk_wait_us, until),
+            disk->text);
+}
+
 static void explain_pause(struct explaining *e)
 {
     char stamp[MF_STAMP_SIZE];
     const struct run *run = e->run;
-    if (!e->core.paused)
+    if (!run->user_paused)
         return;
     json_t *reason = add(e,
                          "paused",
@@ -274,6 +287,7 @@ static void explain_records(struct explaining *e)
 static void explain(struct explaining *e)
 {
     bool is_working = e->core.state <= RUN_RUNNING && !e->run->finished;
+    explain_disk(e);
     explain_end(e);
     if (is_working && e->core.winding_down == NULL) {
         explain_pause(e);
@@ -395,7 +409,8 @@ const char *run_held_up(struct run *run)
     struct explaining e;
     if (!begin(&e, run))
         return NULL;
-    bool is_held = e.core.paused || (e.core.running == 0 && e.core.state <= RUN_RUNNING);
+    bool is_held = e.core.paused || run->disk.is_waiting ||
+                   (e.core.running == 0 && e.core.state <= RUN_RUNNING);
     if (is_held)
         explain(&e);
     const char *text = json_string_value(json_object_get(json_array_get(e.reasons, 0), "text"));

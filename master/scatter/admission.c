@@ -8,7 +8,8 @@
  *
  * A refusal is answered with its reason, logged with the peer's address, and the connection is
  * closed a moment later (closing at once would lose the answer, and closing in ADD_PRE can leave
- * nng's TLS dialer idle for ever).
+ * nng's TLS dialer idle for ever). Only a worker of an older epoch that has not said hello to this
+ * master keeps its connection: it is asked to do so.
  */
 #include <mbedtls/constant_time.h>
 #include <mbedtls/platform_util.h>
@@ -51,6 +52,27 @@ static void refuse(struct scatter *scatter,
         reply = endpoint_message(mf_buffer_view(&scatter->frame));
     scatter_answer(scatter, request, reply);
     scatter_close_soon(scatter, peer);
+}
+
+/* A worker that another master has left: it is to say hello, with all that it holds. */
+static void ask_for_hello(struct scatter *scatter,
+                          struct endpoint_mail *entry,
+                          const struct peer *peer,
+                          const struct mf_request *request)
+{
+    static const struct mf_refused refused = {
+        .code = MF_REFUSAL_EPOCH, .text = "another master serves the run now: say hello again"};
+    nng_msg *reply = NULL;
+    mf_buffer_clear(&scatter->frame);
+    if (mf_encode_refused(&refused, &scatter->frame, NULL) == 0)
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    mf_log(MF_INFO,
+           "worker %u of epoch %u is here again (%s, lane %u)",
+           request->worker,
+           request->epoch,
+           peer == NULL ? "a closed connection" : peer->address,
+           request->lane);
+    scatter_answer(scatter, entry, reply);
 }
 
 static const struct mf_request *request_of(const struct mf_message *message)
@@ -162,6 +184,11 @@ static struct session *authenticate(struct scatter *scatter,
                request->worker);
         return NULL;
     }
+    if (!session->joined && message->type != MF_HELLO && request->epoch != 0 &&
+        request->epoch < scatter->epoch) {
+        ask_for_hello(scatter, entry, peer, request);
+        return NULL;
+    }
     if (session->joined ? session->session != request->session : message->type != MF_HELLO) {
         refuse(scatter,
                entry,
@@ -228,9 +255,18 @@ static void handle_poll(struct scatter *scatter,
     lane->must_answer =
         poll->result_count > 0 || poll->returned_count > 0 || poll->request.lane == 1;
     lane->committing = true; /* not answered from inside the callback */
-    if (!scatter->callbacks.polled(
-            scatter->callbacks.arg, poll, &ticket, &lane->held->message, scatter->decoder))
+    lane->unrecorded = false;
+    switch (scatter->callbacks.polled(
+        scatter->callbacks.arg, poll, &ticket, &lane->held->message, scatter->decoder)) {
+    case SCATTER_ANSWER:
         scatter_committed(scatter, &ticket);
+        break;
+    case SCATTER_COMMITS:
+        break;
+    case SCATTER_UNRECORDED:
+        scatter_uncommitted(scatter, &ticket);
+        break;
+    }
 }
 
 static void handle_chunk(struct scatter *scatter,
@@ -239,7 +275,11 @@ static void handle_chunk(struct scatter *scatter,
                          const struct mf_chunk *chunk)
 {
     struct mf_error error;
-    if (scatter->callbacks.chunk(scatter->callbacks.arg, session->worker, chunk, &error) < 0) {
+    int rc = scatter->callbacks.chunk(scatter->callbacks.arg, session->worker, chunk, &error);
+    lane->is_deferred = rc > 0;
+    if (rc > 0)
+        return;
+    if (rc < 0) {
         mf_log(MF_ERROR, "a piece from worker %u cannot be kept: %s", session->worker, error.text);
         scatter_turn_away(scatter, lane->held);
         lane->held = NULL;
@@ -251,6 +291,19 @@ static void handle_chunk(struct scatter *scatter,
     if (mf_encode_received(&scatter->frame, &error) == 0)
         reply = endpoint_message(mf_buffer_view(&scatter->frame));
     scatter_lane_answer(scatter, lane, reply);
+}
+
+/* It was decoded once: it decodes again, unless memory is exhausted. */
+void scatter_handle_deferred(struct scatter *scatter, struct session *session, struct lane *lane)
+{
+    struct mf_message message;
+    struct mf_error error;
+    struct mf_bytes frame =
+        mf_bytes_of(nng_msg_body(lane->held->message), nng_msg_len(lane->held->message));
+    if (mf_decode(scatter->decoder, frame, &message, &error) == 0)
+        handle_chunk(scatter, session, lane, &message.chunk);
+    else
+        mf_log(MF_ERROR, "%s", error.text);
 }
 
 static void handle_bye(struct scatter *scatter,

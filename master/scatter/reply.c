@@ -87,7 +87,9 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
                            .renewal_count = session->renewal != NULL,
                            .renewals = &renewal,
                            .secret_count = scatter_new_secrets(scatter, session, secrets),
-                           .secrets = secrets};
+                           .secrets = secrets,
+                           .unrecorded = lane->unrecorded};
+    lane->committing = lane->unrecorded = false;
     if (work.take_back_count > MF_BATCH_MAX)
         work.take_back_count = MF_BATCH_MAX;
     if (work.cancel_count > MF_BATCH_MAX)

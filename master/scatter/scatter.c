@@ -159,7 +159,9 @@ void scatter_flush(struct scatter *scatter, uint32_t worker)
         scatter_flush_session(scatter, session);
 }
 
-void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket)
+/* The results of that poll have been waited for; `unrecorded`: in vain. */
+static void
+end_commit(struct scatter *scatter, const struct scatter_ticket *ticket, bool unrecorded)
 {
     struct session *session = scatter_session(scatter, ticket->worker);
     if (session == NULL || !session->expected || session->session != ticket->session)
@@ -168,7 +170,28 @@ void scatter_committed(struct scatter *scatter, const struct scatter_ticket *tic
     if (lane->sequence != ticket->sequence || !lane->committing)
         return;
     lane->committing = false;
+    lane->unrecorded = unrecorded;
     scatter_flush_session(scatter, session);
+}
+
+void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket)
+{
+    end_commit(scatter, ticket, false);
+}
+
+void scatter_uncommitted(struct scatter *scatter, const struct scatter_ticket *ticket)
+{
+    end_commit(scatter, ticket, true);
+}
+
+void scatter_retry_chunks(struct scatter *scatter)
+{
+    for (uint32_t i = 0; i < scatter->session_count; i++) {
+        struct session *session = &scatter->sessions[i];
+        struct lane *lane = &session->lanes[MF_LANE_CHUNK];
+        if (session->expected && lane->is_deferred && lane->held != NULL)
+            scatter_handle_deferred(scatter, session, lane);
+    }
 }
 
 bool scatter_piece(struct scatter *scatter,
@@ -240,9 +263,12 @@ static int64_t answer_overdue(struct scatter *scatter, int64_t now_us)
         struct session *session = &scatter->sessions[i];
         for (unsigned k = 0; k < 2 && session->expected; k++) {
             struct lane *lane = &session->lanes[k];
-            if (lane->held == NULL || lane->committing)
+            if (lane->held == NULL)
                 continue;
             int64_t due = lane->held_since_us + scatter->hold_us;
+            /* The disk is slow: without a word the worker would take its master for dead. */
+            if (due <= now_us && lane->committing)
+                lane->unrecorded = true;
             if (due <= now_us)
                 scatter_send_work(scatter, session, lane);
             else if (due < next)

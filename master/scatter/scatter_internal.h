@@ -61,6 +61,8 @@ int scatter_encode_welcome(struct scatter *scatter, struct mf_error *error);
 
 /* admission.c */
 void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry);
+/* Once more the chunk that the lane holds. */
+void scatter_handle_deferred(struct scatter *scatter, struct session *session, struct lane *lane);
 
 /* reply.c: replies are taken; NULL (memory is exhausted) closes the connection, so that the request
  * comes again. */

@@ -172,7 +172,10 @@ END
 case_export_of_files() {
     mkdir -p "in [1]"
     for name in plain 'a*b' 'a?b' 'q"u' 'back\slash' axb; do echo "$name" >"in [1]/$name"; done
-    printf '#!/bin/sh\ncat "$1"\n' >own
+    cat >own <<'END'
+#!/bin/sh
+cat "$1"
+END
     chmod +x own
     job <<END
 mayfly: 1
