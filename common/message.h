@@ -4,7 +4,7 @@
  *
  * A worker only ever requests (nng REQ), the master only ever replies (nng REP):
  *
- *     hello -> welcome | refused     once per session, lane 0
+ *     hello -> welcome | refused     once per session and epoch, lane 0
  *     poll  -> work | refused        lanes 0 and 1; brings finished results, gets subtasks, control
  *     chunk -> received | refused    lane 2; a piece of a log, a large result or an output file
  *     fetch -> piece | refused       lanes 3 and 4; a part of an input or of a file of the job
@@ -107,6 +107,17 @@ struct mf_request {
     uint64_t session;  /* random, made by the worker when it starts */
 };
 
+/* How far an attempt is that a worker holds: in its slots' queue, in a slot, or ended with a result
+ * that nobody has acknowledged. */
+enum mf_held_state { MF_HELD_QUEUED = 0, MF_HELD_RUNNING = 1, MF_HELD_ENDED = 2 };
+
+struct mf_held {
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch; /* of the master that issued it */
+    uint32_t state; /* enum mf_held_state */
+};
+
 struct mf_hello {
     struct mf_request request;
     uint32_t protocol;
@@ -119,6 +130,8 @@ struct mf_hello {
     uint32_t cpus;
     uint64_t memory_bytes;
     int64_t wall_us; /* the worker's clock, for its offset */
+    uint32_t held_count;
+    const struct mf_held *held; /* of a worker that had another master before: what it still has */
 };
 
 enum mf_executor { MF_EXECUTOR_COMMAND = 1, MF_EXECUTOR_SHELL = 2, MF_EXECUTOR_NOOP = 3 };
@@ -315,7 +328,9 @@ enum mf_refusal {
     MF_REFUSAL_MALFORMED = 4,
     MF_REFUSAL_SESSION =
         5, /* this worker id is in use by another session, or an epoch that is over */
-    MF_REFUSAL_EXPIRED = 6
+    MF_REFUSAL_EXPIRED = 6,
+    MF_REFUSAL_EPOCH = 7 /* another master serves the run now, with a higher epoch: say hello again.
+                            The connection stays, and with it all that the worker holds */
 };
 
 struct mf_refused {

@@ -40,6 +40,18 @@
         FIELD(5, type, request.epoch, REQUEST_EPOCH, UP_TO(UINT32_MAX)),                           \
         FIELD(6, type, request.session, U64, ALWAYS, UP_TO(UINT64_MAX))
 
+/* The keys 1 to 3 of everything that speaks of an attempt. */
+#define FENCE(type)                                                                                \
+    FIELD(1, type, subtask, SUBTASK, BETWEEN(1, MF_SUBTASK_MAX)),                                  \
+        FIELD(2, type, attempt, U32, BETWEEN(1, MF_ATTEMPT_MAX), .absent = 1),                     \
+        FIELD(3, type, epoch, EPOCH, BETWEEN(1, UINT32_MAX))
+
+static const struct mf_field held_fields[] = {
+    FENCE(mf_held),
+    FIELD(4, mf_held, state, U32, UP_TO(MF_HELD_ENDED)),
+};
+static const struct mf_shape held_shape = SHAPE("held", struct mf_held, held_fields);
+
 static const struct mf_field hello_fields[] = {
     REQUEST(mf_hello),
     FIELD(7, mf_hello, protocol, U32, ALWAYS, UP_TO(UINT32_MAX)),
@@ -52,13 +64,8 @@ static const struct mf_field hello_fields[] = {
     FIELD(14, mf_hello, cpus, U32, UP_TO(UINT32_MAX)),
     FIELD(15, mf_hello, memory_bytes, U64, SIZE_RANGE),
     FIELD(16, mf_hello, wall_us, I64, ),
+    FIELD(17, mf_hello, held, LIST, COUNTED(mf_hello, held_count), .shape = &held_shape),
 };
-
-/* The keys 1 to 3 of everything that speaks of an attempt. */
-#define FENCE(type)                                                                                \
-    FIELD(1, type, subtask, SUBTASK, BETWEEN(1, MF_SUBTASK_MAX)),                                  \
-        FIELD(2, type, attempt, U32, BETWEEN(1, MF_ATTEMPT_MAX), .absent = 1),                     \
-        FIELD(3, type, epoch, EPOCH, BETWEEN(1, UINT32_MAX))
 
 static const struct mf_field fence_fields[] = {FENCE(mf_fence)};
 static const struct mf_shape fence_shape = SHAPE("fence", struct mf_fence, fence_fields);

@@ -134,19 +134,34 @@ static int open_recorder(struct run *run, struct mf_error *error)
     return run->recorder == NULL ? -1 : 0;
 }
 
-static int open_plan(struct run *run, const struct run_retry *retry, struct mf_error *error)
+/* What was made of it before is of no use: nobody has seen it. */
+static int prepare(struct run *run, const char *prepared, struct mf_error *error)
 {
+    if (run->again != NULL && tree_remove(prepared, error) < 0)
+        return -1;
+    return prepare_run(
+        run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
+}
+
+static int open_plan(struct run *run, struct mf_error *error)
+{
+    const struct run_again *again = run->again;
+    bool sync = run->job->durability == DURABILITY_FULL;
+    bool is_planned = again != NULL && again->is_planned;
     char *prepared = run_path(run->folder, "prepared");
     int rc = prepared == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
-    if (rc == 0 && retry == NULL)
-        rc = prepare_run(
-            run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
-    if (rc == 0 && retry != NULL)
-        run->plan =
-            plan_reopen(run->job, run->folder, prepared, retry->open, retry->open_count, error);
-    else if (rc == 0)
-        run->plan = plan_create(
-            run->job, run->folder, prepared, run->job->durability == DURABILITY_FULL, error);
+    if (rc == 0 && !is_planned)
+        rc = prepare(run, prepared, error);
+    if (rc == 0 && is_planned) {
+        const struct plan_rest rest = {.open = again->open,
+                                       .open_count = again->open_count,
+                                       .mark = again->high_water,
+                                       .is_whole = again->has_total,
+                                       .sync = sync};
+        run->plan = plan_reopen(run->job, run->folder, prepared, &rest, error);
+    } else if (rc == 0) {
+        run->plan = plan_create(run->job, run->folder, prepared, sync, error);
+    }
     mf_free(prepared);
     return run->plan == NULL ? -1 : 0;
 }
@@ -220,12 +235,8 @@ static int open_wire(struct run *run, struct mf_error *error)
     run->keys_folder = run_path(run->folder, "keys");
     if (run->keys_folder == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    if (open_welcome(run, error) < 0 ||
-        (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
-        return -1;
-    const char *listen_on = fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1";
-    run->endpoint = endpoint_create(authority_master(run->authority), listen_on, 0, error);
-    if (run->endpoint == NULL)
+    if (open_welcome(run, error) < 0 || run_open_authority(run, error) < 0 ||
+        run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error) < 0)
         return -1;
     struct scatter_config config = {.endpoint = run->endpoint,
                                     .authority = run->authority,
@@ -268,7 +279,9 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
-    config->base_total = run->base_total;
+    config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
+    config->worker_last = run->again != NULL ? run->again->last_worker : 0;
+    config->base_ended = run->base_done + run->base_failed + run->base_dead;
     config->base_failures = run->base_failed + run->base_dead;
 }
 
@@ -285,7 +298,8 @@ static int open_rest(struct run *run, struct mf_error *error)
         return -1;
     run->intake = intake_create(
         run->folder, run->logs, run->job->durability == DURABILITY_FULL, run->job->log_max, error);
-    if (run->intake == NULL)
+    if (run->intake == NULL || (run->again != NULL && run->again->is_resume &&
+                                intake_resume(run->intake, run->epoch, error) < 0))
         return -1;
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
@@ -317,7 +331,7 @@ static int check_limits(const struct run *run, struct mf_error *error)
     return mf_limit_files(FILES_BASE + count * FILES_EACH, what, error);
 }
 
-static int open_run(struct run *run, const struct run_retry *retry, struct mf_error *error)
+static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
     if (open_log(run, error) < 0 || check_limits(run, error) < 0 || run_disk_open(run, error) < 0 ||
@@ -335,8 +349,8 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (open_secrets(run, error) < 0 || open_plan(run, retry, error) < 0 ||
-        open_fleet(run, error) < 0 || open_wire(run, error) < 0)
+    if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
+        open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -368,6 +382,7 @@ static void show_progress(struct run *run, int64_t now_us)
 
 static int64_t tick(struct run *run)
 {
+    run_start_due(run);
     int64_t now_us = mf_monotonic_us();
     int64_t next = run_plan_step(run, now_us);
     if (!run->finished && schedule_deadline(run->schedule) <= now_us)
@@ -377,6 +392,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_logs_step(run, now_us));
     next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
@@ -385,19 +401,45 @@ static int64_t tick(struct run *run)
 }
 
 /* What is known before the worker itself says it. */
-static uint32_t slots_of(const struct run *run, uint32_t id)
+static uint32_t slots_of(const struct run *run, uint32_t host)
 {
     const struct job *job = run->job;
-    uint32_t slots = id <= job->hosts.count ? job->hosts.items[id - 1].slots : 0;
+    uint32_t slots = host < job->hosts.count ? job->hosts.items[host].slots : 0;
     return slots > 0 ? slots : job->slots > 0 ? job->slots : 1;
 }
 
-static void add_workers(struct run *run)
+/* So many as the job asks for, without those that may still live. Ids are never used again. */
+static void add_workers(struct run *run, uint32_t known)
 {
-    for (uint32_t id = 1; id <= run->job->worker_count; id++)
+    uint32_t last = run->again == NULL ? 0 : run->again->last_worker;
+    for (uint32_t i = known; i < run->job->worker_count; i++)
         run_queue(run,
                   (struct schedule_event){
-                      .kind = EVENT_WORKER_ADD, .worker = id, .slots = slots_of(run, id)});
+                      .kind = EVENT_WORKER_ADD, .worker = ++last, .slots = slots_of(run, i)});
+}
+
+static void resume_workers(struct run *run)
+{
+    const struct run_again *again = run->again;
+    uint32_t known = run_take_over(run);
+    if (!again->has_total || again->open_count > 0)
+        add_workers(run, known);
+    progress_say(run->progress,
+                 "resuming: %llu subtasks are recorded, %u workers may still be there",
+                 (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
+                 known);
+}
+
+static void begin(struct run *run)
+{
+    struct mf_error error;
+    bool is_resume = run->again != NULL && run->again->is_resume;
+    if (is_resume)
+        resume_workers(run);
+    else
+        add_workers(run, 0);
+    if (is_resume && run->again->is_planned && run_plan_held(run, &error) < 0)
+        run_plan_failed(run, &error);
     run_act(run);
 }
 
@@ -462,8 +504,8 @@ static void record_end(struct run *run)
     }
     run->recorder = NULL;
     run_disk_close(run);
-    row.has_total = counts.plan_ended;
-    row.total = run->is_retry ? run->base_total : counts.planned;
+    row.has_total = run_has_total(run);
+    row.total = run_total(run);
     run_history_end(run, &row);
 }
 
@@ -517,7 +559,8 @@ static void close_run(struct run *run)
 static bool had_no_worker(const struct run *run)
 {
     bool is_plan_wrong = run->plan_over && run->stats.planned_us == 0;
-    return run->stats.first_joined_us == 0 && run->stats.launched > 0 && !is_plan_wrong;
+    return run->stats.first_joined_us == 0 && run->stats.launched + run->stats.known > 0 &&
+           !is_plan_wrong;
 }
 
 static int exit_code(const struct run *run)
@@ -565,9 +608,9 @@ static int give_up(struct run *run, const struct mf_error *error)
     fprintf(stderr, "mayfly: %s\n", error->text);
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
-    bool is_trace = error->code != MF_EUSAGE || run->is_retry;
+    bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
     run_disk_close(run);
-    if (run->recorder != NULL && !run->is_retry) {
+    if (run->recorder != NULL && run->again == NULL) {
         struct record_run row = {.reason = error->text};
         if (run->interrupts != 1) { /* else it can be taken up again */
             row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
@@ -577,6 +620,10 @@ static int give_up(struct run *run, const struct mf_error *error)
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
         run_history_end(run, &row);
+    }
+    if (run->again != NULL && run->again->is_resume) { /* its workers can be taken over yet */
+        mf_free(run->keys_folder);
+        run->keys_folder = NULL;
     }
     close_run(run);
     mf_log_to(-1, MF_ERROR);
@@ -593,32 +640,31 @@ int run_master(const struct job *job,
                const char *run_id,
                char *folder,
                int lock_fd,
-               const struct run_retry *retry,
+               const struct run_again *again,
                const struct run_options *options)
 {
     struct run run = {.job = job,
                       .options = options,
                       .run_id = run_id,
                       .folder = folder,
-                      .is_retry = retry != NULL,
+                      .again = again,
                       .signal_fd = -1,
                       .final_state = RUN_FAILED};
     struct mf_error error;
     int code;
-    if (retry != NULL) {
-        run.base_total = retry->total;
-        run.base_done = retry->done;
-        run.base_failed = retry->failed;
-        run.base_dead = retry->dead;
+    if (again != NULL) {
+        run.base_done = again->done;
+        run.base_failed = again->failed;
+        run.base_dead = again->dead;
     }
     run.stats.started_us = mf_monotonic_us();
     run.stats.started_wall_us = mf_wall_us();
     run.progress = progress_create(options->quiet || options->detached);
-    if (open_run(&run, retry, &error) < 0) {
+    if (open_run(&run, &error) < 0) {
         code = give_up(&run, &error);
     } else {
         progress_say(run.progress, "run %s", run_id);
-        add_workers(&run);
+        begin(&run);
         run_loop(&run);
         code = finish(&run);
         close_run(&run);

@@ -3,6 +3,7 @@
 #ifndef MAYFLY_MASTER_RUN_INTERNAL_H
 #define MAYFLY_MASTER_RUN_INTERNAL_H
 
+#include <jansson.h>
 #include <pthread.h>
 
 #include "common/loop.h"
@@ -32,6 +33,8 @@ struct run_sent {
 
 /* A worker as the run sees it, by id. */
 struct run_worker {
+    bool known;     /* an earlier master started it */
+    bool is_due;    /* to be started as soon as that is durable */
     bool launching; /* the launcher has not reported yet */
     bool alive;     /* its process is known to run */
     bool joined;
@@ -67,6 +70,14 @@ struct run_batch {
     size_t weight;       /* bytes that it holds */
 };
 
+/* A worker that was lost, while the scheduler tells with what: run_loss.c. */
+#define RUN_LOSS_NAMED 5
+struct run_loss {
+    uint32_t worker; /* 0 = none */
+    uint64_t count;
+    uint64_t named[RUN_LOSS_NAMED]; /* the first of its subtasks */
+};
+
 /* A full disk that is waited for: run_disk.c. */
 struct run_disk {
     bool is_waiting;
@@ -94,8 +105,10 @@ struct run {
     const char *run_id;
     char *folder;
     uint32_t epoch;
-    bool is_retry;
-    uint64_t base_total, base_done, base_failed, base_dead;
+    const struct run_again *again; /* NULL: a new run; borrowed */
+    uint64_t base_done, base_failed, base_dead;
+    bool has_old_keys; /* those of the earlier master, so that its workers can join */
+    bool has_moved;    /* it listens elsewhere than the earlier master did */
 
     struct mf_loop *loop;
     int signal_fd;
@@ -118,9 +131,11 @@ struct run {
     struct scatter *scatter;
     struct fleet *fleet;
     struct launch_host *hosts; /* those of the job, for the fleet */
+    bool has_due;              /* workers are to be started */
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
+    int64_t logs_us; /* when they are flushed next; monotonic */
     struct intake *intake;
     struct control *control;
     struct progress *progress;
@@ -132,6 +147,7 @@ struct run {
     unsigned batches_out;
     size_t batch_bytes; /* of batches that are out or held */
     struct run_disk disk;
+    struct run_loss loss;
     bool user_paused;
 
     uint64_t plan_wanted; /* pieces that the scheduler waits for */
@@ -168,6 +184,13 @@ void run_act(struct run *run);
 /* The run can't go on: remembers the first reason and stops. */
 void run_fail(struct run *run, const struct mf_error *error);
 struct run_worker *run_worker(struct run *run, uint32_t worker);
+/* All subtasks of the run, as far as they are known: with those that an earlier master finished. */
+uint64_t run_total(const struct run *run);
+bool run_has_total(const struct run *run);
+
+/* run_loss.c: a worker was lost with this subtask; then, once for all of them, tells the user. */
+void run_loss_add(struct run *run, const struct schedule_action *action);
+void run_loss_say(struct run *run);
 
 /* run_disk.c */
 /* Makes the reserve; MF_EFULL when there is no room even for that. */
@@ -198,13 +221,19 @@ void run_batches_committed(void *arg, uint32_t events);
 void run_batch_committed(struct record_batch *batch, void *arg);
 void run_batches_fini(struct run *run);
 
-/* run_wire.c: what workers say; fills the callbacks of scatter. */
+/* run_wire.c: captured streams leave this process now and then; when that is due again. */
+int64_t run_logs_step(struct run *run, int64_t now_us);
+/* What workers say; fills the callbacks of scatter. */
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 
 /* run_launch.c: workers from launch to end; fills the callbacks of the fleet. */
 void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks);
 void run_note_worker(struct run *run, const struct record_worker *row);
 void run_launch(struct run *run, uint32_t id);
+/* Starts what run_launch was asked for, when that is durable. */
+void run_start_due(struct run *run);
+/* How a worker on that host and this master find each other: keys of the launch input. */
+int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root);
 void run_worker_connected(struct run *run, uint32_t id, const char *address);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
@@ -213,6 +242,16 @@ void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
 
+/* run_resume.c: what is taken over from an earlier master. */
+/* Opens the earlier one's keys, or makes new ones. */
+int run_open_authority(struct run *run, struct mf_error *error);
+/* Listens where the earlier one did, if that is possible. */
+int run_listen(struct run *run, const char *host, struct mf_error *error);
+/* Takes over the workers that may live, before any action is taken; how many. */
+uint32_t run_take_over(struct run *run);
+/* What a worker says that it holds, before it joins. */
+void run_adopt_held(struct run *run, const struct mf_hello *hello);
+
 /* run_stage.c: what workers fetch. Fills the part of the task that is about it. */
 int run_stage_open(struct run *run, struct mf_task *task, struct mf_error *error);
 void run_stage_close(struct run *run);
@@ -220,7 +259,11 @@ void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatt
 /* What was on its way to the worker will not come any more. */
 void run_stage_lost(struct run *run, uint32_t worker);
 
-/* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
+/* run_plan.c: what an earlier master may have given out, before requests are taken in. */
+int run_plan_held(struct run *run, struct mf_error *error);
+/* The plan cannot be continued: the run fails, or stops when that may be mended. */
+void run_plan_failed(struct run *run, const struct mf_error *error);
+/* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
 /* run_history.c: what goes wrong with the history is logged and harms no run. */

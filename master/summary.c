@@ -24,9 +24,8 @@ static struct totals count_totals(struct run *run, struct schedule_counts *count
                             .failed = run->base_failed + counts->failed,
                             .dead = run->base_dead + counts->dead,
                             .cancelled = counts->cancelled};
-    totals.total = run->is_retry ? run->base_total : counts->planned;
-    if (run->is_retry)
-        totals.known = true;
+    totals.total = run_total(run);
+    totals.known = run_has_total(run);
     return totals;
 }
 
@@ -321,7 +320,9 @@ void run_summary_print(struct run *run)
                  (unsigned long long)totals.dead,
                  (unsigned long long)totals.cancelled,
                  seconds);
-    if (totals.failed + totals.dead > 0)
+    if (run->final_state == RUN_INTERRUPTED)
+        progress_say(run->progress, "mayfly resume %s goes on from here", run->run_id);
+    else if (totals.failed + totals.dead > 0)
         progress_say(
             run->progress,
             "mayfly results %s --dead shows the dead letters, mayfly retry %s tries them again",

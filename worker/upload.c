@@ -470,6 +470,24 @@ void upload_received(struct upload *upload)
         finish_item(upload);
 }
 
+void upload_restart(struct upload *upload)
+{
+    upload->under_way = NOTHING;
+    upload->in_flight = 0;
+    if (upload->delayed != NULL)
+        append(&upload->done_last, upload->delayed);
+    upload->delayed = NULL;
+    close_file(upload);
+    upload->file = 0;
+    for (struct item *item = upload->first; item != NULL; item = item->next)
+        for (uint32_t i = 0; i < item->executed->file_count; i++)
+            item->executed->files[i].sent = 0;
+    for (struct growing *growing = upload->first_growing; growing != NULL; growing = growing->next)
+        growing->out_sent = growing->err_sent = 0;
+    upload->log_sent = 0;
+    upload->log_due = true;
+}
+
 struct executed *upload_next_done(struct upload *upload)
 {
     struct item *item = upload->done;

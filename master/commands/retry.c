@@ -13,6 +13,7 @@
 #include "master/command.h"
 #include "master/commands/export.h"
 #include "master/commands/items.h"
+#include "master/commands/left.h"
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/record/run_db.h"
@@ -98,6 +99,13 @@ static bool has_letters(const struct overview *overview, const struct arguments 
 
 static int refuse_unfinished(const struct overview *overview, struct mf_error *error)
 {
+    if (!overview->is_ended)
+        return mf_raise(
+            error,
+            MF_EUSAGE,
+            "run %s was interrupted, it has not ended: mayfly resume %s goes on with it",
+            overview->run_id,
+            overview->run_id);
     return mf_raise(error,
                     MF_EUSAGE,
                     "run %s was %s: only a run that has ended partial or failed can be retried; "
@@ -108,12 +116,9 @@ static int refuse_unfinished(const struct overview *overview, struct mf_error *e
                     overview->job_path);
 }
 
-/* Why this run can't be retried, with what to do instead; 0 when it can. `was_redriven`: it is a
- * retry that was interrupted. */
-static int check(const struct overview *overview,
-                 const struct arguments *arguments,
-                 bool was_redriven,
-                 struct mf_error *error)
+/* Why this run can't be retried, with what to do instead; 0 when it can. */
+static int
+check(const struct overview *overview, const struct arguments *arguments, struct mf_error *error)
 {
     const char *id = overview->run_id, *state = overview->state;
     if (overview->is_live)
@@ -126,9 +131,9 @@ static int check(const struct overview *overview,
     if (strcmp(state, "succeeded") == 0)
         return mf_raise(
             error, MF_EUSAGE, "run %s succeeded: it has nothing that could be tried again", id);
-    if (strcmp(state, "cancelled") == 0 || (!overview->is_ended && !was_redriven))
+    if (strcmp(state, "cancelled") == 0 || !overview->is_ended)
         return refuse_unfinished(overview, error);
-    if (!was_redriven && !has_letters(overview, arguments))
+    if (!has_letters(overview, arguments))
         return mf_raise(error,
                         MF_EUSAGE,
                         "run %s has no such dead letter to try again; it is %s%s%s",
@@ -181,42 +186,18 @@ static int redrive(const char *path, const struct arguments *arguments, struct m
     return rc;
 }
 
-/* What is open, as it is collected. */
-struct opened {
-    struct plan_open *open;
-    size_t count, capacity;
-    bool is_short; /* memory is exhausted */
-};
-
-static int add_open(void *arg, uint64_t subtask, uint32_t last_attempt, uint32_t failures)
-{
-    struct opened *opened = arg;
-    if (opened->count == opened->capacity) {
-        size_t capacity = opened->capacity == 0 ? 64 : opened->capacity * 2;
-        struct plan_open *more = mf_realloc(opened->open, capacity * sizeof *more);
-        if (more == NULL) {
-            opened->is_short = true;
-            return 1;
-        }
-        opened->open = more;
-        opened->capacity = capacity;
-    }
-    opened->open[opened->count++] =
-        (struct plan_open){.subtask = subtask, .last_attempt = last_attempt, .failures = failures};
-    return 0;
-}
-
-static int
-collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_error *error)
+static int collect(sqlite3 *db, struct left *left, struct run_again *retry, struct mf_error *error)
 {
     struct run_facts facts;
     if (run_db_facts(db, &facts, error) < 0)
         return -1;
-    if (run_db_each_open(db, facts.total, add_open, opened, error) < 0)
+    if (left_collect(left, db, facts.total, error) < 0)
         return -1;
-    if (opened->is_short)
-        return mf_raise(error, MF_ENOMEM, "out of memory: %zu open subtasks", opened->count);
-    uint64_t known = facts.done + facts.failed + facts.dead + opened->count;
+    int64_t last_worker;
+    if (sql_integer(
+            db, facts.run_id, "SELECT coalesce(max(id), 0) FROM worker", &last_worker, error) < 0)
+        return -1;
+    uint64_t known = facts.done + facts.failed + facts.dead + left->count;
     if (known != facts.total)
         return mf_raise(error,
                         MF_EINPUT,
@@ -225,8 +206,12 @@ collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_e
                         facts.run_id,
                         known,
                         facts.total);
-    *retry = (struct run_retry){.open = opened->open,
-                                .open_count = opened->count,
+    *retry = (struct run_again){.open = left->open,
+                                .open_count = left->count,
+                                .is_planned = true,
+                                .last_worker = (uint32_t)last_worker,
+                                .has_total = true,
+                                .high_water = facts.total,
                                 .total = facts.total,
                                 .done = facts.done,
                                 .failed = facts.failed,
@@ -243,26 +228,18 @@ struct attempt_again {
     struct job *job;
     char *worker_binary;
     int lock_fd; /* -1 = not held */
-    struct opened opened;
+    struct left left;
 };
 
 /* Under the lock: nobody else changes the run now. */
 static int check_run(const struct attempt_again *again, const char *run_id, struct mf_error *error)
 {
     struct overview overview;
-    int64_t superseded = 0;
     if (overview_read(again->folder, run_id, &overview, error) < 0)
         return -1;
     if (again->lock_fd >= 0)
         overview.is_live = false; /* the lock is ours */
-    if (!overview.is_ended &&
-        sql_integer(again->db,
-                    again->path,
-                    "SELECT EXISTS (SELECT 1 FROM attempt WHERE superseded = 1)",
-                    &superseded,
-                    error) < 0)
-        return -1;
-    return check(&overview, again->arguments, superseded != 0, error);
+    return check(&overview, again->arguments, error);
 }
 
 /* All that can fail before the run is touched. */
@@ -287,10 +264,10 @@ static int prepare(struct attempt_again *again, const char *run_id, struct mf_er
 static int go(struct attempt_again *again, char *folder, const char *run_id)
 {
     struct mf_error error;
-    struct run_retry retry;
+    struct run_again retry;
     struct run_options run_options = again->arguments->options;
     if (prepare(again, run_id, &error) < 0 || redrive(again->path, again->arguments, &error) < 0 ||
-        collect(again->db, &again->opened, &retry, &error) < 0)
+        collect(again->db, &again->left, &retry, &error) < 0)
         return command_fail(&error);
     run_db_close(again->db);
     again->db = NULL;
@@ -344,7 +321,7 @@ static int retry_main(int argc, char **argv)
     job_destroy(again.job);
     mf_free(again.worker_binary);
     mf_free(again.path);
-    mf_free(again.opened.open);
+    left_fini(&again.left);
     mf_free(folder);
     selection_fini(&arguments.selection);
     return code;

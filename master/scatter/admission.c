@@ -8,7 +8,8 @@
  *
  * A refusal is answered with its reason, logged with the peer's address, and the connection is
  * closed a moment later (closing at once would lose the answer, and closing in ADD_PRE can leave
- * nng's TLS dialer idle for ever).
+ * nng's TLS dialer idle for ever). Only a worker of an older epoch that has not said hello to this
+ * master keeps its connection: it is asked to do so.
  */
 #include <mbedtls/constant_time.h>
 #include <mbedtls/platform_util.h>
@@ -51,6 +52,27 @@ static void refuse(struct scatter *scatter,
         reply = endpoint_message(mf_buffer_view(&scatter->frame));
     scatter_answer(scatter, request, reply);
     scatter_close_soon(scatter, peer);
+}
+
+/* A worker that another master has left: it is to say hello, with all that it holds. */
+static void ask_for_hello(struct scatter *scatter,
+                          struct endpoint_mail *entry,
+                          const struct peer *peer,
+                          const struct mf_request *request)
+{
+    static const struct mf_refused refused = {
+        .code = MF_REFUSAL_EPOCH, .text = "another master serves the run now: say hello again"};
+    nng_msg *reply = NULL;
+    mf_buffer_clear(&scatter->frame);
+    if (mf_encode_refused(&refused, &scatter->frame, NULL) == 0)
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    mf_log(MF_INFO,
+           "worker %u of epoch %u is here again (%s, lane %u)",
+           request->worker,
+           request->epoch,
+           peer == NULL ? "a closed connection" : peer->address,
+           request->lane);
+    scatter_answer(scatter, entry, reply);
 }
 
 static const struct mf_request *request_of(const struct mf_message *message)
@@ -160,6 +182,11 @@ static struct session *authenticate(struct scatter *scatter,
                "this connection belongs to worker %u, not to worker %u",
                peer->worker,
                request->worker);
+        return NULL;
+    }
+    if (!session->joined && message->type != MF_HELLO && request->epoch != 0 &&
+        request->epoch < scatter->epoch) {
+        ask_for_hello(scatter, entry, peer, request);
         return NULL;
     }
     if (session->joined ? session->session != request->session : message->type != MF_HELLO) {

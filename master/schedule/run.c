@@ -44,7 +44,7 @@ bool core_run_failed(const struct schedule *s)
     if (s->config.tolerate_share > 0) {
         if (total == 0 && !s->counts.plan_ended) /* a share of what is not known yet */
             return false;
-        total = total > 0 ? total : s->counts.planned;
+        total = total > 0 ? total : s->config.base_ended + s->counts.planned;
         uint64_t share = (uint64_t)(s->config.tolerate_share * (double)total);
         allowed = share > allowed ? share : allowed;
     }

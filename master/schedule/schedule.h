@@ -75,6 +75,8 @@ struct schedule_config {
     uint32_t worker_last; /* of a run that goes on: the largest id of a worker so far; those that
                              replace lost ones get larger ones */
     uint64_t base_total;  /* of a run that goes on: all its subtasks, 0 = only those planned here */
+    uint64_t base_ended;  /* those that ended before, and are not planned here: used when base_total
+                             is 0, and added to what is planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
 

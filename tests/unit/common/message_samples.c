@@ -32,6 +32,20 @@ const struct mf_hello sample_hello = {
     .wall_us = 1795337112123456,
 };
 
+static const struct mf_held held[] = {
+    {7, 1, 2, MF_HELD_RUNNING}, {8, 3, 2, MF_HELD_QUEUED}, {9000000000, 65535, 1, MF_HELD_ENDED}};
+const struct mf_hello sample_rejoining = {
+    .request = REQUEST(0, 1, 0),
+    .protocol = 1,
+    .version = "0.1.0",
+    .run_id = "r",
+    .slots = 1,
+    .host = "node-7",
+    .system = "Linux",
+    .held_count = 3,
+    .held = held,
+};
+
 static const struct mf_fence running[] = {{7, 1, 2}, {8, 3, 2}};
 static const struct mf_fence returned[] = {{12, 1, 1}};
 static const struct mf_result results[] = {
@@ -230,6 +244,11 @@ ENCODE(work)
 ENCODE(refused)
 ENCODE(fetch)
 
+static int encode_rejoining(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_hello(&sample_rejoining, out, error);
+}
+
 static int encode_staged(struct mf_buffer *out, struct mf_error *error)
 {
     return mf_encode_welcome(&sample_staged, out, error);
@@ -297,6 +316,13 @@ const struct sample samples[SAMPLE_COUNT] = {
      "860102029481040a8104058401280202030104ee8905c40661206c696e6506c40d626f6f6b732f61"
      "20622e74787407cd100008cd040009110acd270f0bcf18ea51976431bd150cce000200050dc40c81"
      "a46e616d65a576616c75650392810105800491820103020205c306c3"},
+    {"hello again",
+     MF_HELLO,
+     encode_rejoining,
+     "4d4601010000000000000070"
+     "8b010302c42030313233343536373839616263646566303132333435363738396162636465660401"
+     "06cffedcba9876543210070108a5302e312e3009a1720a010ca66e6f64652d370da54c696e757811"
+     "938301070302040182020303028401cf0000000218711a0002cdffff03010402"},
     {"received",
      MF_RECEIVED,
      mf_encode_received,

@@ -7,6 +7,7 @@
 #include "common/message.h"
 
 extern const struct mf_hello sample_hello;
+extern const struct mf_hello sample_rejoining; /* to the next master of the same run */
 extern const struct mf_poll sample_poll;
 extern const struct mf_chunk sample_chunk;
 extern const struct mf_bye sample_bye;
@@ -26,7 +27,7 @@ struct sample {
     const char *golden; /* hexadecimal; blanks between bytes are for the reader */
 };
 
-#define SAMPLE_COUNT 13
+#define SAMPLE_COUNT 14
 extern const struct sample samples[SAMPLE_COUNT];
 
 /* Appends the bytes of a hexadecimal text. */

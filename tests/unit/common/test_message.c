@@ -105,6 +105,22 @@ static void hello_arrives(void **place)
     assert_int_equal(got->cpus, 16);
     assert_int_equal(got->memory_bytes, sample_hello.memory_bytes);
     assert_int_equal(got->wall_us, sample_hello.wall_us);
+    assert_int_equal(got->held_count, 0);
+}
+
+static void what_a_worker_holds_arrives(void **place)
+{
+    struct state *state = *place;
+    assert_ok(state, mf_encode_hello(&sample_rejoining, &state->frame, &state->error));
+    decode(state);
+    const struct mf_hello *got = &state->message.hello;
+    assert_int_equal(got->held_count, sample_rejoining.held_count);
+    for (uint32_t i = 0; i < got->held_count; i++) {
+        assert_int_equal(got->held[i].subtask, sample_rejoining.held[i].subtask);
+        assert_int_equal(got->held[i].attempt, sample_rejoining.held[i].attempt);
+        assert_int_equal(got->held[i].epoch, sample_rejoining.held[i].epoch);
+        assert_int_equal(got->held[i].state, sample_rejoining.held[i].state);
+    }
 }
 
 static void assert_result(const struct mf_result *got, const struct mf_result *want)
@@ -634,6 +650,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(hello_arrives),
+        CASE(what_a_worker_holds_arrives),
         CASE(poll_arrives),
         CASE(chunk_arrives),
         CASE(worker_log_chunk_has_no_subtask),
