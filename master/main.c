@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
 #include "master/command.h"
 
 static const struct command *const commands[] = {
@@ -20,7 +21,10 @@ static const struct command *const commands[] = {
     &command_watch,
     &command_results,
     &command_logs,
+    &command_resume,
     &command_retry,
+    &command_pause,
+    &command_unpause,
     &command_cancel,
     &command_sql,
     &command_clean,
@@ -145,7 +149,10 @@ static void open_missing_streams(void)
 
 int main(int argc, char **argv)
 {
+    struct mf_error error;
     open_missing_streams();
+    if (mf_crash_arm(getenv("MAYFLY_CRASH"), 0, &error) < 0)
+        return command_fail(&error);
     if (argc < 2) {
         print_help(stderr);
         return 2;

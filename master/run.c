@@ -21,6 +21,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
@@ -45,6 +46,19 @@ static int open_log(struct run *run, struct mf_error *error)
     return fd < 0 ? -1 : 0;
 }
 
+/* To drain is to finish what runs: all subtasks, or the gather. */
+static void say_draining(struct run *run)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    progress_say(run->progress,
+                 counts.state == RUN_GATHERING
+                     ? "every subtask has ended: gathering is finished (again: cancel)"
+                 : counts.state >= RUN_DISMISSING
+                     ? "the work is over: workers are being dismissed (twice more: leave at once)"
+                     : "draining: what runs finishes, nothing new starts (again: cancel)");
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
     (void)events;
@@ -54,16 +68,16 @@ static void on_signal(void *arg, uint32_t events)
         return;
     run->interrupts++;
     mf_log(MF_WARNING, "signal %u, the %u. of its kind", info.ssi_signo, run->interrupts);
+    char by[32];
+    snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
     if (run->interrupts == 1) {
-        progress_say(run->progress,
-                     "draining: what runs finishes, nothing new starts (again: cancel)");
-        run_apply(run, (struct schedule_event){.kind = EVENT_DRAIN});
+        say_draining(run);
+        run_end_early(run, true, by);
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-        run_apply(run, (struct schedule_event){.kind = EVENT_CANCEL});
+        run_end_early(run, false, by);
     } else {
-        _exit(130);
+        _exit(MAYFLY_EXIT_INTERRUPTED);
     }
 }
 
@@ -116,22 +130,34 @@ static int open_recorder(struct run *run, struct mf_error *error)
     return run->recorder == NULL ? -1 : 0;
 }
 
-static int open_plan(struct run *run, const struct run_retry *retry, struct mf_error *error)
+/* What was made of it before is of no use: nobody has seen it. */
+static int prepare(struct run *run, const char *prepared, struct mf_error *error)
 {
+    if (run->again != NULL && tree_remove(prepared, error) < 0)
+        return -1;
+    return prepare_run(
+        run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
+}
+
+static int open_plan(struct run *run, struct mf_error *error)
+{
+    const struct run_again *again = run->again;
+    bool sync = run->job->durability == DURABILITY_FULL;
+    bool is_planned = again != NULL && again->is_planned;
     char *prepared = run_path(run->folder, "prepared");
-    bool interrupted = false;
     int rc = prepared == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
-    if (rc == 0 && retry == NULL)
-        rc = prepare_run(
-            run->job, run->run_id, run->folder, prepared, run->signal_fd, &interrupted, error);
-    if (interrupted)
-        run->interrupts = 1;
-    if (rc == 0 && retry != NULL)
-        run->plan =
-            plan_reopen(run->job, run->folder, prepared, retry->open, retry->open_count, error);
-    else if (rc == 0)
-        run->plan = plan_create(
-            run->job, run->folder, prepared, run->job->durability == DURABILITY_FULL, error);
+    if (rc == 0 && !is_planned)
+        rc = prepare(run, prepared, error);
+    if (rc == 0 && is_planned) {
+        const struct plan_rest rest = {.open = again->open,
+                                       .open_count = again->open_count,
+                                       .mark = again->high_water,
+                                       .is_whole = again->has_total,
+                                       .sync = sync};
+        run->plan = plan_reopen(run->job, run->folder, prepared, &rest, error);
+    } else if (rc == 0) {
+        run->plan = plan_create(run->job, run->folder, prepared, sync, error);
+    }
     mf_free(prepared);
     return run->plan == NULL ? -1 : 0;
 }
@@ -150,39 +176,73 @@ static int open_fleet(struct run *run, struct mf_error *error)
     return run->fleet == NULL ? -1 : 0;
 }
 
+static int open_secrets(struct run *run, struct mf_error *error)
+{
+    bool interrupted = false;
+    if (run->job->secret_count == 0)
+        return 0;
+    run->secrets = secret_sources_open(run->job, run->signal_fd, &interrupted, error);
+    if (interrupted)
+        run->interrupts = 1;
+    if (run->secrets == NULL)
+        return -1;
+    run->welcome.secrets = secret_sources_list(run->secrets, &run->welcome.secret_count);
+    return 0;
+}
+
+static void on_secrets(void *arg, uint32_t events)
+{
+    (void)events;
+    struct run *run = arg;
+    uint32_t changed = secret_sources_take(run->secrets);
+    if (changed == 0)
+        return;
+    mf_log(MF_INFO, "%u secrets have changed", changed);
+    scatter_secrets_changed(run->scatter);
+}
+
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+static void on_generation(void *arg)
+{
+    const struct run *run = arg;
+    if (run->secrets != NULL)
+        secret_sources_refresh(run->secrets);
+}
+
+static int open_welcome(struct run *run, struct mf_error *error)
+{
+    run->welcome.epoch = run->epoch;
+    run->welcome.lease_us = run->job->lease_us;
+    run->welcome.orphan_us = run->job->orphan_us;
+    run->prepared = run_path(run->folder, "prepared");
+    if (run->prepared == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (job_task(run->job,
+                 access(run->prepared, F_OK) == 0 ? run->prepared : NULL,
+                 &run->welcome.task,
+                 &run->task_scratch,
+                 error) < 0)
+        return -1;
+    return run_stage_open(run, &run->welcome.task, error);
+}
+
 static int open_wire(struct run *run, struct mf_error *error)
 {
-    struct mf_welcome welcome = {
-        .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
-    struct scatter_callbacks callbacks;
     run->keys_folder = run_path(run->folder, "keys");
-    char *prepared = run_path(run->folder, "prepared");
-    void *scratch = NULL;
-    int rc = run->keys_folder == NULL || prepared == NULL
-                 ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
-                 : 0;
-    if (rc == 0)
-        rc = job_task(run->job,
-                      access(prepared, F_OK) == 0 ? prepared : NULL,
-                      &welcome.task,
-                      &scratch,
-                      error);
-    if (rc == 0)
-        rc = run_stage_open(run, &welcome.task, error);
-    if (rc == 0 &&
-        (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
-        rc = -1;
-    const char *listen_on = fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1";
-    if (rc == 0 && (run->endpoint = endpoint_create(
-                        authority_master(run->authority), listen_on, 0, error)) == NULL)
-        rc = -1;
-    run_wire_callbacks(run, &callbacks);
-    if (rc == 0 && (run->scatter = scatter_create(
-                        run->endpoint, run->run_id, &welcome, &callbacks, error)) == NULL)
-        rc = -1;
-    mf_free(scratch);
-    mf_free(prepared);
-    return rc;
+    if (run->keys_folder == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (open_welcome(run, error) < 0 || run_open_authority(run, error) < 0 ||
+        run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error) < 0)
+        return -1;
+    struct scatter_config config = {.endpoint = run->endpoint,
+                                    .authority = run->authority,
+                                    .ttl_us = (int64_t)run->job->credentials_ttl_us,
+                                    .run_id = run->run_id,
+                                    .welcome = &run->welcome};
+    run_wire_callbacks(run, &config.callbacks);
+    config.callbacks.generation = on_generation;
+    run->scatter = scatter_create(&config, error);
+    return run->scatter == NULL ? -1 : 0;
 }
 
 static void on_wire(void *arg, uint32_t events)
@@ -209,46 +269,21 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->tolerate_count = job->tolerate_count;
     config->tolerate_share = job->tolerate_share;
     config->stop_on_failure = job->stop_on_failure;
+    config->straggler_factor = job->straggler_factor;
+    config->straggler_min_us = job->straggler_after_us;
+    config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
-    config->base_total = run->base_total;
+    config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
+    config->base_ended = run->base_done + run->base_failed + run->base_dead;
     config->base_failures = run->base_failed + run->base_dead;
-}
-
-static json_t *control_status(void *arg)
-{
-    return run_status_json(arg);
-}
-
-static void control_cancel(void *arg, bool drain)
-{
-    struct run *run = arg;
-    mf_log(MF_INFO, drain ? "asked to drain" : "asked to cancel");
-    if (!drain)
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-    run_apply(run, (struct schedule_event){.kind = drain ? EVENT_DRAIN : EVENT_CANCEL});
-}
-
-static void control_pause(void *arg, bool on)
-{
-    run_apply(arg, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
-}
-
-static int control_flush(void *arg, struct mf_error *error)
-{
-    struct run *run = arg;
-    return log_writer_flush(run->logs, error);
 }
 
 static int open_rest(struct run *run, struct mf_error *error)
 {
     struct schedule_config config;
-    struct control_callbacks control = {.status = control_status,
-                                        .cancel = control_cancel,
-                                        .pause = control_pause,
-                                        .flush = control_flush,
-                                        .arg = run};
+    struct control_callbacks control;
     char *logs = run_path(run->folder, "logs");
     if (logs == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
@@ -263,25 +298,31 @@ static int open_rest(struct run *run, struct mf_error *error)
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
         return -1;
+    run_control_callbacks(run, &control);
     if ((run->control = control_create(run->loop, run->folder, &control, error)) == NULL)
         return -1;
     if (mf_loop_add(run->loop, endpoint_fd(run->endpoint), EPOLLIN, on_wire, run, error) < 0 ||
         mf_loop_add(run->loop, run->commits.fd, EPOLLIN, run_batches_committed, run, error) < 0 ||
         mf_loop_add(run->loop, run->gathered.fd, EPOLLIN, run_gathered, run, error) < 0)
         return -1;
+    if (run->secrets != NULL &&
+        mf_loop_add(run->loop, secret_sources_fd(run->secrets), EPOLLIN, on_secrets, run, error) <
+            0)
+        return -1;
     return 0;
 }
 
-static int open_run(struct run *run, const struct run_retry *retry, struct mf_error *error)
+static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (open_log(run, error) < 0 || (run->loop = mf_loop_create(error)) == NULL ||
-        watch_signals(run, error) < 0)
+    if (run_disk_open(run, error) < 0 || open_log(run, error) < 0 ||
+        (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
         return -1;
     if (open_recorder(run, error) < 0)
         return -1;
+    MF_CRASH(MASTER_AFTER_EPOCH);
     mf_log(MF_INFO,
            "run %s, epoch %u, mayfly %s, process %d",
            run->run_id,
@@ -289,7 +330,10 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (open_plan(run, retry, error) < 0 || open_fleet(run, error) < 0 || open_wire(run, error) < 0)
+    if (run->again != NULL && run->again->is_resume)
+        run_drop_leftovers(run);
+    if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
+        open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -311,6 +355,7 @@ static void show_progress(struct run *run, int64_t now_us)
                                  .retried = counts.retried,
                                  .running = counts.running,
                                  .workers = counts.workers_alive,
+                                 .held_up = run_held_up(run),
                                  .seconds =
                                      run->stats.first_joined_us == 0
                                          ? 0
@@ -320,6 +365,7 @@ static void show_progress(struct run *run, int64_t now_us)
 
 static int64_t tick(struct run *run)
 {
+    run_start_due(run);
     int64_t now_us = mf_monotonic_us();
     int64_t next = run_plan_step(run, now_us);
     if (!run->finished && schedule_deadline(run->schedule) <= now_us)
@@ -329,6 +375,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
@@ -349,6 +396,36 @@ static void add_workers(struct run *run)
         run_queue(run,
                   (struct schedule_event){
                       .kind = EVENT_WORKER_ADD, .worker = id, .slots = slots_of(run, id)});
+}
+
+/* Those that may live, and new ones in place of the others, if anything is left to do. */
+static void resume_workers(struct run *run)
+{
+    const struct run_again *again = run->again;
+    uint32_t last = again->worker_count == 0 ? 0 : again->workers[again->worker_count - 1].id;
+    uint32_t known = run_take_over(run);
+    bool has_work = !again->has_total || again->open_count > 0;
+    for (uint32_t n = known; has_work && n < run->job->worker_count; n++)
+        run_queue(run,
+                  (struct schedule_event){.kind = EVENT_WORKER_ADD,
+                                          .worker = ++last,
+                                          .slots = run->job->slots > 0 ? run->job->slots : 1});
+    progress_say(run->progress,
+                 "resuming: %llu subtasks are recorded, %u workers may still be there",
+                 (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
+                 known);
+}
+
+static void begin(struct run *run)
+{
+    struct mf_error error;
+    bool is_resume = run->again != NULL && run->again->is_resume;
+    if (is_resume)
+        resume_workers(run);
+    else
+        add_workers(run);
+    if (is_resume && run->again->is_planned && run_plan_held(run, &error) < 0)
+        run_plan_failed(run, &error);
     run_act(run);
 }
 
@@ -361,6 +438,7 @@ static void run_loop(struct run *run)
         int64_t next = tick(run);
         if (run->finished && !run->sweeping) {
             run->sweeping = true;
+            MF_CRASH(MASTER_BEFORE_SWEEP);
             give_up_us = mf_monotonic_us() + SWEEP_US;
             if (fleet_sweep(run->fleet, &error) < 0)
                 run_fail(run, &error);
@@ -387,6 +465,7 @@ static void record_end(struct run *run)
     struct schedule_counts counts;
     struct mf_error error;
     schedule_counts(run->schedule, &counts);
+    MF_CRASH(MASTER_BEFORE_END);
     run->stats.ended_us = mf_monotonic_us();
     run->stats.ended_wall_us = mf_wall_us();
     if (run->failure.code != MF_OK)
@@ -410,8 +489,9 @@ static void record_end(struct run *run)
             run->failure = error;
     }
     run->recorder = NULL;
-    row.has_total = counts.plan_ended;
-    row.total = run->is_retry ? run->base_total : counts.planned;
+    run_disk_close(run);
+    row.has_total = run_has_total(run);
+    row.total = run_total(run);
     run_history_end(run, &row);
 }
 
@@ -445,6 +525,9 @@ static void close_run(struct run *run)
     record_close(run->recorder, NULL);
     authority_destroy(run->authority);
     remove_credentials(run);
+    secret_sources_close(run->secrets);
+    mf_free(run->prepared);
+    mf_free(run->task_scratch);
     plan_destroy(run->plan);
     schedule_destroy(run->schedule);
     if (run->own_batch != NULL)
@@ -462,7 +545,8 @@ static void close_run(struct run *run)
 static bool had_no_worker(const struct run *run)
 {
     bool is_plan_wrong = run->plan_over && run->stats.planned_us == 0;
-    return run->stats.first_joined_us == 0 && run->stats.launched > 0 && !is_plan_wrong;
+    return run->stats.first_joined_us == 0 && run->stats.launched + run->stats.known > 0 &&
+           !is_plan_wrong;
 }
 
 static int exit_code(const struct run *run)
@@ -486,6 +570,7 @@ static int finish(struct run *run)
 {
     struct mf_error error;
     remove_credentials(run);
+    run_disk_release(run);
     record_end(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
@@ -509,14 +594,22 @@ static int give_up(struct run *run, const struct mf_error *error)
     fprintf(stderr, "mayfly: %s\n", error->text);
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
-    bool is_trace = error->code != MF_EUSAGE || run->is_retry;
-    if (run->recorder != NULL && !run->is_retry) {
-        struct record_run row = {
-            .state = run_state_name(RUN_FAILED), .reason = error->text, .ended_us = mf_wall_us()};
+    bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
+    run_disk_close(run);
+    if (run->recorder != NULL && run->again == NULL) {
+        struct record_run row = {.reason = error->text};
+        if (run->interrupts != 1) { /* else it can be taken up again */
+            row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
+            row.ended_us = mf_wall_us();
+        }
         record_run(run->recorder, &row, &ignored);
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
         run_history_end(run, &row);
+    }
+    if (run->again != NULL && run->again->is_resume) { /* its workers can be taken over yet */
+        mf_free(run->keys_folder);
+        run->keys_folder = NULL;
     }
     close_run(run);
     mf_log_to(-1, MF_ERROR);
@@ -525,7 +618,7 @@ static int give_up(struct run *run, const struct mf_error *error)
         run_history_remove(run);
     }
     if (run->interrupts > 0)
-        return 130;
+        return run->interrupts > 1 ? MAYFLY_EXIT_CANCELLED : MAYFLY_EXIT_INTERRUPTED;
     return mf_error_exit_code(error->code);
 }
 
@@ -533,32 +626,31 @@ int run_master(const struct job *job,
                const char *run_id,
                char *folder,
                int lock_fd,
-               const struct run_retry *retry,
+               const struct run_again *again,
                const struct run_options *options)
 {
     struct run run = {.job = job,
                       .options = options,
                       .run_id = run_id,
                       .folder = folder,
-                      .is_retry = retry != NULL,
+                      .again = again,
                       .signal_fd = -1,
                       .final_state = RUN_FAILED};
     struct mf_error error;
     int code;
-    if (retry != NULL) {
-        run.base_total = retry->total;
-        run.base_done = retry->done;
-        run.base_failed = retry->failed;
-        run.base_dead = retry->dead;
+    if (again != NULL) {
+        run.base_done = again->done;
+        run.base_failed = again->failed;
+        run.base_dead = again->dead;
     }
     run.stats.started_us = mf_monotonic_us();
     run.stats.started_wall_us = mf_wall_us();
     run.progress = progress_create(options->quiet || options->detached);
-    if (open_run(&run, retry, &error) < 0) {
+    if (open_run(&run, &error) < 0) {
         code = give_up(&run, &error);
     } else {
         progress_say(run.progress, "run %s", run_id);
-        add_workers(&run);
+        begin(&run);
         run_loop(&run);
         code = finish(&run);
         close_run(&run);

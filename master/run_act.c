@@ -5,6 +5,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_internal.h"
 
@@ -58,6 +59,22 @@ struct run_worker *run_worker(struct run *run, uint32_t worker)
     return &run->workers[worker];
 }
 
+bool run_has_total(const struct run *run)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    return counts.plan_ended || (run->again != NULL && run->again->has_total);
+}
+
+uint64_t run_total(const struct run *run)
+{
+    struct schedule_counts counts;
+    if (run->again != NULL && run->again->has_total)
+        return run->again->total;
+    schedule_counts(run->schedule, &counts);
+    return run->base_done + run->base_failed + run->base_dead + counts.planned;
+}
+
 static void fill_row(struct run *run, struct record_row *row, const struct mf_result *result)
 {
     row->exit_code = result->exit_code;
@@ -84,19 +101,10 @@ static bool has_files(const struct mf_result *result)
     return result->output_count > 0 || result->result_bytes > result->inline_result.length;
 }
 
-static void settle_files(struct run *run, const struct record_row *row)
+static void drop_files(struct run *run, const struct record_row *row)
 {
     struct mf_fence fence = {.subtask = row->subtask, .attempt = row->attempt, .epoch = row->epoch};
-    struct mf_error error;
-    if (row->state != RECORD_DONE)
-        intake_drop(run->intake, row->worker, &fence);
-    else if (intake_accept(run->intake,
-                           row->worker,
-                           &fence,
-                           !row->has_result,
-                           row->output_count > 0,
-                           &error) < 0)
-        run_fail(run, &error);
+    intake_drop(run->intake, row->worker, &fence);
 }
 
 /* The first failures are told at once: they often show what is wrong with all. */
@@ -137,6 +145,7 @@ static void act_record(struct run *run, const struct schedule_action *action)
         run_fail(run, &error);
         return;
     }
+    MF_CRASH(MASTER_BEFORE_RECORD);
     struct record_row *row = &batch->base.rows[batch->base.row_count++];
     *row = (struct record_row){.subtask = action->subtask,
                                .attempt = action->attempt,
@@ -159,10 +168,11 @@ static void act_record(struct run *run, const struct schedule_action *action)
     struct run_worker *worker = run_worker(run, action->worker);
     worker->attempts++;
     worker->busy_us += result->wall_us;
-    if (has_files(result))
-        settle_files(run, row);
+    if (has_files(result) && row->state != RECORD_DONE)
+        drop_files(run, row);
     if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)
         tell_failure(run, row);
+    MF_CRASH(MASTER_AFTER_RECORD);
 }
 
 static void act_fenced(struct run *run, const struct schedule_action *action)
@@ -183,6 +193,7 @@ static void note_state(struct run *run, enum run_state state)
         run->stats.gathering_us = now_us;
     if (state == RUN_DISMISSING) {
         run->stats.dismissing_us = now_us;
+        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED); /* at its timeout it may gather */
         run_leave_lost(run);
     }
     mf_log(MF_INFO, "the run is %s", run_state_name(state));
@@ -198,30 +209,40 @@ static void act_finish(struct run *run, const struct schedule_action *action)
     run->final_state = action->state;
     if (action->reason == NULL || run->reason[0] != '\0')
         return;
-    /* The scheduler knows that there is no worker, not why. */
-    bool has_cause = action->no_worker && run->launch_problem[0] != '\0';
+    /* The scheduler knows that there is no worker, or that it was asked to end, not why. */
+    const char *before = ": ", *cause = action->no_worker ? run->launch_problem : "", *behind = "";
+    if (run->early != NULL &&
+        (action->state == RUN_INTERRUPTED || action->state == RUN_CANCELLED)) {
+        before = " (asked for by ";
+        cause = run->early_by;
+        behind = ")";
+    }
+    bool has_cause = cause[0] != '\0';
     snprintf(run->reason,
              sizeof run->reason,
-             "%s%s%s",
+             "%s%s%s%s",
              action->reason,
-             has_cause ? ": " : "",
-             has_cause ? run->launch_problem : "");
+             has_cause ? before : "",
+             cause,
+             has_cause ? behind : "");
 }
 
-static void note_lost_subtask(struct run *run, const struct schedule_action *action)
+/* Another attempt of it is live: its worker is away, or takes much longer than the others. */
+static void note_second(struct run *run, const struct schedule_action *action)
 {
     struct mf_error error;
-    mf_log(MF_WARNING,
-           "worker %u was lost with subtask %llu (attempt %u)",
-           action->worker,
+    mf_log(MF_INFO,
+           "subtask %llu is given to worker %u as well (attempt %u)",
            (unsigned long long)action->subtask,
+           action->worker,
            action->attempt);
     if (record_event(run->recorder,
                      mf_wall_us(),
-                     "lost",
+                     "second attempt",
                      action->worker,
                      action->subtask,
-                     "the worker was lost with this subtask",
+                     action->straggler ? "the first one takes much longer than the others took"
+                                       : "the worker of the first one is not connected",
                      &error) < 0)
         run_fail(run, &error);
 }
@@ -232,6 +253,8 @@ static void act_order(struct run *run, const struct schedule_action *action)
         .subtask = action->subtask, .attempt = action->attempt, .epoch = action->epoch};
     struct mf_error error;
     int rc = 0;
+    if (action->kind == SCHEDULE_OFFER && action->second)
+        note_second(run, action);
     if (action->kind == SCHEDULE_OFFER)
         rc = scatter_offer(run->scatter, action->worker, action->subtask, action->attempt, &error);
     else if (action->kind == SCHEDULE_TAKE_BACK)
@@ -267,9 +290,10 @@ static void act(struct run *run, const struct schedule_action *action)
         break;
     case SCHEDULE_LOST:
         run_worker_lost(run, action->worker);
+        run->loss = (struct run_loss){.worker = action->worker};
         break;
     case SCHEDULE_LOST_SUBTASK:
-        note_lost_subtask(run, action);
+        run_loss_add(run, action);
         break;
     case SCHEDULE_DISMISS:
         run_worker_dismiss(run, action->worker);
@@ -289,8 +313,12 @@ static void act(struct run *run, const struct schedule_action *action)
 void run_act(struct run *run)
 {
     struct schedule_action action;
-    while (schedule_next(run->schedule, &action))
+    while (schedule_next(run->schedule, &action)) {
+        if (action.kind != SCHEDULE_LOST_SUBTASK)
+            run_loss_say(run);
         act(run, &action);
+    }
+    run_loss_say(run);
     if (run->own_batch != NULL && run->answering.poll == NULL) {
         struct run_batch *batch = run->own_batch;
         run->own_batch = NULL;

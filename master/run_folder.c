@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/record/tree.h"
 
 #define STAMP_LENGTH 15 /* of "20261122-084512" */
 
@@ -48,6 +49,8 @@ static int make_parents(char *path, struct mf_error *error)
         if (slash != NULL)
             *slash = '\0';
         int rc = mkdir(path, 0700);
+        if (rc == 0 && tree_sync_parent(path, error) < 0)
+            return -1;
         if (rc < 0 && errno != EEXIST) {
             mf_raise_errno(error,
                            "cannot make the folder %s for runs (set XDG_STATE_HOME to a place that "
@@ -103,8 +106,14 @@ char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct m
             mf_raise(error, MF_ENOMEM, "out of memory: a path");
             goto out;
         }
-        if (mkdir(folder, 0700) == 0)
+        if (mkdir(folder, 0700) == 0) {
+            if (tree_sync_parent(folder, error) == 0) /* a power cut takes no run that has begun */
+                goto out;
+            rmdir(folder);
+            mf_free(folder);
+            folder = NULL;
             goto out;
+        }
         int saved = errno;
         mf_free(folder);
         folder = NULL;
@@ -304,22 +313,24 @@ int write_file(const char *path, const void *data, size_t length, bool sync, str
     if (temporary == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int rc = fd < 0 ? mf_raise_errno(error, "cannot write %s", temporary) : 0;
+    int rc = fd < 0 ? mf_raise_write(error, "cannot write %s", temporary) : 0;
     for (size_t n = 0; rc == 0 && n < length;) {
         ssize_t written = write(fd, (const char *)data + n, length - n);
         if (written < 0 && errno != EINTR)
-            rc = mf_raise_errno(error, "cannot write %s", temporary);
+            rc = mf_raise_write(error, "cannot write %s", temporary);
         else if (written > 0)
             n += (size_t)written;
     }
     if (rc == 0 && sync && fsync(fd) < 0)
         rc = mf_raise_errno(error, "cannot write %s to the disk", temporary);
     if (fd >= 0 && close(fd) < 0 && rc == 0)
-        rc = mf_raise_errno(error, "cannot write %s", temporary);
+        rc = mf_raise_write(error, "cannot write %s", temporary);
     if (rc == 0 && rename(temporary, path) < 0)
-        rc = mf_raise_errno(error, "cannot rename %s to %s", temporary, path);
+        rc = mf_raise_write(error, "cannot rename %s to %s", temporary, path);
     if (rc < 0)
         unlink(temporary);
+    else if (sync)
+        rc = tree_sync_parent(path, error);
     mf_free(temporary);
     return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef MAYFLY_MASTER_RUN_INTERNAL_H
 #define MAYFLY_MASTER_RUN_INTERNAL_H
 
+#include <jansson.h>
 #include <pthread.h>
 
 #include "common/loop.h"
@@ -19,6 +20,7 @@
 #include "master/scatter/authority.h"
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
+#include "master/secret_sources.h"
 #include "master/stage/pace.h"
 
 /* The piece that is on its way to a worker, by lane. */
@@ -31,6 +33,8 @@ struct run_sent {
 
 /* A worker as the run sees it, by id. */
 struct run_worker {
+    bool known;     /* an earlier master started it */
+    bool is_due;    /* to be started as soon as that is durable */
     bool launching; /* the launcher has not reported yet */
     bool alive;     /* its process is known to run */
     bool joined;
@@ -43,6 +47,7 @@ struct run_worker {
     bool dialed;
     char address[64]; /* numeric, of its host; "" = this machine */
     char host[64];
+    int64_t begun_us;    /* monotonic: its launch was asked for */
     int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
     int64_t joined_us, over_us; /* monotonic */
@@ -60,6 +65,29 @@ struct run_batch {
     bool has_ticket;
     struct scatter_ticket ticket;
     uint64_t high_water; /* not 0: this mark is durable when the batch comes back */
+    uint32_t settled;    /* rows whose files are in their places */
+    bool has_failed;     /* to settle: a part of the next one's may be in its place */
+    size_t weight;       /* bytes that it holds */
+};
+
+/* A worker that was lost, while the scheduler tells with what: run_loss.c. */
+#define RUN_LOSS_NAMED 5
+struct run_loss {
+    uint32_t worker; /* 0 = none */
+    uint64_t count;
+    uint64_t named[RUN_LOSS_NAMED]; /* the first of its subtasks */
+};
+
+/* A full disk that is waited for: run_disk.c. */
+struct run_disk {
+    bool is_waiting;
+    bool is_last_try; /* cancelled meanwhile: it is not waited for again */
+    int64_t since_us; /* the disk is full since then; 0 = something was stored since */
+    int64_t since_wall_us;
+    int64_t probe_us, delay_us;
+    struct run_batch *held, **held_last; /* not recorded yet, oldest first */
+    bool gather_again;
+    char text[512]; /* what could not be written, and why */
 };
 
 /* The poll whose results are being decided. */
@@ -77,22 +105,33 @@ struct run {
     const char *run_id;
     char *folder;
     uint32_t epoch;
-    bool is_retry;
-    uint64_t base_total, base_done, base_failed, base_dead;
+    const struct run_again *again; /* NULL: a new run; borrowed */
+    uint64_t base_done, base_failed, base_dead;
+    bool has_old_keys; /* those of the earlier master, so that its workers can join */
+    bool has_moved;    /* it listens elsewhere than the earlier master did */
 
     struct mf_loop *loop;
     int signal_fd;
     unsigned interrupts;
+    const char *early; /* "draining" or "cancelling", when somebody asked for that; else NULL */
+    char early_by[64]; /* who did: a signal, a command */
+    char pause_reason[256]; /* as it was given, "" = none */
+    int64_t pause_wall_us;  /* since when */
     struct schedule *schedule;
     struct plan *plan;
     struct recorder *recorder;
     struct authority *authority;
     char *keys_folder;
+    struct secret_sources *secrets; /* NULL: the job has none */
+    struct mf_welcome welcome;      /* borrows from the job and from what follows */
+    char *prepared;
+    void *task_scratch;
     struct endpoint *endpoint;
     struct run_stage *stage; /* NULL: nothing travels to workers */
     struct scatter *scatter;
     struct fleet *fleet;
     struct launch_host *hosts; /* those of the job, for the fleet */
+    bool has_due;              /* workers are to be started */
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
@@ -105,6 +144,10 @@ struct run {
     struct run_batch *own_batch; /* rows that the master itself makes */
     struct answering answering;
     unsigned batches_out;
+    size_t batch_bytes; /* of batches that are out or held */
+    struct run_disk disk;
+    struct run_loss loss;
+    bool user_paused;
 
     uint64_t plan_wanted; /* pieces that the scheduler waits for */
     bool plan_over;
@@ -128,6 +171,7 @@ struct run {
     enum run_state final_state;
     struct mf_error failure; /* code != MF_OK: why the run can't go on (exit code from it) */
     char reason[640];
+    char held_up[1024];       /* run_held_up */
     char launch_problem[512]; /* why the last launch that failed did */
     struct run_stats stats;
 };
@@ -139,10 +183,38 @@ void run_act(struct run *run);
 /* The run can't go on: remembers the first reason and stops. */
 void run_fail(struct run *run, const struct mf_error *error);
 struct run_worker *run_worker(struct run *run, uint32_t worker);
+/* All subtasks of the run, as far as they are known: with those that an earlier master finished. */
+uint64_t run_total(const struct run *run);
+bool run_has_total(const struct run *run);
+
+/* run_loss.c: a worker was lost with this subtask; then, once for all of them, tells the user. */
+void run_loss_add(struct run *run, const struct schedule_action *action);
+void run_loss_say(struct run *run);
+
+/* run_disk.c */
+/* Makes the reserve; MF_EFULL when there is no room even for that. */
+int run_disk_open(struct run *run, struct mf_error *error);
+/* Gives the reserve back, so that the end can be written: what run.db needs, then the rest. */
+void run_disk_release(struct run *run);
+void run_disk_close(struct run *run);
+/* Something could not be stored: a full disk is waited for, anything else is run_fail. */
+void run_trouble(struct run *run, const struct mf_error *error);
+/* Whether more results can be taken in now. */
+bool run_disk_takes(const struct run *run);
+/* Keeps a batch until there is room. */
+void run_disk_hold(struct run *run, struct run_batch *batch);
+/* Something was stored. */
+void run_disk_stored(struct run *run);
+/* Looks for room; the time it wants to be called again. */
+int64_t run_disk_step(struct run *run, int64_t now_us);
+/* The user pauses, or goes on; a full disk pauses besides. */
+void run_pause(struct run *run, bool on);
 
 /* run_batch.c */
 struct run_batch *run_batch_take(struct run *run, uint32_t rows);
 void run_batch_free(struct run *run, struct run_batch *batch);
+/* Moves files into their places and gives the rows to the writer; holds them while there is no
+ * room. */
 void run_batch_submit(struct run *run, struct run_batch *batch);
 void run_batches_committed(void *arg, uint32_t events);
 void run_batch_committed(struct record_batch *batch, void *arg);
@@ -155,6 +227,10 @@ void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks);
 void run_note_worker(struct run *run, const struct record_worker *row);
 void run_launch(struct run *run, uint32_t id);
+/* Starts what run_launch was asked for, when that is durable. */
+void run_start_due(struct run *run);
+/* How a worker on that host and this master find each other: keys of the launch input. */
+int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root);
 void run_worker_connected(struct run *run, uint32_t id, const char *address);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
@@ -163,6 +239,18 @@ void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
 
+/* run_resume.c: what is taken over from an earlier master. */
+/* Opens the earlier one's keys, or makes new ones. */
+int run_open_authority(struct run *run, struct mf_error *error);
+/* Listens where the earlier one did, if that is possible. */
+int run_listen(struct run *run, const char *host, struct mf_error *error);
+/* Files that were on their way to the earlier one: they are sent again. */
+void run_drop_leftovers(const struct run *run);
+/* Takes over the workers that may live, before any action is taken; how many. */
+uint32_t run_take_over(struct run *run);
+/* What a worker says that it holds, before it joins. */
+void run_adopt_held(struct run *run, const struct mf_hello *hello);
+
 /* run_stage.c: what workers fetch. Fills the part of the task that is about it. */
 int run_stage_open(struct run *run, struct mf_task *task, struct mf_error *error);
 void run_stage_close(struct run *run);
@@ -170,13 +258,29 @@ void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatt
 /* What was on its way to the worker will not come any more. */
 void run_stage_lost(struct run *run, uint32_t worker);
 
-/* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
+/* run_plan.c: what an earlier master may have given out, before requests are taken in. */
+int run_plan_held(struct run *run, struct mf_error *error);
+/* The plan cannot be continued: the run fails, or stops when that may be mended. */
+void run_plan_failed(struct run *run, const struct mf_error *error);
+/* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
 /* run_history.c: what goes wrong with the history is logged and harms no run. */
 void run_history_begin(struct run *run);
 void run_history_end(struct run *run, const struct record_run *row);
 void run_history_remove(struct run *run);
+
+/* run_control.c: what is asked for over the control socket; fills its callbacks. */
+void run_control_callbacks(struct run *run, struct control_callbacks *callbacks);
+/* Drains or cancels, for whoever asked: "SIGINT", "mayfly cancel". */
+void run_end_early(struct run *run, bool drain, const char *by);
+
+/* run_explain.c: why something does not run. A new reference, NULL when memory is exhausted.
+ * `subtask` 0 = the run alone. */
+json_t *run_explain_json(struct run *run, uint64_t subtask);
+/* The same in a sentence when nothing runs although there is work, else NULL. Borrowed until the
+ * next call. */
+const char *run_held_up(struct run *run);
 
 /* run_gather.c */
 void run_gather_start(struct run *run);

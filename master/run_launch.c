@@ -13,6 +13,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/run_addresses.h"
 #include "master/run_internal.h"
@@ -73,10 +74,13 @@ static void note_launch(struct run *run, const struct launch_report *report)
     worker->alive = true;
     run->awaiting = true;
     run->dial_us = 0;
-    run_note_worker(
-        run,
-        &(struct record_worker){
-            .id = report->worker, .state = "joining", .host = report->place, .pid = report->pid});
+    run_note_worker(run,
+                    &(struct record_worker){.id = report->worker,
+                                            .state = "joining",
+                                            .host = report->place,
+                                            .address = worker->address,
+                                            .pid = report->pid,
+                                            .port = report->port});
 }
 
 static void on_launched(void *arg, const struct launch_report *report)
@@ -85,6 +89,7 @@ static void on_launched(void *arg, const struct launch_report *report)
     uint32_t id = report->worker;
     struct run_worker *worker = run_worker(run, id);
     worker->launching = false;
+    MF_CRASH(MASTER_AFTER_LAUNCH);
     note_launch(run, report);
     if (worker->dismissed || worker->lost) {
         if (!report->ok && !worker->joined)
@@ -196,7 +201,7 @@ int64_t run_dial_step(struct run *run, int64_t now_us)
             continue;
         run->awaiting = true;
         int64_t since_us = now_us - worker->launched_us;
-        if (since_us >= unreached_us)
+        if (since_us >= unreached_us && !worker->known)
             give_up_unreached(run, id);
         else if (worker->port != 0 && !worker->dialed && since_us >= dial_us)
             dial(run, id);
@@ -250,6 +255,7 @@ static void keep_sweep(struct run *run, const struct sweep_report *report)
 static void on_swept(void *arg, uint32_t place, const struct sweep_report *report)
 {
     struct run *run = arg;
+    MF_CRASH(MASTER_AFTER_SWEEP);
     log_sweep(report);
     keep_sweep(run, report);
     for (uint32_t id = 1; id < run->worker_count; id++) {
@@ -280,7 +286,7 @@ static void hex(const unsigned char *bytes, size_t size, char *text)
 }
 
 /* How the worker and this master find each other, and what becomes of its program. */
-static int add_addresses(const struct run *run, const struct launch_host *host, json_t *root)
+int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root)
 {
     const struct job *job = run->job;
     uint16_t port = endpoint_port(run->endpoint);
@@ -295,6 +301,18 @@ static int add_addresses(const struct run *run, const struct launch_host *host, 
         rc = json_object_set_new(root, "listen", json_true());
     if (rc == 0 && job->keep_worker)
         rc = json_object_set_new(root, "keep_program", json_true());
+    return rc;
+}
+
+/* Aids for tests (docs/testing.md), which only the environment of the master can ask for. */
+static int add_aids(json_t *root)
+{
+    const char *journal = getenv("MAYFLY_JOURNAL"), *crash = getenv("MAYFLY_CRASH");
+    int rc = 0;
+    if (journal != NULL && journal[0] != '\0')
+        rc = json_object_set_new(root, "journal", json_string(journal));
+    if (rc == 0 && crash != NULL && crash[0] != '\0')
+        rc = json_object_set_new(root, "crash", json_string(crash));
     return rc;
 }
 
@@ -327,8 +345,9 @@ static char *launch_input(struct run *run,
                              (json_int_t)run->job->lease_us,
                              "orphan_us",
                              (json_int_t)run->job->orphan_us);
-    char *text =
-        root == NULL || add_addresses(run, host, root) < 0 ? NULL : json_dumps(root, JSON_COMPACT);
+    char *text = root == NULL || run_add_addresses(run, host, root) < 0 || add_aids(root) < 0
+                     ? NULL
+                     : json_dumps(root, JSON_COMPACT);
     json_decref(root);
     char *line = text == NULL ? NULL : mf_format("%s\n", text);
     if (text != NULL)
@@ -341,13 +360,13 @@ static char *launch_input(struct run *run,
 static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
 {
     struct credential credential = {0};
-    const struct launch_host *host = fleet_assign(run->fleet, id, error);
-    if (host == NULL || authority_issue(run->authority, id, &credential, error) < 0)
+    const struct launch_host *host = fleet_host_of(run->fleet, id);
+    if (authority_issue(run->authority, id, &credential, error) < 0)
         return -1;
     char *input = launch_input(run, id, host, &credential);
     int rc = input == NULL
                  ? mf_raise(error, MF_ENOMEM, "out of memory: the launch of worker %u", id)
-                 : scatter_expect(run->scatter, id, credential.token, error);
+                 : scatter_expect(run->scatter, id, error);
     if (rc == 0)
         rc = fleet_start(run->fleet, id, input, error);
     if (input != NULL)
@@ -360,19 +379,60 @@ static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
 void run_launch(struct run *run, uint32_t id)
 {
     struct run_worker *worker = run_worker(run, id);
-    struct mf_error error;
     if (worker == NULL)
         return;
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
-    worker->launching = true;
-    run_note_worker(
-        run, &(struct record_worker){.id = id, .state = "launching", .launched_us = mf_wall_us()});
-    if (start_worker(run, id, &error) == 0)
-        return;
+    MF_CRASH(MASTER_BEFORE_LAUNCH);
+    worker->begun_us = mf_monotonic_us();
+    worker->is_due = true;
+    run->has_due = true;
+}
+
+static void fail_start(struct run *run, uint32_t id, const struct mf_error *error)
+{
     struct launch_report report = {
-        .worker = id, .again = fleet_has_room(run->fleet), .error = error};
+        .worker = id, .again = fleet_has_room(run->fleet), .error = *error};
     on_launched(run, &report);
+}
+
+/* Its host is chosen, and both are on their way to the disk. False: there is none. */
+static bool place_worker(struct run *run, uint32_t id)
+{
+    struct mf_error error;
+    const struct launch_host *host = fleet_assign(run->fleet, id, &error);
+    run_note_worker(run,
+                    &(struct record_worker){.id = id,
+                                            .state = "launching",
+                                            .place = host == NULL ? NULL : host->name,
+                                            .launched_us = mf_wall_us()});
+    run->workers[id].launching = true;
+    if (host == NULL)
+        fail_start(run, id, &error);
+    return host != NULL;
+}
+
+/* A worker that the results table does not know could never be found again. */
+void run_start_due(struct run *run)
+{
+    struct mf_error error;
+    if (!run->has_due)
+        return;
+    run->has_due = false;
+    uint32_t count = run->worker_count; /* what is asked for meanwhile has its turn */
+    for (uint32_t id = 1; id < count; id++)
+        if (run->workers[id].is_due && (run->workers[id].gone || !place_worker(run, id)))
+            run->workers[id].is_due = false;
+    bool is_durable = record_flush(run->recorder, &error) == 0;
+    if (!is_durable)
+        run_fail(run, &error);
+    for (uint32_t id = 1; id < count; id++) {
+        if (!run->workers[id].is_due)
+            continue;
+        run->workers[id].is_due = false;
+        if (!is_durable || start_worker(run, id, &error) < 0)
+            fail_start(run, id, &error);
+    }
 }
 
 void run_worker_lost(struct run *run, uint32_t id)
@@ -390,13 +450,13 @@ void run_worker_lost(struct run *run, uint32_t id)
     if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
         run_fail(run, &error);
     if (intake_lost(run->intake, id, &error) < 0)
-        run_fail(run, &error);
+        run_trouble(run, &error);
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
-    if (worker->alive)
+    if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
-    else if (!worker->launching)
+    else
         say_gone(run, id);
 }
 
@@ -414,6 +474,7 @@ void run_worker_dismiss(struct run *run, uint32_t id)
     struct run_worker *worker = run_worker(run, id);
     if (worker == NULL || worker->gone)
         return;
+    MF_CRASH(MASTER_BEFORE_DISMISS);
     worker->dismissed = true;
     if (worker->alive && worker->joined && !worker->lost)
         scatter_dismiss(run->scatter, id);
@@ -421,4 +482,5 @@ void run_worker_dismiss(struct run *run, uint32_t id)
         fleet_stop(run->fleet, id);
     else
         say_gone(run, id);
+    MF_CRASH(MASTER_AFTER_DISMISS);
 }

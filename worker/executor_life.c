@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "worker/executor_internal.h"
 #include "worker/harvest.h"
+#include "worker/journal.h"
 #include "worker/place.h"
 
 #define END_MARGIN_US 15000000 /* what a slot may take to end its tree, beyond kill_after */
@@ -75,6 +76,11 @@ struct executor *executor_create(struct mf_loop *loop,
     executor->slot_env[1] = mf_format("MAYFLY_WORKER=%u", worker);
     if (executor->folder == NULL || executor->binary == NULL || executor->slot_env[0] == NULL ||
         executor->slot_env[1] == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: the executor");
+        goto fail;
+    }
+    if (journal_path() != NULL &&
+        (executor->slot_env[2] = mf_format("MAYFLY_JOURNAL=%s", journal_path())) == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the executor");
         goto fail;
     }

@@ -48,6 +48,15 @@ static char *take_text(json_t *root, const char *key, struct mf_error *error)
     return copy;
 }
 
+/* NULL when it is not there. */
+static int take_optional(json_t *root, const char *key, char **text, struct mf_error *error)
+{
+    if (json_object_get(root, key) == NULL)
+        return 0;
+    *text = take_text(root, key, error);
+    return *text == NULL ? -1 : 0;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -108,7 +117,13 @@ static int add_ssh_address(json_int_t port, struct launch_input *input, struct m
         error);
 }
 
-static int parse_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
+static void drop_addresses(struct launch_input *input)
+{
+    while (input->address_count > 0)
+        mf_free(input->addresses[--input->address_count]);
+}
+
+static int take_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
 {
     json_t *list = json_object_get(root, "addresses");
     size_t count = json_array_size(list);
@@ -128,6 +143,13 @@ static int parse_addresses(json_t *root, struct launch_input *input, struct mf_e
         if (add_address(input, mf_strdup(text), error) < 0)
             return -1;
     }
+    return 0;
+}
+
+static int parse_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
+{
+    if (take_addresses(root, input, error) < 0)
+        return -1;
     input->listens = json_is_true(json_object_get(root, "listen"));
     if (input->address_count == 0 && !input->listens)
         return mf_raise(error, MF_EPROTOCOL, "the launch input has no address of a master");
@@ -159,7 +181,9 @@ static int parse(json_t *root, struct launch_input *input, struct mf_error *erro
     if ((input->run_id = take_text(root, "run", error)) == NULL ||
         (input->authority_pem = take_text(root, "authority", error)) == NULL ||
         (input->certificate_pem = take_text(root, "certificate", error)) == NULL ||
-        (input->key_pem = take_text(root, "key", error)) == NULL)
+        (input->key_pem = take_text(root, "key", error)) == NULL ||
+        take_optional(root, "journal", &input->journal_folder, error) < 0 ||
+        take_optional(root, "crash", &input->crash, error) < 0)
         return -1;
     if (parse_token(json_string_value(json_object_get(root, "token")), input->token, error) < 0)
         return -1;
@@ -187,6 +211,35 @@ int launch_input_read(int fd, struct launch_input *input, struct mf_error *error
     if (rc < 0)
         launch_input_fini(input);
     return rc;
+}
+
+static bool is_same(const struct launch_input *a, const struct launch_input *b)
+{
+    if (a->address_count != b->address_count)
+        return false;
+    for (uint32_t i = 0; i < a->address_count; i++)
+        if (strcmp(a->addresses[i], b->addresses[i]) != 0)
+            return false;
+    return true;
+}
+
+bool launch_input_renew(struct launch_input *input, const char *folder)
+{
+    struct launch_input other = {0};
+    char *path = mf_format("%s/addresses", folder);
+    json_t *root = path == NULL ? NULL : json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    bool is_new = root != NULL && take_addresses(root, &other, NULL) == 0 &&
+                  other.address_count > 0 && !is_same(input, &other);
+    if (is_new) {
+        drop_addresses(input);
+        memcpy(input->addresses, other.addresses, sizeof input->addresses);
+        input->address_count = other.address_count;
+    } else {
+        drop_addresses(&other);
+    }
+    json_decref(root);
+    mf_free(path);
+    return is_new;
 }
 
 /* Bound for a moment, so that the kernel picks one; it is free again when it is listened on. */
@@ -218,7 +271,8 @@ void launch_input_fini(struct launch_input *input)
     mf_free(input->authority_pem);
     mf_free(input->certificate_pem);
     mf_free(input->key_pem);
-    for (uint32_t i = 0; i < input->address_count; i++)
-        mf_free(input->addresses[i]);
+    mf_free(input->journal_folder);
+    mf_free(input->crash);
+    drop_addresses(input);
     *input = (struct launch_input){0};
 }

@@ -4,6 +4,7 @@
  *
  *     start RUN    reads its launch input (with credentials) from standard input, detaches, joins
  *     sweep RUN    verifies that nothing of a run is left on this host, and cleans
+ *     readdress RUN WORKER   leaves there where another master of the run listens
  *     slot         internal: the process that runs one attempt at a time
  *     version
  */
@@ -14,12 +15,15 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "worker/daemon.h"
 #include "worker/executor.h"
+#include "worker/journal.h"
 #include "worker/launch_input.h"
 #include "worker/place.h"
 #include "worker/program.h"
+#include "worker/readdress.h"
 #include "worker/session.h"
 #include "worker/sweep.h"
 
@@ -43,16 +47,16 @@ static void remove_folder(const char *folder)
         mf_log(MF_WARNING, "the worker's folder %s cannot be removed: %s", folder, error.text);
         return;
     }
-    char *path = mf_strdup(folder);
-    for (int level = 0; path != NULL && level < 3; level++) {
-        char *slash = strrchr(path, '/');
-        if (slash == NULL || slash == path)
-            break;
-        *slash = '\0';
-        if (rmdir(path) < 0)
-            break;
-    }
-    mf_free(path);
+    place_leave(folder, true);
+}
+
+/* What tests may have asked for. */
+static int open_aids(const struct launch_input *input, struct mf_error *error)
+{
+    mf_crash_tell(journal_crash);
+    if (mf_crash_arm(input->crash, input->worker, error) < 0)
+        return -1;
+    return journal_open(input->journal_folder, input->run_id, input->worker, error);
 }
 
 static int
@@ -63,7 +67,11 @@ run_worker(struct launch_input *input, const char *folder, bool *orphaned, struc
         return mf_raise(error, MF_ENOMEM, "out of memory: the worker's log");
     int rc = launch_input_reserve_port(input, error);
     if (rc == 0)
+        rc = open_aids(input, error);
+    if (rc == 0)
         rc = daemon_detach(folder, log_path, input->worker, input->listen_port, error);
+    if (rc == 0) /* once more: detaching has closed it */
+        rc = journal_open(input->journal_folder, input->run_id, input->worker, error);
     if (rc == 0) {
         mf_log_to(2, MF_INFO);
         mf_log(MF_INFO,
@@ -105,8 +113,10 @@ static int start_main(int argc, char **argv)
     if (rc < 0) /* before it is detached the launcher reads this, afterwards it stands in the
                    worker's log */
         fprintf(stderr, "mayfly-worker: %s\n", error.text);
+    MF_CRASH(WORKER_BEFORE_CLEANING);
     if (folder != NULL)
         remove_folder(folder);
+    MF_CRASH(WORKER_AFTER_CLEANING);
     /* Nobody may come any more to sweep. */
     if (orphaned && !input.keep_program)
         program_remove();
@@ -125,6 +135,8 @@ int main(int argc, char **argv)
         return start_main(argc, argv);
     if (strcmp(command, "sweep") == 0)
         return sweep_main(argc, argv);
+    if (strcmp(command, "readdress") == 0)
+        return readdress_main(argc, argv);
     if (strcmp(command, "version") == 0) {
         printf("mayfly-worker %s\n", MAYFLY_VERSION);
         return 0;

@@ -32,6 +32,12 @@ int ready_move(struct ready_list *from,
                uint32_t most,
                size_t bytes,
                struct mf_error *error);
+/* Says of each how long ago it ended. */
+void ready_stamp(struct ready_list *list, int64_t now_us);
+/* Puts all of `from` back before what is in `to`: it was told in vain. */
+int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error);
+/* Takes out what has files of its own, for upload, one after another: the next owner, or NULL. */
+struct executed *ready_take_with_files(struct ready_list *list);
 void ready_fini(struct ready_list *list);
 
 #endif

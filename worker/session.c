@@ -3,7 +3,12 @@
  * The worker's life: see session.h.
  *
  *     joining --welcome--> working --dismiss--> leaving --all sent--> bye --received--> over
+ *        any of these --another master--> rejoining --no request under way--> joining
  *        any --refused, orphaned, executor failed--> over, with an error
+ *
+ * A master that dies and is followed by another one is a connection that was lost, as far as the
+ * executor can tell. The next master refuses what it does not know, and is told again who is here
+ * and what is held; lanes, files on their way and results not acknowledged begin anew.
  *
  * What ends with an error still sends the end of its logs, when the master can be reached and wants
  * to hear of it.
@@ -15,37 +20,42 @@
 #include "worker/session.h"
 
 #include <nng/nng.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "worker/again.h"
+#include "worker/daemon.h"
 #include "worker/executor.h"
+#include "worker/fences.h"
+#include "worker/hello.h"
+#include "worker/journal.h"
 #include "worker/link.h"
 #include "worker/ready.h"
+#include "worker/secrets.h"
 #include "worker/stage.h"
 #include "worker/upload.h"
 
-#define FLUSH_US 100000    /* a finished result waits no longer than this for others */
-#define STARTED_US 20000   /* the master hears of a long-running subtask after this */
-#define LOG_US 2000000     /* the worker's log goes home this often */
-#define LEAVE_US 10000000  /* after a dismissal: the master has this long to take the rest */
-#define PART_US 1000000    /* after an error: as long for the end of the logs */
-#define POLL_RESULTS 2048u /* results in one poll */
+#define FLUSH_US 100000      /* a finished result waits no longer than this for others */
+#define STARTED_US 20000     /* the master hears of a long-running subtask after this */
+#define LOG_US 2000000       /* the worker's log goes home this often */
+#define LEAVE_US 10000000    /* after a dismissal: the master has this long to take the rest */
+#define PART_US 1000000      /* after an error: as long for the end of the logs */
+#define ADDRESSES_US 1000000 /* without a connection: a new master's addresses are looked for */
+#define POLL_RESULTS 2048u   /* results in one poll */
 #define POLL_BYTES (1u << 20)
 
-enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, PARTING, OVER };
+enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, REJOINING, PARTING, OVER };
 
 struct session {
-    const struct launch_input *input;
+    struct launch_input *input;
     const char *folder, *binary;
     enum phase phase;
     int outcome; /* 0 or -1, when OVER */
@@ -53,7 +63,8 @@ struct session {
     struct mf_loop *loop;
     struct link *link;
     struct executor *executor;
-    struct stage *stage; /* NULL: all is in its place */
+    struct stage *stage;     /* NULL: all is in its place */
+    struct secrets *secrets; /* NULL: the run has none */
     struct upload *upload;
     struct mf_decoder *decoder;
     struct mf_buffer frame;
@@ -68,11 +79,11 @@ struct session {
     uint64_t sequences[MF_LANES];
     struct ready_list ready;
     struct ready_list sent[2];
-    struct mf_fence *returned;
-    uint32_t returned_count, returned_capacity;
+    struct fences returned;
     struct mf_fence *running; /* scratch */
     uint32_t running_capacity;
-    int64_t heard_us, log_us, leaving_us;
+    struct again again;
+    int64_t heard_us, log_us, leaving_us, addresses_us;
     int signal_fd;
 };
 
@@ -108,6 +119,8 @@ static void on_started(void *arg, const struct mf_fence *fence)
 static void make_ready(struct session *session, struct executed *executed)
 {
     struct mf_error error;
+    if (executed->failure != NULL) /* it has become another end than it was */
+        journal_end(executed);
     if (ready_add(&session->ready, &executed->result, executed->ended_us, executed, &error) < 0)
         fail_session(session, &error);
 }
@@ -142,19 +155,9 @@ static void on_grew(void *arg, const struct executed_growth *growth)
 static void on_returned(void *arg, const struct mf_fence *fence)
 {
     struct session *session = arg;
-    if (session->returned_count == session->returned_capacity) {
-        uint32_t capacity = session->returned_capacity < 64 ? 64 : session->returned_capacity * 2;
-        struct mf_fence *returned = mf_realloc(session->returned, capacity * sizeof *returned);
-        if (returned == NULL) {
-            struct mf_error error;
-            mf_raise(&error, MF_ENOMEM, "out of memory: subtasks that go back to the master");
-            fail_session(session, &error);
-            return;
-        }
-        session->returned = returned;
-        session->returned_capacity = capacity;
-    }
-    session->returned[session->returned_count++] = *fence;
+    struct mf_error error;
+    if (fences_add(&session->returned, fence, &error) < 0)
+        fail_session(session, &error);
 }
 
 static void on_failed(void *arg, const struct mf_error *error)
@@ -169,7 +172,7 @@ static struct mf_request next_request(struct session *session, unsigned lane)
                                  .sequence = ++session->sequences[lane],
                                  .epoch = session->epoch,
                                  .session = session->id};
-    memcpy(request.token, session->input->token, MF_TOKEN_SIZE);
+    memcpy(request.token, link_token(session->link), MF_TOKEN_SIZE);
     return request;
 }
 
@@ -182,30 +185,16 @@ static void send_frame(struct session *session, unsigned lane)
 
 static void say_hello(struct session *session)
 {
-    struct utsname name;
-    uname(&name);
-    char system[256];
-    snprintf(system, sizeof system, "%.80s %.80s %.80s", name.sysname, name.release, name.machine);
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE),
-         cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    struct mf_hello hello = {.request = next_request(session, 0),
-                             .protocol = MF_PROTOCOL,
-                             .version = MAYFLY_VERSION,
-                             .run_id = session->input->run_id,
-                             .slots = session->input->slots,
-                             .pid = (uint32_t)getpid(),
-                             .host = name.nodename,
-                             .system = system,
-                             .cpus = cpus > 0 ? (uint32_t)cpus : 1,
-                             .memory_bytes =
-                                 pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0,
-                             .wall_us = mf_wall_us()};
+    struct mf_request request = next_request(session, 0);
     struct mf_error error;
-    mf_buffer_clear(&session->frame);
-    if (mf_encode_hello(&hello, &session->frame, &error) < 0)
+    MF_CRASH(WORKER_BEFORE_HELLO);
+    if (hello_encode(
+            session->input, &request, session->executor, &session->ready, &session->frame, &error) <
+        0)
         fail_session(session, &error);
     else
         send_frame(session, 0);
+    MF_CRASH(WORKER_AFTER_HELLO);
 }
 
 static uint32_t collect_running(struct session *session)
@@ -215,25 +204,23 @@ static uint32_t collect_running(struct session *session)
                : executor_running(session->executor, session->running, session->running_capacity);
 }
 
-static void stamp_ages(struct ready_list *list, int64_t now_us)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
-}
-
 /* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
 static void send_poll(struct session *session, unsigned lane, bool results)
 {
     struct mf_error error;
     struct ready_list *sent = &session->sent[lane];
-    if (results && ready_move(&session->ready, sent, POLL_RESULTS, POLL_BYTES, &error) < 0) {
+    int64_t now_us = session->is_noop && session->again.at_us == 0 ? 0 : mf_monotonic_us();
+    /* One is enough to find out whether results are taken again. */
+    uint32_t most = session->again.delay_us > 0 ? 1 : POLL_RESULTS;
+    if (results && now_us >= session->again.at_us &&
+        ready_move(&session->ready, sent, most, POLL_BYTES, &error) < 0) {
         fail_session(session, &error);
         return;
     }
     if (!session->is_noop)
-        stamp_ages(sent, mf_monotonic_us());
+        ready_stamp(sent, now_us);
     uint32_t returned =
-        session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
+        session->returned.count < MF_BATCH_MAX ? session->returned.count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),
                            .free_places = session->executor == NULL
                                               ? session->input->slots
@@ -241,7 +228,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
                            .running_count = collect_running(session),
                            .running = session->running,
                            .returned_count = returned,
-                           .returned = session->returned,
+                           .returned = session->returned.items,
                            .result_count = sent->count,
                            .results = sent->results};
     session->started_due = false;
@@ -250,26 +237,27 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         fail_session(session, &error);
         return;
     }
-    session->returned_count -= returned;
-    if (session->returned_count > 0)
-        memmove(session->returned,
-                session->returned + returned,
-                session->returned_count * sizeof *session->returned);
+    fences_drop(&session->returned, returned);
+    if (sent->count > 0)
+        MF_CRASH(WORKER_BEFORE_RESULT);
     send_frame(session, lane);
+    if (sent->count > 0)
+        MF_CRASH(WORKER_AFTER_RESULT);
 }
 
 /* When the second lane is to carry what lies ready: MF_NEVER = nothing to carry. */
 static int64_t flush_due(const struct session *session)
 {
-    if (session->returned_count > 0)
+    if (session->returned.count > 0)
         return 0;
     int64_t due = session->started_due ? session->started_us + STARTED_US : MF_NEVER;
     if (session->ready.count == 0)
         return due;
     uint32_t queued = session->executor == NULL ? 0 : executor_queued(session->executor);
-    if (session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2)
-        return 0;
-    int64_t flush = session->ready.ended_us[0] + FLUSH_US;
+    bool is_full = session->ready.count >= POLL_RESULTS || session->ready.count >= (queued + 1) / 2;
+    int64_t flush = is_full ? 0 : session->ready.ended_us[0] + FLUSH_US;
+    if (flush < session->again.at_us)
+        flush = session->again.at_us;
     return flush < due ? flush : due;
 }
 
@@ -286,7 +274,9 @@ static void send_bye(struct session *session)
         return;
     }
     session->phase = SAYING_BYE;
+    MF_CRASH(WORKER_BEFORE_BYE);
     send_frame(session, lane);
+    MF_CRASH(WORKER_AFTER_BYE);
 }
 
 static void send_upload(struct session *session)
@@ -326,6 +316,39 @@ static void send_fetches(struct session *session, int64_t now_us)
     }
 }
 
+static bool has_request_under_way(const struct session *session)
+{
+    for (unsigned lane = 0; lane < MF_LANES; lane++)
+        if (!link_is_free(session->link, lane))
+            return true;
+    return false;
+}
+
+/* To the next master as to the first one, but with what is here. What was told and not acknowledged
+ * is told again; what has files sends them first, since the last master may have had only half. */
+static void rejoin(struct session *session)
+{
+    struct mf_error error;
+    struct executed *executed;
+    session->phase = JOINING;
+    session->epoch = 0;
+    session->log_is_whole = false;
+    memset(session->sequences, 0, sizeof session->sequences);
+    for (unsigned lane = 2; lane-- > 0;)
+        if (ready_return(&session->sent[lane], &session->ready, &error) < 0)
+            fail_session(session, &error);
+    while ((executed = ready_take_with_files(&session->ready)) != NULL)
+        if (upload_add(session->upload, executed, &error) < 0)
+            fail_session(session, &error);
+    upload_restart(session->upload);
+    take_uploaded(session);
+    if (session->stage != NULL)
+        stage_restart(session->stage);
+    if (session->phase == JOINING)
+        say_hello(session);
+    session->returned.count = 0; /* not in the hello: the next master never misses it */
+}
+
 static bool has_nothing_left(const struct session *session)
 {
     return (session->executor == NULL || executor_queued(session->executor) == 0) &&
@@ -335,6 +358,8 @@ static bool has_nothing_left(const struct session *session)
 /* Sends whatever is due on every lane that is free. */
 static void pump(struct session *session, int64_t now_us)
 {
+    if (session->phase == REJOINING && !has_request_under_way(session))
+        rejoin(session);
     if (session->phase == WORKING || session->phase == LEAVING)
         send_upload(session);
     if (session->phase == WORKING)
@@ -388,6 +413,7 @@ static void start_executor(struct session *session, const struct mf_task *task)
 static void handle_welcome(struct session *session, const struct mf_welcome *welcome)
 {
     session->epoch = welcome->epoch;
+    journal_joined(welcome->epoch);
     session->orphan_us = welcome->orphan_us;
     session->phase = WORKING;
     /* It holds a poll for a third of the lease. */
@@ -395,19 +421,30 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif
-    if (!session->is_noop)
+    struct mf_error error;
+    if (secrets_welcome(&session->secrets, session->input, session->folder, welcome, &error) < 0)
+        fail_session(session, &error);
+    else if (!session->is_noop && session->executor == NULL)
         start_executor(session, &welcome->task);
     mf_log(
         MF_INFO, "joined the run in epoch %u with %u slots", welcome->epoch, session->input->slots);
 }
 
-static void acknowledge(struct session *session, unsigned lane)
+static void release_owners(struct session *session, struct ready_list *list)
 {
-    struct ready_list *sent = &session->sent[lane];
-    for (uint32_t i = 0; i < sent->count; i++)
-        if (sent->owners[i] != NULL)
-            executor_release(session->executor, sent->owners[i]);
-    sent->count = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->owners[i] != NULL)
+            executor_release(session->executor, list->owners[i]);
+    list->count = 0;
+}
+
+/* The master has no room for them now: they wait here. */
+static void keep_unrecorded(struct session *session, unsigned lane)
+{
+    struct mf_error error;
+    if (ready_return(&session->sent[lane], &session->ready, &error) < 0)
+        fail_session(session, &error);
+    again_later(&session->again, mf_monotonic_us());
 }
 
 static void take_subtasks(struct session *session, const struct mf_work *work)
@@ -420,6 +457,7 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
         if (session->is_noop) {
             struct mf_result result = {
                 .subtask = subtask->id, .attempt = subtask->attempt, .epoch = subtask->epoch};
+            journal_noop(&result);
             rc = ready_add(&session->ready, &result, now_us, NULL, &error);
         } else {
             rc = executor_submit(session->executor, subtask, &error);
@@ -434,6 +472,7 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
 static void leave(struct session *session)
 {
     mf_log(MF_INFO, "dismissed");
+    MF_CRASH(WORKER_AFTER_DISMISSED);
     session->phase = LEAVING;
     session->leaving_us = mf_monotonic_us();
     session->started_due = false;
@@ -444,7 +483,19 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
-    acknowledge(session, lane);
+    const struct ready_list *sent = &session->sent[lane];
+    if (work->unrecorded) {
+        keep_unrecorded(session, lane);
+    } else if (sent->count > 0) {
+        MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
+        journal_acknowledged(sent->results, sent->count, session->epoch);
+        MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
+        release_owners(session, &session->sent[lane]);
+        session->again = (struct again){0};
+    }
+    if (work->renewal_count > 0)
+        link_renew(session->link, &work->renewals[0]);
+    secrets_take(session->secrets, work->secrets, work->secret_count);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);
@@ -463,6 +514,20 @@ static void handle_piece(struct session *session, unsigned lane, const struct mf
         fail_session(session, &error);
 }
 
+static bool asks_for_hello(const struct session *session, const struct mf_message *message)
+{
+    return message->type == MF_REFUSED && message->refused.code == MF_REFUSAL_EPOCH &&
+           session->phase != JOINING && session->phase != PARTING;
+}
+
+/* All other requests that are under way will be refused, too; until then nothing is sent. */
+static void begin_rejoining(struct session *session)
+{
+    if (session->phase != REJOINING)
+        mf_log(MF_INFO, "another master serves the run now: saying hello again");
+    session->phase = REJOINING;
+}
+
 static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
 {
     struct mf_message message;
@@ -472,10 +537,14 @@ static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
     if (mf_decode(session->decoder, frame, &message, &error) < 0) {
         mf_error_prefix(&error, "the master's answer is malformed");
         fail_session(session, &error);
+    } else if (asks_for_hello(session, &message)) {
+        begin_rejoining(session);
     } else if (message.type == MF_REFUSED) {
         session->refused = true;
         mf_raise(&error, MF_EPROTOCOL, "the master refused: %s", message.refused.text);
         fail_session(session, &error);
+    } else if (session->phase == REJOINING) {
+        /* The last word of the old master. */
     } else if (message.type == MF_WELCOME && session->phase == JOINING) {
         handle_welcome(session, &message.welcome);
     } else if (message.type == MF_WORK && lane < 2) {
@@ -519,24 +588,16 @@ static void on_signal(void *arg, uint32_t events)
 {
     (void)events;
     struct session *session = arg;
-    struct signalfd_siginfo info;
-    if (read(session->signal_fd, &info, sizeof info) != sizeof info)
-        return;
     struct mf_error error;
-    mf_raise(&error, MF_ESETUP, "ended by signal %u from process %u", info.ssi_signo, info.ssi_pid);
-    fail_session(session, &error);
+    if (daemon_was_signalled(session->signal_fd, &error))
+        fail_session(session, &error);
 }
 
 static int watch_signals(struct session *session, struct mf_error *error)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    session->signal_fd = daemon_signals(error);
     if (session->signal_fd < 0)
-        return mf_raise_errno(error, "cannot watch signals");
+        return -1;
     return mf_loop_add(session->loop, session->signal_fd, EPOLLIN, on_signal, session, error);
 }
 
@@ -565,9 +626,20 @@ static int64_t check_orphan(struct session *session, int64_t now_us)
     return earliest(limit, leave_limit);
 }
 
+/* The link takes them from the launch input when it dials the next time. */
+static void look_for_addresses(struct session *session, int64_t now_us)
+{
+    if (link_is_up(session->link) || now_us < session->addresses_us)
+        return;
+    session->addresses_us = now_us + ADDRESSES_US;
+    if (launch_input_renew(session->input, session->folder))
+        mf_log(MF_INFO, "another master says where it listens: %s", session->input->addresses[0]);
+}
+
 static int64_t tick(struct session *session)
 {
     int64_t now_us = mf_monotonic_us();
+    look_for_addresses(session, now_us);
     int64_t next = link_tick(session->link, now_us);
     if (session->executor != NULL)
         next = earliest(next, executor_tick(session->executor, now_us));
@@ -602,14 +674,11 @@ static int open_session(struct session *session, const char *log_path, struct mf
 
 static void release_all(struct session *session)
 {
-    for (unsigned lane = 0; lane < 2; lane++) {
-        acknowledge(session, lane);
-        ready_fini(&session->sent[lane]);
+    struct ready_list *lists[] = {&session->sent[0], &session->sent[1], &session->ready};
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {
+        release_owners(session, lists[i]);
+        ready_fini(lists[i]);
     }
-    for (uint32_t i = 0; i < session->ready.count; i++)
-        if (session->ready.owners[i] != NULL)
-            executor_release(session->executor, session->ready.owners[i]);
-    ready_fini(&session->ready);
 }
 
 /* The end of the logs goes home, with the reason why there comes no more. */
@@ -632,7 +701,7 @@ static void part(struct session *session)
     }
 }
 
-int session_run(const struct launch_input *input,
+int session_run(struct launch_input *input,
                 const char *folder,
                 const char *log_path,
                 const char *binary,
@@ -661,13 +730,14 @@ int session_run(const struct launch_input *input,
     upload_destroy(session.upload);
     executor_destroy(session.executor);
     stage_destroy(session.stage);
+    secrets_destroy(session.secrets);
     link_destroy(session.link);
     mf_loop_destroy(session.loop);
     mf_decoder_destroy(session.decoder);
     mf_buffer_fini(&session.frame);
     if (session.signal_fd >= 0)
         close(session.signal_fd);
-    mf_free(session.returned);
+    fences_fini(&session.returned);
     mf_free(session.running);
     *orphaned = session.orphaned;
     return session.outcome;

@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -30,6 +31,7 @@
 #include "worker/execute.h"
 #include "worker/executor.h"
 #include "worker/folder.h"
+#include "worker/journal.h"
 
 /* Exit codes, for the worker's log. */
 enum { SLOT_OK = 0, SLOT_BAD_START = 70, SLOT_MALFORMED = 71, SLOT_STUCK = 72 };
@@ -129,6 +131,7 @@ static void start_next(void)
         return;
     }
     slot.running = true;
+    journal_start(&slot.execution.request.start->fence);
     execute_start(&slot.execution, unpacked);
 }
 
@@ -298,6 +301,8 @@ static int set_up(void)
     for (int fd = SLOT_CONTROL_FD + 1; fd < null_fd; fd++)
         close(fd);
     close_range((unsigned)null_fd + 1, ~0u, 0);
+    if (journal_open_file(getenv("MAYFLY_JOURNAL"), NULL) < 0)
+        return -1;
     umask(022);
     for (int i = 1; i < NSIG; i++)
         signal(i, i == SIGPIPE ? SIG_IGN : SIG_DFL);

@@ -19,6 +19,7 @@
 
 #include "common/alloc.h"
 #include "common/checksum.h"
+#include "common/crash.h"
 
 struct item {
     struct item *next;
@@ -279,6 +280,7 @@ static int encode_file(struct upload *upload,
     }
     if (mf_encode_chunk(&chunk, frame, error) < 0)
         return -1;
+    MF_CRASH(WORKER_BEFORE_UPLOAD);
     upload->in_flight = length;
     upload->under_way = A_FILE;
     return 1;
@@ -458,6 +460,7 @@ void upload_received(struct upload *upload)
         upload->log_sent += upload->in_flight;
     if (under_way != A_FILE)
         return;
+    MF_CRASH(WORKER_AFTER_UPLOAD);
     upload->offset += upload->in_flight;
     const struct executed *executed = upload->first->executed;
     if (upload->offset < executed->files[upload->file].length)
@@ -465,6 +468,24 @@ void upload_received(struct upload *upload)
     close_file(upload);
     if (++upload->file == executed->file_count)
         finish_item(upload);
+}
+
+void upload_restart(struct upload *upload)
+{
+    upload->under_way = NOTHING;
+    upload->in_flight = 0;
+    if (upload->delayed != NULL)
+        append(&upload->done_last, upload->delayed);
+    upload->delayed = NULL;
+    close_file(upload);
+    upload->file = 0;
+    for (struct item *item = upload->first; item != NULL; item = item->next)
+        for (uint32_t i = 0; i < item->executed->file_count; i++)
+            item->executed->files[i].sent = 0;
+    for (struct growing *growing = upload->first_growing; growing != NULL; growing = growing->next)
+        growing->out_sent = growing->err_sent = 0;
+    upload->log_sent = 0;
+    upload->log_due = true;
 }
 
 struct executed *upload_next_done(struct upload *upload)

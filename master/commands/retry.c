@@ -11,7 +11,9 @@
 
 #include "common/alloc.h"
 #include "master/command.h"
+#include "master/commands/export.h"
 #include "master/commands/items.h"
+#include "master/commands/left.h"
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/record/run_db.h"
@@ -19,12 +21,12 @@
 #include "master/run.h"
 #include "master/run_folder.h"
 
-enum { KEY_DEAD = 256, KEY_FAILED };
+enum { KEY_DEAD = 256, KEY_EXPORT, KEY_FAILED };
 
 #define SUBTASKS_MAX 1000000u /* that can be named */
 
 struct arguments {
-    const char *run;
+    const char *run, *export;
     struct selection selection;
     bool dead, failed;
     struct run_options options;
@@ -33,6 +35,12 @@ struct arguments {
 static const struct argp_option options[] = {
     {"dead", KEY_DEAD, NULL, 0, "Only those that used up their attempts", 0},
     {"failed", KEY_FAILED, NULL, 0, "Only those that failed for good at once", 0},
+    {"export",
+     KEY_EXPORT,
+     "FILE",
+     0,
+     "Try nothing: write them as a job to FILE, which mayfly run takes as it is",
+     0},
     {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
     {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
     {"quiet", 'q', NULL, 0, "Show no progress", 0},
@@ -56,6 +64,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_FAILED:
         arguments->failed = true;
+        return 0;
+    case KEY_EXPORT:
+        arguments->export = text;
         return 0;
     case 'o':
         arguments->options.output = text;
@@ -171,42 +182,14 @@ static int redrive(const char *path, const struct arguments *arguments, struct m
     return rc;
 }
 
-/* What is open, as it is collected. */
-struct opened {
-    struct plan_open *open;
-    size_t count, capacity;
-    bool is_short; /* memory is exhausted */
-};
-
-static int add_open(void *arg, uint64_t subtask, uint32_t last_attempt, uint32_t failures)
-{
-    struct opened *opened = arg;
-    if (opened->count == opened->capacity) {
-        size_t capacity = opened->capacity == 0 ? 64 : opened->capacity * 2;
-        struct plan_open *more = mf_realloc(opened->open, capacity * sizeof *more);
-        if (more == NULL) {
-            opened->is_short = true;
-            return 1;
-        }
-        opened->open = more;
-        opened->capacity = capacity;
-    }
-    opened->open[opened->count++] =
-        (struct plan_open){.subtask = subtask, .last_attempt = last_attempt, .failures = failures};
-    return 0;
-}
-
-static int
-collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_error *error)
+static int collect(sqlite3 *db, struct left *left, struct run_again *retry, struct mf_error *error)
 {
     struct run_facts facts;
     if (run_db_facts(db, &facts, error) < 0)
         return -1;
-    if (run_db_each_open(db, facts.total, add_open, opened, error) < 0)
+    if (left_collect(left, db, facts.total, error) < 0)
         return -1;
-    if (opened->is_short)
-        return mf_raise(error, MF_ENOMEM, "out of memory: %zu open subtasks", opened->count);
-    uint64_t known = facts.done + facts.failed + facts.dead + opened->count;
+    uint64_t known = facts.done + facts.failed + facts.dead + left->count;
     if (known != facts.total)
         return mf_raise(error,
                         MF_EINPUT,
@@ -215,8 +198,11 @@ collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_e
                         facts.run_id,
                         known,
                         facts.total);
-    *retry = (struct run_retry){.open = opened->open,
-                                .open_count = opened->count,
+    *retry = (struct run_again){.open = left->open,
+                                .open_count = left->count,
+                                .is_planned = true,
+                                .has_total = true,
+                                .high_water = facts.total,
                                 .total = facts.total,
                                 .done = facts.done,
                                 .failed = facts.failed,
@@ -233,7 +219,7 @@ struct attempt_again {
     struct job *job;
     char *worker_binary;
     int lock_fd; /* -1 = not held */
-    struct opened opened;
+    struct left left;
 };
 
 /* Under the lock: nobody else changes the run now. */
@@ -277,10 +263,10 @@ static int prepare(struct attempt_again *again, const char *run_id, struct mf_er
 static int go(struct attempt_again *again, char *folder, const char *run_id)
 {
     struct mf_error error;
-    struct run_retry retry;
+    struct run_again retry;
     struct run_options run_options = again->arguments->options;
     if (prepare(again, run_id, &error) < 0 || redrive(again->path, again->arguments, &error) < 0 ||
-        collect(again->db, &again->opened, &retry, &error) < 0)
+        collect(again->db, &again->left, &retry, &error) < 0)
         return command_fail(&error);
     run_db_close(again->db);
     again->db = NULL;
@@ -288,6 +274,18 @@ static int go(struct attempt_again *again, char *folder, const char *run_id)
     int lock_fd = again->lock_fd;
     again->lock_fd = -1;
     return run_master(again->job, run_id, folder, lock_fd, &retry, &run_options);
+}
+
+static int export(const char *folder, const struct arguments *arguments)
+{
+    struct mf_error error;
+    int rc = export_letters(folder,
+                            &arguments->selection,
+                            arguments->dead,
+                            arguments->failed,
+                            arguments->export,
+                            &error);
+    return rc < 0 ? command_fail(&error) : 0;
 }
 
 static int retry_main(int argc, char **argv)
@@ -312,14 +310,17 @@ static int retry_main(int argc, char **argv)
     selection_close(&arguments.selection);
     char *folder = run_folder_find(arguments.run, run_id, &error);
     again.folder = folder;
-    code = folder == NULL ? command_fail(&error) : go(&again, folder, run_id);
+    if (folder == NULL)
+        code = command_fail(&error);
+    else
+        code = arguments.export == NULL ? go(&again, folder, run_id) : export(folder, &arguments);
     if (again.lock_fd >= 0)
         close(again.lock_fd);
     run_db_close(again.db);
     job_destroy(again.job);
     mf_free(again.worker_binary);
     mf_free(again.path);
-    mf_free(again.opened.open);
+    left_fini(&again.left);
     mf_free(folder);
     selection_fini(&arguments.selection);
     return code;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
 #include "master/record/run_writer.h"
 
 #define GROUP_ROWS 20000
@@ -124,9 +125,11 @@ static int write_one(struct run_writer *writer, struct mf_mail *mail, struct mf_
 /* One transaction for the whole group. */
 static int write_group(struct recorder *recorder, struct mf_mail *group, struct mf_error *error)
 {
-    bool is_empty = true;
-    for (struct mf_mail *mail = group; mail != NULL; mail = mail->next)
+    bool is_empty = true, has_rows = false;
+    for (struct mf_mail *mail = group; mail != NULL; mail = mail->next) {
         is_empty &= batch_of(mail)->kind == KIND_FLUSH;
+        has_rows |= batch_of(mail)->kind == KIND_BATCH && batch_of(mail)->row_count > 0;
+    }
     if (is_empty)
         return 0;
     if (run_writer_begin(recorder->writer, error) < 0)
@@ -134,8 +137,12 @@ static int write_group(struct recorder *recorder, struct mf_mail *group, struct 
     for (struct mf_mail *mail = group; mail != NULL; mail = mail->next)
         if (write_one(recorder->writer, mail, error) < 0)
             goto fail;
+    if (has_rows)
+        MF_CRASH(MASTER_BEFORE_COMMIT);
     if (run_writer_commit(recorder->writer, error) < 0)
         goto fail;
+    if (has_rows)
+        MF_CRASH(MASTER_AFTER_COMMIT);
     return 0;
 fail:
     run_writer_rollback(recorder->writer);
@@ -348,8 +355,14 @@ int record_worker(struct recorder *recorder,
                   struct mf_error *error)
 {
     struct record_worker copy = *worker;
-    const char **strings[] = {
-        &copy.state, &copy.host, &copy.system, &copy.version, &copy.folder, &copy.verified_by};
+    const char **strings[] = {&copy.state,
+                              &copy.host,
+                              &copy.system,
+                              &copy.version,
+                              &copy.folder,
+                              &copy.verified_by,
+                              &copy.place,
+                              &copy.address};
     struct work *work = make_work(KIND_WORKER, strings, sizeof strings / sizeof *strings, error);
     if (work == NULL)
         return -1;

@@ -61,9 +61,21 @@ static uint32_t collect_offers(struct scatter *scatter, struct session *session,
     return count;
 }
 
+/* A credential on its way to its owner. */
+static struct mf_renewal renewal_of(const struct credential *credential)
+{
+    return (struct mf_renewal){.certificate_pem = credential->certificate_pem,
+                               .key_pem = credential->key_pem,
+                               .token = mf_bytes_of(credential->token, MF_TOKEN_SIZE)};
+}
+
 void scatter_send_work(struct scatter *scatter, struct session *session, struct lane *lane)
 {
     size_t weight = 0;
+    struct mf_renewal renewal = {0};
+    struct mf_secret secrets[MF_SECRETS_MAX];
+    if (session->renewal != NULL)
+        renewal = renewal_of(session->renewal);
     struct mf_work work = {.subtask_count = collect_offers(scatter, session, &weight),
                            .subtasks = scatter->subtasks,
                            .take_back_count = session->take_back.count,
@@ -71,7 +83,13 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
                            .cancel_count = session->cancel.count,
                            .cancel = session->cancel.items,
                            .drain = session->dismiss,
-                           .dismiss = session->dismiss};
+                           .dismiss = session->dismiss,
+                           .renewal_count = session->renewal != NULL,
+                           .renewals = &renewal,
+                           .secret_count = scatter_new_secrets(scatter, session, secrets),
+                           .secrets = secrets,
+                           .unrecorded = lane->unrecorded};
+    lane->committing = lane->unrecorded = false;
     if (work.take_back_count > MF_BATCH_MAX)
         work.take_back_count = MF_BATCH_MAX;
     if (work.cancel_count > MF_BATCH_MAX)
@@ -86,6 +104,10 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
     fence_list_drop(&session->take_back, work.take_back_count);
     fence_list_drop(&session->cancel, work.cancel_count);
     session->dismiss_sent = session->dismiss;
+    if (work.renewal_count + work.secret_count > 0)
+        scatter_wipe(&scatter->frame);
+    session_drop_renewal(session);
+    session->secrets_sent = scatter->secrets_version;
     scatter_lane_answer(scatter, lane, reply);
 }
 
@@ -98,7 +120,7 @@ void scatter_flush_session(struct scatter *scatter, struct session *session)
         if (lane->held != NULL && !lane->committing && lane->must_answer)
             scatter_send_work(scatter, session, lane);
     }
-    for (unsigned i = 0; i < 2 && session_has_news(session); i++) {
+    for (unsigned i = 0; i < 2 && scatter_has_news(scatter, session); i++) {
         struct lane *lane = &session->lanes[i];
         if (lane->held != NULL && !lane->committing)
             scatter_send_work(scatter, session, lane);

@@ -12,30 +12,43 @@
 
 #define COUNT_INTERVAL_US 1000000
 
-struct scatter *scatter_create(struct endpoint *endpoint,
-                               const char *run_id,
-                               const struct mf_welcome *welcome,
-                               const struct scatter_callbacks *callbacks,
-                               struct mf_error *error)
+/*
+ * A third of the lease, so that workers hear of their master. Not longer than a sixth of the ttl
+ * either: a request that is sent again after an outage carries the token it had, which is then
+ * still valid for half of the ttl.
+ */
+static int64_t hold_of(const struct scatter_config *config)
+{
+    int64_t lease_us = (int64_t)(config->welcome->lease_us / 3), ttl_us = config->ttl_us / 6;
+    return lease_us < ttl_us ? lease_us : ttl_us;
+}
+
+struct scatter *scatter_create(const struct scatter_config *config, struct mf_error *error)
 {
     struct scatter *scatter = mf_calloc(1, sizeof *scatter);
     if (scatter == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the sessions of workers");
         return NULL;
     }
-    scatter->endpoint = endpoint;
-    scatter->callbacks = *callbacks;
-    scatter->epoch = welcome->epoch;
-    scatter->hold_us = (int64_t)(welcome->lease_us / 3);
-    scatter->overdue_us = MF_NEVER;
-    scatter->run_id = mf_strdup(run_id);
+    scatter->endpoint = config->endpoint;
+    scatter->authority = config->authority;
+    validity_start(&scatter->validity,
+                   authority_generation(config->authority),
+                   config->ttl_us,
+                   mf_monotonic_us());
+    scatter->callbacks = config->callbacks;
+    scatter->epoch = config->welcome->epoch;
+    scatter->hold_us = hold_of(config);
+    scatter->overdue_us = scatter->expiry_us = scatter->renew_us = MF_NEVER;
+    scatter->run_id = mf_strdup(config->run_id);
     scatter->decoder = mf_decoder_create();
     scatter->subtasks = mf_calloc(MF_BATCH_MAX, sizeof *scatter->subtasks);
     if (scatter->run_id == NULL || scatter->decoder == NULL || scatter->subtasks == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the sessions of workers");
         goto fail;
     }
-    if (mf_encode_welcome(welcome, &scatter->welcome, error) < 0)
+    scatter->said = config->welcome;
+    if (scatter_encode_welcome(scatter, error) < 0)
         goto fail;
     return scatter;
 fail:
@@ -51,6 +64,7 @@ void scatter_destroy(struct scatter *scatter)
         session_clear(&scatter->sessions[i], scatter->endpoint);
     mf_free(scatter->sessions);
     peers_fini(&scatter->peers);
+    scatter_wipe(&scatter->welcome);
     mf_buffer_fini(&scatter->welcome);
     mf_buffer_fini(&scatter->frame);
     mf_decoder_destroy(scatter->decoder);
@@ -72,10 +86,7 @@ void scatter_close_soon(struct scatter *scatter, struct peer *peer)
     scatter->closing++;
 }
 
-int scatter_expect(struct scatter *scatter,
-                   uint32_t worker,
-                   const unsigned char token[MF_TOKEN_SIZE],
-                   struct mf_error *error)
+int scatter_expect(struct scatter *scatter, uint32_t worker, struct mf_error *error)
 {
     if (worker >= scatter->session_count) {
         uint32_t count = scatter->session_count < 16 ? 16 : scatter->session_count;
@@ -93,7 +104,6 @@ int scatter_expect(struct scatter *scatter,
     struct session *session = &scatter->sessions[worker];
     session->worker = worker;
     session->expected = true;
-    memcpy(session->token, token, MF_TOKEN_SIZE);
     return 0;
 }
 
@@ -145,11 +155,13 @@ void scatter_dismiss(struct scatter *scatter, uint32_t worker)
 void scatter_flush(struct scatter *scatter, uint32_t worker)
 {
     struct session *session = scatter_session(scatter, worker);
-    if (session != NULL && session->expected && session_has_news(session))
+    if (session != NULL && session->expected && scatter_has_news(scatter, session))
         scatter_flush_session(scatter, session);
 }
 
-void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket)
+/* The results of that poll have been waited for; `unrecorded`: in vain. */
+static void
+end_commit(struct scatter *scatter, const struct scatter_ticket *ticket, bool unrecorded)
 {
     struct session *session = scatter_session(scatter, ticket->worker);
     if (session == NULL || !session->expected || session->session != ticket->session)
@@ -158,7 +170,28 @@ void scatter_committed(struct scatter *scatter, const struct scatter_ticket *tic
     if (lane->sequence != ticket->sequence || !lane->committing)
         return;
     lane->committing = false;
+    lane->unrecorded = unrecorded;
     scatter_flush_session(scatter, session);
+}
+
+void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket)
+{
+    end_commit(scatter, ticket, false);
+}
+
+void scatter_uncommitted(struct scatter *scatter, const struct scatter_ticket *ticket)
+{
+    end_commit(scatter, ticket, true);
+}
+
+void scatter_retry_chunks(struct scatter *scatter)
+{
+    for (uint32_t i = 0; i < scatter->session_count; i++) {
+        struct session *session = &scatter->sessions[i];
+        struct lane *lane = &session->lanes[MF_LANE_CHUNK];
+        if (session->expected && lane->is_deferred && lane->held != NULL)
+            scatter_handle_deferred(scatter, session, lane);
+    }
 }
 
 bool scatter_piece(struct scatter *scatter,
@@ -175,10 +208,14 @@ bool scatter_piece(struct scatter *scatter,
     return true;
 }
 
+/* Until it says who it is, it may be of any generation. */
 static void handle_pipe_up(struct scatter *scatter, const struct endpoint_mail *entry)
 {
-    if (peers_add(&scatter->peers, entry->pipe, entry->address) == NULL)
+    struct peer *peer = peers_add(&scatter->peers, entry->pipe, entry->address);
+    if (peer == NULL)
         endpoint_close_pipe(scatter->endpoint, entry->pipe);
+    else
+        scatter_expire_at(scatter, peer, mf_monotonic_us() + scatter->validity.ttl_us);
 }
 
 static void handle_pipe_down(struct scatter *scatter, const struct endpoint_mail *entry)
@@ -226,9 +263,12 @@ static int64_t answer_overdue(struct scatter *scatter, int64_t now_us)
         struct session *session = &scatter->sessions[i];
         for (unsigned k = 0; k < 2 && session->expected; k++) {
             struct lane *lane = &session->lanes[k];
-            if (lane->held == NULL || lane->committing)
+            if (lane->held == NULL)
                 continue;
             int64_t due = lane->held_since_us + scatter->hold_us;
+            /* The disk is slow: without a word the worker would take its master for dead. */
+            if (due <= now_us && lane->committing)
+                lane->unrecorded = true;
             if (due <= now_us)
                 scatter_send_work(scatter, session, lane);
             else if (due < next)
@@ -257,6 +297,9 @@ static int64_t close_due(struct scatter *scatter, int64_t now_us)
 int64_t scatter_tick(struct scatter *scatter, int64_t now_us)
 {
     int64_t next = answer_overdue(scatter, now_us);
+    int64_t renew_us = scatter_renew(scatter, now_us);
+    if (renew_us < next)
+        next = renew_us;
     int64_t close_us = close_due(scatter, now_us);
     if (close_us < next)
         next = close_us;

@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "common/message.h"
+#include "master/scatter/authority.h"
 #include "master/scatter/endpoint.h"
 
 struct lane {
@@ -22,6 +23,8 @@ struct lane {
     struct endpoint_mail *held; /* the request to answer, NULL = none */
     bool committing;            /* not before its commit */
     bool must_answer;           /* at once, also with nothing to say */
+    bool unrecorded;            /* the answer says that the results are not recorded */
+    bool is_deferred;           /* a chunk that could not be kept yet */
     bool is_fetching;           /* it is one of those that carry fetches */
     int64_t held_since_us;
     nng_msg *reply; /* to the last request, NULL while it is held */
@@ -39,7 +42,6 @@ struct fence_list {
 
 struct session {
     uint32_t worker;
-    unsigned char token[MF_TOKEN_SIZE];
     bool expected; /* false: never, or not any more */
     bool joined;
     uint64_t session;
@@ -49,6 +51,10 @@ struct session {
     uint32_t offer_first, offer_count, offer_capacity;
     struct fence_list take_back, cancel;
     bool dismiss, dismiss_sent;
+    uint32_t generation;        /* the newest that it has shown a token of, or was sent one of */
+    uint32_t redialed;          /* for a token of this generation */
+    struct credential *renewal; /* in the outbox; NULL = none */
+    uint32_t secrets_sent;      /* secrets up to this version of the run's are with it */
 };
 
 int session_offer(struct session *session,
@@ -59,6 +65,7 @@ int fence_list_add(struct fence_list *list, const struct mf_fence *fence, struct
 /* Drops the first `count`, which are said. */
 void fence_list_drop(struct fence_list *list, uint32_t count);
 bool session_has_news(const struct session *session);
+void session_drop_renewal(struct session *session);
 /* Drops outbox and cached replies; requests that are held are given up. */
 void session_clear(struct session *session, struct endpoint *endpoint);
 

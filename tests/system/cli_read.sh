@@ -97,6 +97,7 @@ case_foreign_and_damaged_folders() {
 case_names_of_runs() {
     mixed_job
     cp -r "$RUN" "$XDG_STATE_HOME/mayfly/runs/${RUN_ID%????}zzzz"
+    unset MAYFLY_JOURNAL # nobody has executed the copy
     mayfly status "${RUN_ID%????}"
     assert_exit 2
     assert_contains err "means several runs"
@@ -156,7 +157,11 @@ case_dead_letters() {
     assert_exit 0
     assert_equal "$(grep -c '^subtask' out)" 1 "dead letters"
     assert_contains out "subtask 2 (two three): dead after 2 attempts: killed by signal 9 (KILL)"
+    assert_contains out "    attempt 1: killed by signal 9 (KILL), on worker 1 on "
     assert_contains out "    | err two three 2"
+    mayfly results --dead --json --tail 1
+    assert_equal "$(jq -c '[.log_tail, .lost_with, [.tries[] | .attempt, .state, .signal]]' out)" \
+        '["err two three 2\n",[],[1,"retried",9,2,"dead",9]]' "the letter as JSON"
     mayfly results --failed --tail 1
     assert_contains out "subtask 3 (four): failed after 1 attempt: exit code 64"
     assert_contains out "    | gone"
@@ -215,6 +220,7 @@ EOF
     local file
     file=$(jq -r 'select(.subtask == 2) | .result_file' out)
     assert_equal "$(wc -c <"$file")" 200003 "the large result"
+    unset MAYFLY_JOURNAL # what follows would be noticed
     truncate -s 100 "$file"
     mayfly results last 2
     assert_exit 1

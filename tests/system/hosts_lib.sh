@@ -38,6 +38,7 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
     local count=$1 checkout number
     shift
     hosts_need "$count"
+    unset MAYFLY_JOURNAL # its folder is none of the hosts'
     HOSTS_SWITCH='' HOST_PID=() hosts_helpers=() hosts_disk='' # a subshell may have those of its parent
     checkout=$(readlink -f "$(dirname "$hosts_tool")/../..")
     HOSTS=$(readlink -f "$WORK")/hosts

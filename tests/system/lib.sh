@@ -3,7 +3,11 @@
 # What the system tests share; sourced, never run. A test script defines functions named case_* and ends with
 # `run_cases "$@"`: each case runs in a subshell of its own, in an empty folder of its own ($WORK, the current
 # folder) that also holds its HOME, XDG_STATE_HOME, XDG_CACHE_HOME and TMPDIR, so that copies of a script can
-# run at once. With arguments only the named cases run; KEEP=1 keeps the folders.
+# run at once. With arguments only the named cases run, without them all but those of EXCEPT_CASES (which are tests of
+# their own, see suffer.cmake); KEEP=1 keeps the folders.
+#
+# All workers on this machine keep journals ($MAYFLY_JOURNAL), which are compared with run.db at the end of each case. One
+# that makes a run.db of its own, or breaks one, unsets MAYFLY_JOURNAL.
 #
 # A case waits for conditions (wait_until), never for times. The first assertion that does not hold ends it.
 # Exit code: 1 when a case failed; 77 when one was skipped (a failure where CI=true); else 0.
@@ -12,6 +16,8 @@ export LC_ALL=C.UTF-8
 
 : "${MAYFLY_BIN:?the path of mayfly; run these tests by ctest}"
 : "${MAYFLY_TEST_BIN:?the folder of the test programs; run these tests by ctest}"
+EXCEPT_CASES=${EXCEPT_CASES:-none}
+history_check=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../history/check.py
 LIMIT_SECONDS=${LIMIT_SECONDS:-60} # after so long a condition counts as never met
 
 fail() {
@@ -188,7 +194,7 @@ slots_of() { # RUN_ID
 
 # Folders of the run at all the places where a worker may live.
 places_of() { # RUN_ID
-    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" \
+    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" /dev/shm/mayfly-* \
         -path "*/runs/$1" 2>/dev/null || :
 }
 
@@ -210,6 +216,13 @@ assert_nothing_left() { # RUN_ID
     assert_no_file "$run/control.sock"
 }
 
+# Nothing in the histories of the case's runs speaks against what is promised: docs/testing.md.
+assert_histories() {
+    local found
+    found=$("$history_check" all "$XDG_STATE_HOME" "$WORK/journals" 2>&1) ||
+        fail "$(printf 'the history is wrong:\n%s' "$found")"
+}
+
 # Ends everything that the case started, by the runs that stand in its state folder.
 end_all() {
     local run pid
@@ -222,6 +235,7 @@ end_all() {
         for pid in $(processes_of "$(basename "$run")"); do
             kill -KILL "$pid" 2>/dev/null || :
         done
+        rm -rf /dev/shm/mayfly-*/runs/"$(basename "$run")"
     done
     for pid in $(jobs -p); do
         kill -KILL "$pid" 2>/dev/null || :
@@ -235,22 +249,26 @@ clean_up() {
     if [ -z "${KEEP:-}" ]; then rm -rf "$WORK"; else echo "kept: $WORK"; fi
 }
 
-run_case() { # NAME
+run_case() { # NAME [ARGUMENT...]
     WORK=$BASE/$1
     mkdir -p "$WORK/home" "$WORK/state" "$WORK/cache" "$WORK/tmp"
     cd "$WORK"
     trap clean_up EXIT
     trap 'exit 1' INT TERM
     export HOME=$WORK/home XDG_STATE_HOME=$WORK/state XDG_CACHE_HOME=$WORK/cache TMPDIR=$WORK/tmp
-    mkdir work
+    mkdir work journals
     cd work
-    "$1"
+    export MAYFLY_JOURNAL=$WORK/journals
+    "$@"
+    [ -z "${MAYFLY_JOURNAL:-}" ] || assert_histories
 }
 
 run_cases() { # [NAME...]
-    local name code failed=0 skipped=0 started
-    [ $# -gt 0 ] || read -ra names <<<"$(declare -F | sed -n 's/^declare -f \(case_.*\)/\1/p' | tr '\n' ' ')"
-    [ $# -eq 0 ] || names=("$@")
+    local name code failed=0 skipped=0 started names=("$@")
+    if [ $# -eq 0 ]; then
+        mapfile -t names < <(declare -F | sed -n 's/^declare -f \(case_.*\)/\1/p' |
+            grep -vxF -e "${EXCEPT_CASES// /$'\n'}")
+    fi
     unset "${!MAYFLY_RUN@}" "${!XDG_@}"
     BASE=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-system.XXXXXX")
     trap '[ -n "${KEEP:-}" ] || rm -rf "$BASE"' EXIT
