@@ -28,6 +28,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/lease.h"
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -416,8 +417,7 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
     journal_joined(welcome->epoch);
     session->orphan_us = welcome->orphan_us;
     session->phase = WORKING;
-    /* It holds a poll for a third of the lease. */
-    link_expect(session->link, (int64_t)(welcome->lease_us / 2));
+    link_expect(session->link, (int64_t)mf_lease_silence_us(welcome->lease_us));
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif
