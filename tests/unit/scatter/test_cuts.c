@@ -24,7 +24,7 @@
 #include "common/socket.h"
 #include "wire_stand.h"
 
-#define CUTS 60u
+#define CUTS 24u
 #define NEVER_RESEND_MS 2147483647
 #define LARGE (1u << 20)
 #define LIMIT_MS 60000 /* what has not come by then never comes */
