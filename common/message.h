@@ -4,7 +4,7 @@
  *
  * A worker only ever requests (nng REQ), the master only ever replies (nng REP):
  *
- *     hello -> welcome | refused     once per session, lane 0
+ *     hello -> welcome | refused     once per session and epoch, lane 0
  *     poll  -> work | refused        lanes 0 and 1; brings finished results, gets subtasks, control
  *     chunk -> received | refused    lane 2; a piece of a log, a large result or an output file
  *     fetch -> piece | refused       lanes 3 and 4; a part of an input or of a file of the job
@@ -44,7 +44,11 @@
 #define MF_CHUNK_MAX (512u << 10)  /* data of one chunk */
 #define MF_PIECE_MAX (512u << 10)  /* data of one piece */
 #define MF_INLINE_MAX (64u << 10)  /* a result of at most this size travels and is stored inline */
-#define MF_DETAIL_MAX 4096         /* a sentence: the detail of a result, a reason, a refusal */
+#define MF_SECRETS_MAX 32          /* secrets of a job */
+#define MF_SECRET_MAX (64u << 10)  /* the value of one */
+#define MF_SECRET_NAME_MAX 64
+#define MF_PEM_MAX (8u << 10) /* a certificate or key */
+#define MF_DETAIL_MAX 4096    /* a sentence: the detail of a result, a reason, a refusal */
 #define MF_SUBTASK_MAX ((UINT64_C(1) << 47) - 1) /* run.db's key is subtask * 65536 + attempt */
 #define MF_ATTEMPT_MAX 65535
 /* A batch whose weights (mf_subtask_weight, mf_result_weight) sum up to this fits into a frame. */
@@ -103,6 +107,17 @@ struct mf_request {
     uint64_t session;  /* random, made by the worker when it starts */
 };
 
+/* How far an attempt is that a worker holds: in its slots' queue, in a slot, or ended with a result
+ * that nobody has acknowledged. */
+enum mf_held_state { MF_HELD_QUEUED = 0, MF_HELD_RUNNING = 1, MF_HELD_ENDED = 2 };
+
+struct mf_held {
+    uint64_t subtask;
+    uint32_t attempt;
+    uint32_t epoch; /* of the master that issued it */
+    uint32_t state; /* enum mf_held_state */
+};
+
 struct mf_hello {
     struct mf_request request;
     uint32_t protocol;
@@ -115,6 +130,8 @@ struct mf_hello {
     uint32_t cpus;
     uint64_t memory_bytes;
     int64_t wall_us; /* the worker's clock, for its offset */
+    uint32_t held_count;
+    const struct mf_held *held; /* of a worker that had another master before: what it still has */
 };
 
 enum mf_executor { MF_EXECUTOR_COMMAND = 1, MF_EXECUTOR_SHELL = 2, MF_EXECUTOR_NOOP = 3 };
@@ -163,11 +180,27 @@ struct mf_task {
     bool is_grouped; /* items are lists of absolute paths of inputs, each ended by NUL */
 };
 
+/* One of the job's secrets. */
+struct mf_secret {
+    const char *name;     /* letters, digits and _, as in the job file */
+    uint32_t version;     /* rises by one whenever the value changes, from 1 */
+    struct mf_bytes data; /* the value */
+};
+
 struct mf_welcome {
     uint32_t epoch;
     uint64_t lease_us;
     uint64_t orphan_us;
     struct mf_task task;
+    uint32_t secret_count;
+    const struct mf_secret *secrets;
+};
+
+/* A worker's renewed credential: what it shows and says from now on. PEM texts. */
+struct mf_renewal {
+    const char *certificate_pem;
+    const char *key_pem;
+    struct mf_bytes token; /* MF_TOKEN_SIZE bytes */
 };
 
 /* One subtask as it is offered. Absent fields are zero. */
@@ -239,7 +272,10 @@ struct mf_work {
     const struct mf_fence *cancel; /* end these at once */
     bool drain;                    /* nothing new will come */
     bool dismiss;                  /* send what is left, say bye, clean up and end */
-    /* Reserved by number for renewal, secrets and master-dials; see docs/protocol.md. */
+    uint32_t renewal_count;        /* 0 or 1 */
+    const struct mf_renewal *renewals;
+    uint32_t secret_count; /* those that have changed */
+    const struct mf_secret *secrets;
 };
 
 enum mf_chunk_kind {
@@ -290,7 +326,9 @@ enum mf_refusal {
     MF_REFUSAL_MALFORMED = 4,
     MF_REFUSAL_SESSION =
         5, /* this worker id is in use by another session, or an epoch that is over */
-    MF_REFUSAL_EXPIRED = 6
+    MF_REFUSAL_EXPIRED = 6,
+    MF_REFUSAL_EPOCH = 7 /* another master serves the run now, with a higher epoch: say hello again.
+                            The connection stays, and with it all that the worker holds */
 };
 
 struct mf_refused {

@@ -3,8 +3,8 @@
  * The tables of the protocol, version 1: see message_shape.h.
  *
  * Keys are never reused. Reserved, not used yet, skipped when they come: hello 20 (address a worker
- * listens on, for a master that dials), welcome 10 and work 10 (renewed credential), welcome 11 and
- * work 11 (secrets), subtask 20 to 29 and task 43 to 49 (staging over the wire).
+ * listens on, for a master that dials), welcome 10 (renewed credential), subtask 20 to 29 and task
+ * 43 to 49 (staging over the wire).
  */
 #include "common/message_shape.h"
 
@@ -25,6 +25,9 @@
 #define UP_TO(n) .max = (n)
 #define BETWEEN(a, b) .min = (a), .max = (b)
 #define COUNTED(type, member) .max = MF_BATCH_MAX, .count_offset = offsetof(struct type, member)
+#define SECRETS(type)                                                                              \
+    UP_TO(MF_SECRETS_MAX), .count_offset = offsetof(struct type, secret_count),                    \
+                           .shape = &secret_shape
 
 #define SIZE_RANGE UP_TO(INT64_MAX) /* what SQLite can hold */
 
@@ -36,6 +39,18 @@
         FIELD(4, type, request.sequence, U64, ALWAYS, BETWEEN(1, UINT64_MAX)),                     \
         FIELD(5, type, request.epoch, REQUEST_EPOCH, UP_TO(UINT32_MAX)),                           \
         FIELD(6, type, request.session, U64, ALWAYS, UP_TO(UINT64_MAX))
+
+/* The keys 1 to 3 of everything that speaks of an attempt. */
+#define FENCE(type)                                                                                \
+    FIELD(1, type, subtask, SUBTASK, BETWEEN(1, MF_SUBTASK_MAX)),                                  \
+        FIELD(2, type, attempt, U32, BETWEEN(1, MF_ATTEMPT_MAX), .absent = 1),                     \
+        FIELD(3, type, epoch, EPOCH, BETWEEN(1, UINT32_MAX))
+
+static const struct mf_field held_fields[] = {
+    FENCE(mf_held),
+    FIELD(4, mf_held, state, U32, UP_TO(MF_HELD_ENDED)),
+};
+static const struct mf_shape held_shape = SHAPE("held", struct mf_held, held_fields);
 
 static const struct mf_field hello_fields[] = {
     REQUEST(mf_hello),
@@ -49,13 +64,8 @@ static const struct mf_field hello_fields[] = {
     FIELD(14, mf_hello, cpus, U32, UP_TO(UINT32_MAX)),
     FIELD(15, mf_hello, memory_bytes, U64, SIZE_RANGE),
     FIELD(16, mf_hello, wall_us, I64, ),
+    FIELD(17, mf_hello, held, LIST, COUNTED(mf_hello, held_count), .shape = &held_shape),
 };
-
-/* The keys 1 to 3 of everything that speaks of an attempt. */
-#define FENCE(type)                                                                                \
-    FIELD(1, type, subtask, SUBTASK, BETWEEN(1, MF_SUBTASK_MAX)),                                  \
-        FIELD(2, type, attempt, U32, BETWEEN(1, MF_ATTEMPT_MAX), .absent = 1),                     \
-        FIELD(3, type, epoch, EPOCH, BETWEEN(1, UINT32_MAX))
 
 static const struct mf_field fence_fields[] = {FENCE(mf_fence)};
 static const struct mf_shape fence_shape = SHAPE("fence", struct mf_fence, fence_fields);
@@ -146,11 +156,26 @@ static const struct mf_field task_fields[] = {
 };
 static const struct mf_shape task_shape = SHAPE("task", struct mf_task, task_fields);
 
+static const struct mf_field secret_fields[] = {
+    FIELD(1, mf_secret, name, TEXT, ALWAYS, UP_TO(MF_SECRET_NAME_MAX)),
+    FIELD(2, mf_secret, version, U32, ALWAYS, BETWEEN(1, UINT32_MAX)),
+    FIELD(3, mf_secret, data, BYTES, UP_TO(MF_SECRET_MAX)),
+};
+static const struct mf_shape secret_shape = SHAPE("secret", struct mf_secret, secret_fields);
+
+static const struct mf_field renewal_fields[] = {
+    FIELD(1, mf_renewal, certificate_pem, TEXT, ALWAYS, UP_TO(MF_PEM_MAX)),
+    FIELD(2, mf_renewal, key_pem, TEXT, ALWAYS, UP_TO(MF_PEM_MAX)),
+    FIELD(3, mf_renewal, token, DIGEST, ALWAYS, UP_TO(MF_TOKEN_SIZE)),
+};
+static const struct mf_shape renewal_shape = SHAPE("renewal", struct mf_renewal, renewal_fields);
+
 static const struct mf_field welcome_fields[] = {
     FIELD(1, mf_welcome, epoch, U32, ALWAYS, BETWEEN(1, UINT32_MAX)),
     FIELD(2, mf_welcome, lease_us, U64, ALWAYS, BETWEEN(1, INT64_MAX)),
     FIELD(3, mf_welcome, orphan_us, U64, ALWAYS, BETWEEN(1, INT64_MAX)),
     FIELD(4, mf_welcome, task, MAP, ALWAYS, .shape = &task_shape),
+    FIELD(11, mf_welcome, secrets, LIST, SECRETS(mf_welcome)),
 };
 
 static const struct mf_field subtask_fields[] = {
@@ -177,6 +202,14 @@ static const struct mf_field work_fields[] = {
     FIELD(4, mf_work, cancel, LIST, COUNTED(mf_work, cancel_count), .shape = &fence_shape),
     FIELD(5, mf_work, drain, BOOL, ),
     FIELD(6, mf_work, dismiss, BOOL, ),
+    FIELD(10,
+          mf_work,
+          renewals,
+          LIST,
+          UP_TO(1),
+          .count_offset = offsetof(struct mf_work, renewal_count),
+          .shape = &renewal_shape),
+    FIELD(11, mf_work, secrets, LIST, SECRETS(mf_work)),
 };
 
 static const struct mf_field refused_fields[] = {

@@ -82,6 +82,30 @@ static json_t *refusal(const char *text)
     return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
 
+/* 0 when the key is not there, -1 when it is no number of a subtask. */
+static int64_t subtask_of(const json_t *request)
+{
+    const json_t *value = json_object_get(request, "subtask");
+    if (value == NULL || json_is_null(value))
+        return 0;
+    return json_is_integer(value) && json_integer_value(value) > 0 ? json_integer_value(value) : -1;
+}
+
+static json_t *explain(const struct control_callbacks *callbacks, const json_t *request)
+{
+    int64_t subtask = subtask_of(request);
+    if (subtask < 0)
+        return refusal("\"subtask\" is a number from 1");
+    return callbacks->explain(callbacks->arg, (uint64_t)subtask);
+}
+
+static void
+pause_or_go_on(const struct control_callbacks *callbacks, const json_t *request, bool on)
+{
+    const char *reason = json_string_value(json_object_get(request, "reason"));
+    callbacks->pause(callbacks->arg, on, reason == NULL ? "" : reason);
+}
+
 static json_t *handle(struct client *client, json_t *request)
 {
     const struct control_callbacks *callbacks = &client->control->callbacks;
@@ -95,6 +119,8 @@ static json_t *handle(struct client *client, json_t *request)
         client->control->watch_us = 0;
         return callbacks->status(callbacks->arg);
     }
+    if (strcmp(command, "explain") == 0)
+        return explain(callbacks, request);
     if (strcmp(command, "flush") == 0) {
         struct mf_error error;
         if (callbacks->flush(callbacks->arg, &error) < 0)
@@ -104,10 +130,10 @@ static json_t *handle(struct client *client, json_t *request)
     if (strcmp(command, "cancel") == 0)
         callbacks->cancel(callbacks->arg, json_is_true(json_object_get(request, "drain")));
     else if (strcmp(command, "pause") == 0 || strcmp(command, "unpause") == 0)
-        callbacks->pause(callbacks->arg, command[0] == 'p');
+        pause_or_go_on(callbacks, request, command[0] == 'p');
     else
         return refusal(
-            "unknown command: status, watch, cancel, pause, unpause and flush are known");
+            "unknown command: status, watch, explain, cancel, pause, unpause and flush are known");
     return json_pack("{s:b}", "ok", 1);
 }
 

@@ -16,9 +16,10 @@
 
 struct control_callbacks {
     json_t *(*status)(void *arg); /* a new reference, NULL when memory is exhausted */
+    json_t *(*explain)(void *arg, uint64_t subtask); /* the same; subtask 0 = the run alone */
     void (*cancel)(void *arg, bool drain);
-    void (*pause)(void *arg, bool on);
-    int (*flush)(void *arg, struct mf_error *error); /* received logs become readable */
+    void (*pause)(void *arg, bool on, const char *reason); /* "" = none was given */
+    int (*flush)(void *arg, struct mf_error *error);       /* received logs become readable */
     void *arg;
 };
 

@@ -34,9 +34,11 @@ struct plan {
     struct plan_reader *reader; /* recorded ones */
     struct plan_writer *writer;
     bool sync;
-    bool filtered;
-    const struct plan_open *open; /* borrowed */
-    size_t open_count, open_next;
+    bool filtered; /* a reopened one */
+    struct plan_rest rest;
+    size_t open_next;
+    const struct job *job; /* borrowed, as are these: to go on with a plan that was not finished */
+    char *path, *prepared; /* of plan.seg; copies */
     uint64_t pieces;
     struct live *table;
     size_t capacity, count; /* capacity is a power of two */
@@ -87,30 +89,33 @@ fail:
     return NULL;
 }
 
+static int open_recorded(struct plan *plan, const char *run_folder, struct mf_error *error)
+{
+    plan->path = run_path(run_folder, "plan.seg");
+    plan->reader = plan->path == NULL ? NULL : plan_reader_open(plan->path, error);
+    if (plan->path == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    return plan->reader == NULL ? -1 : 0;
+}
+
 struct plan *plan_reopen(const struct job *job,
                          const char *run_folder,
                          const char *prepared,
-                         const struct plan_open *open,
-                         size_t open_count,
+                         const struct plan_rest *rest,
                          struct mf_error *error)
 {
-    struct plan *plan = plan_alloc(false, error);
+    struct plan *plan = plan_alloc(rest->sync, error);
     if (plan == NULL)
         return NULL;
     plan->filtered = true;
-    plan->open = open;
-    plan->open_count = open_count;
-    if (split_is_derivable(job)) {
-        plan->split = split_create(job, prepared, error);
-        if (plan->split != NULL)
-            return plan;
-    } else {
-        char *path = run_path(run_folder, "plan.seg");
-        plan->reader = path == NULL ? NULL : plan_reader_open(path, error);
-        mf_free(path);
-        if (plan->reader != NULL)
-            return plan;
-    }
+    plan->rest = *rest;
+    plan->job = job;
+    if (prepared != NULL && (plan->prepared = mf_strdup(prepared)) == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: the plan");
+    else if (!split_is_derivable(job) && open_recorded(plan, run_folder, error) == 0)
+        return plan;
+    else if (split_is_derivable(job) && (plan->split = split_create(job, prepared, error)) != NULL)
+        return plan;
     plan_destroy(plan);
     return NULL;
 }
@@ -125,6 +130,8 @@ void plan_destroy(struct plan *plan)
     split_destroy(plan->split);
     plan_reader_destroy(plan->reader);
     plan_writer_destroy(plan->writer);
+    mf_free(plan->path);
+    mf_free(plan->prepared);
     mf_free(plan);
 }
 
@@ -191,47 +198,117 @@ static int remember(struct plan *plan, const struct mf_subtask *piece, struct mf
     return 0;
 }
 
+static bool is_same_piece(const struct mf_subtask *a, const struct mf_subtask *b)
+{
+    return a->has_number == b->has_number && a->number == b->number &&
+           mf_bytes_equal(a->item, b->item) && mf_bytes_equal(a->path, b->path) &&
+           a->offset == b->offset && a->length == b->length &&
+           a->header_length == b->header_length && a->input_size == b->input_size &&
+           a->input_mtime_ns == b->input_mtime_ns && a->input_inode == b->input_inode;
+}
+
+/* The split, once more, up to where the recorded plan ends: what it says now must be what it said
+ * then. */
+static int
+skip_recorded(const struct plan *plan, struct plan_reader *recorded, struct mf_error *error)
+{
+    struct mf_subtask then, now;
+    int rc;
+    while ((rc = plan_reader_next(recorded, &then, error)) > 0) {
+        rc = split_next(plan->split, &now, error);
+        if (rc < 0)
+            return -1;
+        if (rc == 0 || !is_same_piece(&then, &now))
+            return mf_raise(error,
+                            MF_EINPUT,
+                            "the plan was not finished, and its inputs have changed since: subtask "
+                            "%llu would be another one now; put them back, or start anew",
+                            (unsigned long long)then.id);
+    }
+    return rc;
+}
+
+/* The recorded plan has come to its end before that of the split: the rest is planned now. */
+static int go_on_planning(struct plan *plan, struct mf_error *error)
+{
+    struct plan_reader *recorded = plan_reader_open(plan->path, error);
+    if (recorded == NULL)
+        return -1;
+    int rc = (plan->split = split_create(plan->job, plan->prepared, error)) == NULL
+                 ? -1
+                 : skip_recorded(plan, recorded, error);
+    if (rc == 0) {
+        plan->writer = plan_writer_continue(plan->path, plan_reader_size(recorded), error);
+        rc = plan->writer == NULL ? -1 : 0;
+    }
+    plan_reader_destroy(recorded);
+    plan_reader_destroy(plan->reader);
+    plan->reader = NULL;
+    return rc;
+}
+
 /* The next piece of the source: 1, 0 at the end, -1. */
 static int next_piece(struct plan *plan, struct mf_subtask *piece, struct mf_error *error)
 {
-    int rc = plan->reader != NULL ? plan_reader_next(plan->reader, piece, error)
-                                  : split_next(plan->split, piece, error);
+    int rc = 0;
+    if (plan->reader != NULL) {
+        rc = plan_reader_next(plan->reader, piece, error);
+        if (rc == 0 && !plan_reader_complete(plan->reader) && go_on_planning(plan, error) < 0)
+            return -1;
+    }
+    if (rc == 0 && plan->reader == NULL)
+        rc = split_next(plan->split, piece, error);
     if (rc > 0)
         plan->pieces++;
     return rc;
 }
 
-/* As next_piece, but only what is open, with its history in *pulled. */
+/* All that is to be done has been given out. */
+static bool is_exhausted(const struct plan *plan)
+{
+    return plan->filtered && plan->rest.is_whole && plan->open_next == plan->rest.open_count;
+}
+
+/* Whether the piece is to be done, with its history in *pulled. */
+static bool is_open(struct plan *plan, uint64_t subtask, struct pulled *pulled)
+{
+    *pulled = (struct pulled){.subtask = subtask};
+    if (!plan->filtered || subtask > plan->rest.mark)
+        return true;
+    if (plan->open_next == plan->rest.open_count ||
+        plan->rest.open[plan->open_next].subtask != subtask)
+        return false;
+    const struct plan_open *open = &plan->rest.open[plan->open_next++];
+    pulled->last_attempt = open->last_attempt;
+    pulled->failures = open->failures;
+    return true;
+}
+
+/* As next_piece, but only what is open, of pieces up to `limit`: 2 when that is reached. */
 static int next_open(struct plan *plan,
+                     uint64_t limit,
                      struct mf_subtask *piece,
                      struct pulled *pulled,
                      struct mf_error *error)
 {
-    *pulled = (struct pulled){0};
-    if (plan->filtered && plan->open_next == plan->open_count)
-        return 0;
     int rc;
-    while ((rc = next_piece(plan, piece, error)) > 0) {
-        pulled->subtask = piece->id;
-        if (!plan->filtered)
-            return 1;
-        const struct plan_open *open = &plan->open[plan->open_next];
-        if (piece->id != open->subtask)
-            continue;
-        plan->open_next++;
-        pulled->last_attempt = open->last_attempt;
-        pulled->failures = open->failures;
-        return 1;
-    }
-    if (rc == 0 && plan->filtered)
+    do {
+        if (is_exhausted(plan))
+            return 0;
+        if (plan->pieces >= limit)
+            return 2;
+        rc = next_piece(plan, piece, error);
+    } while (rc > 0 && !is_open(plan, piece->id, pulled));
+    if (rc == 0 && plan->filtered && plan->rest.is_whole)
         return mf_raise(error,
                         MF_EINPUT,
                         "the recorded plan ends before subtask %llu, which is still to be done",
-                        (unsigned long long)plan->open[plan->open_next].subtask);
+                        (unsigned long long)plan->rest.open[plan->open_next].subtask);
     return rc;
 }
 
 static int pull_slice(struct plan *plan,
+                      uint64_t limit,
                       uint64_t most,
                       int64_t until_us,
                       struct pulled *slice,
@@ -240,10 +317,10 @@ static int pull_slice(struct plan *plan,
 {
     int rc = 1;
     *count = 0;
-    while (rc > 0 && *count < most && *count < SLICE) {
+    while (rc == 1 && *count < most && *count < SLICE) {
         struct mf_subtask piece;
-        rc = next_open(plan, &piece, &slice[*count], error);
-        if (rc <= 0)
+        rc = next_open(plan, limit, &piece, &slice[*count], error);
+        if (rc != 1)
             break;
         if (plan->writer != NULL && plan_writer_append(plan->writer, &piece, error) < 0)
             return -1;
@@ -263,18 +340,19 @@ static int pull_slice(struct plan *plan,
     return rc;
 }
 
-int plan_pull(struct plan *plan,
-              uint64_t most,
-              int64_t until_us,
-              plan_f *f,
-              void *arg,
-              struct mf_error *error)
+static int pull(struct plan *plan,
+                uint64_t limit,
+                uint64_t most,
+                int64_t until_us,
+                plan_f *f,
+                void *arg,
+                struct mf_error *error)
 {
     struct pulled slice[SLICE];
     int rc = 1;
-    while (rc > 0 && most > 0) {
+    while (rc == 1 && most > 0) {
         uint32_t count;
-        rc = pull_slice(plan, most, until_us, slice, &count, error);
+        rc = pull_slice(plan, limit, most, until_us, slice, &count, error);
         if (rc < 0)
             return -1;
         for (uint32_t i = 0; i < count; i++)
@@ -284,7 +362,22 @@ int plan_pull(struct plan *plan,
         if (mf_monotonic_us() >= until_us)
             break;
     }
-    return rc;
+    return rc > 0;
+}
+
+int plan_pull(struct plan *plan,
+              uint64_t most,
+              int64_t until_us,
+              plan_f *f,
+              void *arg,
+              struct mf_error *error)
+{
+    return pull(plan, UINT64_MAX, most, until_us, f, arg, error);
+}
+
+int plan_pull_marked(struct plan *plan, plan_f *f, void *arg, struct mf_error *error)
+{
+    return pull(plan, plan->rest.mark, UINT64_MAX, MF_NEVER, f, arg, error);
 }
 
 int plan_payload(const struct plan *plan, uint64_t subtask, struct mf_subtask *out)

@@ -31,12 +31,20 @@ struct plan *plan_create(const struct job *job,
                          const char *prepared,
                          bool sync,
                          struct mf_error *error);
-/* The recorded plan, only the subtasks in `open` (borrowed). */
+/* What a run that goes on has to do yet. */
+struct plan_rest {
+    const struct plan_open *open; /* borrowed: up to `mark`, what has no final record */
+    size_t open_count;
+    uint64_t mark; /* what is behind it was never given out, and is all to be done */
+    bool is_whole; /* the plan was finished, and nothing of it is behind the mark */
+    bool sync;     /* as for plan_create, should it be continued */
+};
+/* The recorded plan, only what is to be done of it. One that was not finished goes on where it
+ * ends. */
 struct plan *plan_reopen(const struct job *job,
                          const char *run_folder,
                          const char *prepared,
-                         const struct plan_open *open,
-                         size_t open_count,
+                         const struct plan_rest *rest,
                          struct mf_error *error);
 void plan_destroy(struct plan *plan);
 
@@ -52,6 +60,10 @@ int plan_pull(struct plan *plan,
               plan_f *f,
               void *arg,
               struct mf_error *error);
+
+/* As plan_pull, all up to the mark of a reopened plan: what an earlier master may have given out.
+ */
+int plan_pull_marked(struct plan *plan, plan_f *f, void *arg, struct mf_error *error);
 
 /* What a live subtask is, as it is offered (id, attempt and epoch are not set). -1: it is not live.
  */

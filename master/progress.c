@@ -2,10 +2,12 @@
 /* Progress: see progress.h. */
 #include "master/progress.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -78,9 +80,25 @@ static void format_eta(const struct progress *progress,
                  (int)left % 60);
 }
 
+static int terminal_columns(void)
+{
+    struct winsize size;
+    return ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/* Behind a line of so many bytes. A live line must not wrap: it could not be taken back. */
+static void show_held_up(const struct progress *progress, const char *text, int length)
+{
+    if (text == NULL)
+        return;
+    int room = progress->live ? terminal_columns() - length - 3 : INT_MAX;
+    if (room > 8)
+        fprintf(stderr, "; %.*s", room, text);
+}
+
 void progress_show(struct progress *progress, const struct progress_view *view, int64_t now_us)
 {
-    char total[32] = "?", eta[48], failed[64] = "";
+    char total[32] = "?", eta[48], failed[64] = "", line[320];
     if (progress == NULL || progress->quiet)
         return;
     update_rate(progress, view, now_us);
@@ -94,18 +112,20 @@ void progress_show(struct progress *progress, const struct progress_view *view, 
                  progress->color ? "\033[31m" : "",
                  (unsigned long long)view->failed,
                  progress->color ? "\033[0m" : "");
-    fprintf(stderr,
-            "%smayfly: %s: %llu of %s done, %s%llu running, %.0f/s, %u workers%s%s",
-            progress->live ? "\r\033[K" : "",
-            view->state,
-            (unsigned long long)view->done,
-            total,
-            failed,
-            (unsigned long long)view->running,
-            progress->rate,
-            view->workers,
-            eta,
-            progress->live ? "" : "\n");
+    int length = snprintf(line,
+                          sizeof line,
+                          "mayfly: %s: %llu of %s done, %s%llu running, %.0f/s, %u workers%s",
+                          view->state,
+                          (unsigned long long)view->done,
+                          total,
+                          failed,
+                          (unsigned long long)view->running,
+                          progress->rate,
+                          view->workers,
+                          eta);
+    fprintf(stderr, "%s%s", progress->live ? "\r\033[K" : "", line);
+    show_held_up(progress, view->held_up, length);
+    fputs(progress->live ? "" : "\n", stderr);
     fflush(stderr);
     progress->shown = progress->live;
     progress->next_us = now_us + (progress->live ? LIVE_US : LINE_US);

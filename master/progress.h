@@ -14,7 +14,8 @@ struct progress_view {
     bool total_known;
     uint64_t total, done, failed, retried, running;
     uint32_t workers;
-    double seconds; /* since the first worker joined */
+    double seconds;      /* since the first worker joined */
+    const char *held_up; /* a sentence: why nothing runs, or nothing new starts; NULL = it does */
 };
 
 struct progress;

@@ -55,14 +55,15 @@ static void on_signal(void *arg, uint32_t events)
         return;
     run->interrupts++;
     mf_log(MF_WARNING, "signal %u, the %u. of its kind", info.ssi_signo, run->interrupts);
+    char by[32];
+    snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
     if (run->interrupts == 1) {
         progress_say(run->progress,
                      "draining: what runs finishes, nothing new starts (again: cancel)");
-        run_apply(run, (struct schedule_event){.kind = EVENT_DRAIN});
+        run_end_early(run, true, by);
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-        run_apply(run, (struct schedule_event){.kind = EVENT_CANCEL});
+        run_end_early(run, false, by);
     } else {
         _exit(130);
     }
@@ -117,22 +118,38 @@ static int open_recorder(struct run *run, struct mf_error *error)
     return run->recorder == NULL ? -1 : 0;
 }
 
-static int open_plan(struct run *run, const struct run_retry *retry, struct mf_error *error)
+/* What was made of it before is of no use: nobody has seen it. */
+static int prepare(struct run *run, const char *prepared, struct mf_error *error)
 {
-    char *prepared = run_path(run->folder, "prepared");
     bool interrupted = false;
-    int rc = prepared == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
-    if (rc == 0 && retry == NULL)
-        rc = prepare_run(
-            run->job, run->run_id, run->folder, prepared, run->signal_fd, &interrupted, error);
+    if (run->again != NULL && tree_remove(prepared, error) < 0)
+        return -1;
+    int rc = prepare_run(
+        run->job, run->run_id, run->folder, prepared, run->signal_fd, &interrupted, error);
     if (interrupted)
         run->interrupts = 1;
-    if (rc == 0 && retry != NULL)
-        run->plan =
-            plan_reopen(run->job, run->folder, prepared, retry->open, retry->open_count, error);
-    else if (rc == 0)
-        run->plan = plan_create(
-            run->job, run->folder, prepared, run->job->durability == DURABILITY_FULL, error);
+    return rc;
+}
+
+static int open_plan(struct run *run, struct mf_error *error)
+{
+    const struct run_again *again = run->again;
+    bool sync = run->job->durability == DURABILITY_FULL;
+    bool is_planned = again != NULL && again->is_planned;
+    char *prepared = run_path(run->folder, "prepared");
+    int rc = prepared == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
+    if (rc == 0 && !is_planned)
+        rc = prepare(run, prepared, error);
+    if (rc == 0 && is_planned) {
+        const struct plan_rest rest = {.open = again->open,
+                                       .open_count = again->open_count,
+                                       .mark = again->high_water,
+                                       .is_whole = again->has_total,
+                                       .sync = sync};
+        run->plan = plan_reopen(run->job, run->folder, prepared, &rest, error);
+    } else if (rc == 0) {
+        run->plan = plan_create(run->job, run->folder, prepared, sync, error);
+    }
     mf_free(prepared);
     return run->plan == NULL ? -1 : 0;
 }
@@ -155,7 +172,6 @@ static int open_wire(struct run *run, struct mf_error *error)
 {
     struct mf_welcome welcome = {
         .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
-    struct scatter_callbacks callbacks;
     run->keys_folder = run_path(run->folder, "keys");
     char *prepared = run_path(run->folder, "prepared");
     void *scratch = NULL;
@@ -170,16 +186,17 @@ static int open_wire(struct run *run, struct mf_error *error)
                       error);
     if (rc == 0)
         rc = run_stage_open(run, &welcome.task, error);
-    if (rc == 0 &&
-        (run->authority = authority_create(run->keys_folder, run->run_id, error)) == NULL)
-        rc = -1;
-    const char *listen_on = fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1";
-    if (rc == 0 && (run->endpoint = endpoint_create(
-                        authority_master(run->authority), listen_on, 0, error)) == NULL)
-        rc = -1;
-    run_wire_callbacks(run, &callbacks);
-    if (rc == 0 && (run->scatter = scatter_create(
-                        run->endpoint, run->run_id, &welcome, &callbacks, error)) == NULL)
+    if (rc == 0)
+        rc = run_open_authority(run, error);
+    if (rc == 0)
+        rc = run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error);
+    struct scatter_config config = {.endpoint = run->endpoint,
+                                    .authority = run->authority,
+                                    .ttl_us = (int64_t)run->job->credentials_ttl_us,
+                                    .run_id = run->run_id,
+                                    .welcome = &welcome};
+    run_wire_callbacks(run, &config.callbacks);
+    if (rc == 0 && (run->scatter = scatter_create(&config, error)) == NULL)
         rc = -1;
     mf_free(scratch);
     mf_free(prepared);
@@ -213,43 +230,15 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
-    config->base_total = run->base_total;
+    config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
+    config->base_ended = run->base_done + run->base_failed + run->base_dead;
     config->base_failures = run->base_failed + run->base_dead;
-}
-
-static json_t *control_status(void *arg)
-{
-    return run_status_json(arg);
-}
-
-static void control_cancel(void *arg, bool drain)
-{
-    struct run *run = arg;
-    mf_log(MF_INFO, drain ? "asked to drain" : "asked to cancel");
-    if (!drain)
-        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED);
-    run_apply(run, (struct schedule_event){.kind = drain ? EVENT_DRAIN : EVENT_CANCEL});
-}
-
-static void control_pause(void *arg, bool on)
-{
-    run_apply(arg, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
-}
-
-static int control_flush(void *arg, struct mf_error *error)
-{
-    struct run *run = arg;
-    return log_writer_flush(run->logs, error);
 }
 
 static int open_rest(struct run *run, struct mf_error *error)
 {
     struct schedule_config config;
-    struct control_callbacks control = {.status = control_status,
-                                        .cancel = control_cancel,
-                                        .pause = control_pause,
-                                        .flush = control_flush,
-                                        .arg = run};
+    struct control_callbacks control;
     char *logs = run_path(run->folder, "logs");
     if (logs == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
@@ -264,6 +253,7 @@ static int open_rest(struct run *run, struct mf_error *error)
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
         return -1;
+    run_control_callbacks(run, &control);
     if ((run->control = control_create(run->loop, run->folder, &control, error)) == NULL)
         return -1;
     if (mf_loop_add(run->loop, endpoint_fd(run->endpoint), EPOLLIN, on_wire, run, error) < 0 ||
@@ -273,7 +263,7 @@ static int open_rest(struct run *run, struct mf_error *error)
     return 0;
 }
 
-static int open_run(struct run *run, const struct run_retry *retry, struct mf_error *error)
+static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
     if (open_log(run, error) < 0 || (run->loop = mf_loop_create(error)) == NULL ||
@@ -291,7 +281,9 @@ static int open_run(struct run *run, const struct run_retry *retry, struct mf_er
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (open_plan(run, retry, error) < 0 || open_fleet(run, error) < 0 || open_wire(run, error) < 0)
+    if (run->again != NULL && run->again->is_resume)
+        run_drop_leftovers(run);
+    if (open_plan(run, error) < 0 || open_fleet(run, error) < 0 || open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -313,6 +305,7 @@ static void show_progress(struct run *run, int64_t now_us)
                                  .retried = counts.retried,
                                  .running = counts.running,
                                  .workers = counts.workers_alive,
+                                 .held_up = run_held_up(run),
                                  .seconds =
                                      run->stats.first_joined_us == 0
                                          ? 0
@@ -322,6 +315,7 @@ static void show_progress(struct run *run, int64_t now_us)
 
 static int64_t tick(struct run *run)
 {
+    run_start_due(run);
     int64_t now_us = mf_monotonic_us();
     int64_t next = run_plan_step(run, now_us);
     if (!run->finished && schedule_deadline(run->schedule) <= now_us)
@@ -351,6 +345,36 @@ static void add_workers(struct run *run)
         run_queue(run,
                   (struct schedule_event){
                       .kind = EVENT_WORKER_ADD, .worker = id, .slots = slots_of(run, id)});
+}
+
+/* Those that may live, and new ones in place of the others, if anything is left to do. */
+static void resume_workers(struct run *run)
+{
+    const struct run_again *again = run->again;
+    uint32_t last = again->worker_count == 0 ? 0 : again->workers[again->worker_count - 1].id;
+    uint32_t known = run_take_over(run);
+    bool has_work = !again->has_total || again->open_count > 0;
+    for (uint32_t n = known; has_work && n < run->job->worker_count; n++)
+        run_queue(run,
+                  (struct schedule_event){.kind = EVENT_WORKER_ADD,
+                                          .worker = ++last,
+                                          .slots = run->job->slots > 0 ? run->job->slots : 1});
+    progress_say(run->progress,
+                 "resuming: %llu subtasks are recorded, %u workers may still be there",
+                 (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
+                 known);
+}
+
+static void begin(struct run *run)
+{
+    struct mf_error error;
+    bool is_resume = run->again != NULL && run->again->is_resume;
+    if (is_resume)
+        resume_workers(run);
+    else
+        add_workers(run);
+    if (is_resume && run->again->is_planned && run_plan_held(run, &error) < 0)
+        run_plan_failed(run, &error);
     run_act(run);
 }
 
@@ -414,8 +438,8 @@ static void record_end(struct run *run)
             run->failure = error;
     }
     run->recorder = NULL;
-    row.has_total = counts.plan_ended;
-    row.total = run->is_retry ? run->base_total : counts.planned;
+    row.has_total = run_has_total(run);
+    row.total = run_total(run);
     run_history_end(run, &row);
 }
 
@@ -466,7 +490,8 @@ static void close_run(struct run *run)
 static bool had_no_worker(const struct run *run)
 {
     bool is_plan_wrong = run->plan_over && run->stats.planned_us == 0;
-    return run->stats.first_joined_us == 0 && run->stats.launched > 0 && !is_plan_wrong;
+    return run->stats.first_joined_us == 0 && run->stats.launched + run->stats.known > 0 &&
+           !is_plan_wrong;
 }
 
 static int exit_code(const struct run *run)
@@ -513,14 +538,18 @@ static int give_up(struct run *run, const struct mf_error *error)
     fprintf(stderr, "mayfly: %s\n", error->text);
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
-    bool is_trace = error->code != MF_EUSAGE || run->is_retry;
-    if (run->recorder != NULL && !run->is_retry) {
+    bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
+    if (run->recorder != NULL && run->again == NULL) {
         struct record_run row = {
             .state = run_state_name(RUN_FAILED), .reason = error->text, .ended_us = mf_wall_us()};
         record_run(run->recorder, &row, &ignored);
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
         run_history_end(run, &row);
+    }
+    if (run->again != NULL && run->again->is_resume) { /* its workers can be taken over yet */
+        mf_free(run->keys_folder);
+        run->keys_folder = NULL;
     }
     close_run(run);
     mf_log_to(-1, MF_ERROR);
@@ -537,32 +566,31 @@ int run_master(const struct job *job,
                const char *run_id,
                char *folder,
                int lock_fd,
-               const struct run_retry *retry,
+               const struct run_again *again,
                const struct run_options *options)
 {
     struct run run = {.job = job,
                       .options = options,
                       .run_id = run_id,
                       .folder = folder,
-                      .is_retry = retry != NULL,
+                      .again = again,
                       .signal_fd = -1,
                       .final_state = RUN_FAILED};
     struct mf_error error;
     int code;
-    if (retry != NULL) {
-        run.base_total = retry->total;
-        run.base_done = retry->done;
-        run.base_failed = retry->failed;
-        run.base_dead = retry->dead;
+    if (again != NULL) {
+        run.base_done = again->done;
+        run.base_failed = again->failed;
+        run.base_dead = again->dead;
     }
     run.stats.started_us = mf_monotonic_us();
     run.stats.started_wall_us = mf_wall_us();
     run.progress = progress_create(options->quiet || options->detached);
-    if (open_run(&run, retry, &error) < 0) {
+    if (open_run(&run, &error) < 0) {
         code = give_up(&run, &error);
     } else {
         progress_say(run.progress, "run %s", run_id);
-        add_workers(&run);
+        begin(&run);
         run_loop(&run);
         code = finish(&run);
         close_run(&run);

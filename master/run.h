@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "master/job/job.h"
 #include "master/plan.h"
+#include "master/record/run_db.h"
 
 struct run_options {
     const char *worker_binary; /* path of mayfly-worker */
@@ -21,16 +22,24 @@ struct run_options {
     bool detached;             /* submitted: nobody reads the streams, no result is printed */
 };
 
-/* A retry: the same run goes on with the subtasks in `open` (borrowed). */
-struct run_retry {
-    const struct plan_open *open;
+/* The same run goes on: a retry of one that has ended, or a resume of one that has not. */
+struct run_again {
+    bool is_resume;
+    bool is_planned;              /* its plan was begun; else all begins with `prepare:` */
+    const struct plan_open *open; /* borrowed: what is to be done yet, up to the mark */
     size_t open_count;
-    /* What the run has besides them. */
-    uint64_t total, done, failed, dead;
+    uint64_t high_water; /* the mark: what is behind it was never given to a worker */
+    bool has_total;      /* its plan was finished */
+    uint64_t total;
+    uint64_t done, failed, dead; /* what the run has besides what is open */
+    /* Of a resume: */
+    const char *address;                 /* where the last master listened; "" = not known */
+    const struct run_db_worker *workers; /* borrowed: all that ever were, rising ids */
+    size_t worker_count;
 };
 
 /*
- * Carries out a run in `folder`, whose lock (lock_fd) is held and taken over. `retry` is NULL for a
+ * Carries out a run in `folder`, whose lock (lock_fd) is held and taken over. `again` is NULL for a
  * new run. Returns the exit code of the command line; what went wrong was said on standard error
  * and stands in master.log.
  */
@@ -38,7 +47,7 @@ int run_master(const struct job *job,
                const char *run_id,
                char *folder,
                int lock_fd,
-               const struct run_retry *retry,
+               const struct run_again *again,
                const struct run_options *options);
 
 #endif

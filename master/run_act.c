@@ -59,6 +59,22 @@ struct run_worker *run_worker(struct run *run, uint32_t worker)
     return &run->workers[worker];
 }
 
+bool run_has_total(const struct run *run)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    return counts.plan_ended || (run->again != NULL && run->again->has_total);
+}
+
+uint64_t run_total(const struct run *run)
+{
+    struct schedule_counts counts;
+    if (run->again != NULL && run->again->has_total)
+        return run->again->total;
+    schedule_counts(run->schedule, &counts);
+    return run->base_done + run->base_failed + run->base_dead + counts.planned;
+}
+
 static void fill_row(struct run *run, struct record_row *row, const struct mf_result *result)
 {
     row->exit_code = result->exit_code;
@@ -201,14 +217,22 @@ static void act_finish(struct run *run, const struct schedule_action *action)
     run->final_state = action->state;
     if (action->reason == NULL || run->reason[0] != '\0')
         return;
-    /* The scheduler knows that there is no worker, not why. */
-    bool has_cause = action->no_worker && run->launch_problem[0] != '\0';
+    /* The scheduler knows that there is no worker, or that it was asked to end, not why. */
+    const char *before = ": ", *cause = action->no_worker ? run->launch_problem : "", *behind = "";
+    if (run->early != NULL &&
+        (action->state == RUN_INTERRUPTED || action->state == RUN_CANCELLED)) {
+        before = " (asked for by ";
+        cause = run->early_by;
+        behind = ")";
+    }
+    bool has_cause = cause[0] != '\0';
     snprintf(run->reason,
              sizeof run->reason,
-             "%s%s%s",
+             "%s%s%s%s",
              action->reason,
-             has_cause ? ": " : "",
-             has_cause ? run->launch_problem : "");
+             has_cause ? before : "",
+             cause,
+             has_cause ? behind : "");
 }
 
 static void note_lost_subtask(struct run *run, const struct schedule_action *action)

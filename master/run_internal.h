@@ -3,6 +3,7 @@
 #ifndef MAYFLY_MASTER_RUN_INTERNAL_H
 #define MAYFLY_MASTER_RUN_INTERNAL_H
 
+#include <jansson.h>
 #include <pthread.h>
 
 #include "common/loop.h"
@@ -31,6 +32,8 @@ struct run_sent {
 
 /* A worker as the run sees it, by id. */
 struct run_worker {
+    bool known;     /* an earlier master started it */
+    bool is_due;    /* to be started as soon as that is durable */
     bool launching; /* the launcher has not reported yet */
     bool alive;     /* its process is known to run */
     bool joined;
@@ -43,6 +46,7 @@ struct run_worker {
     bool dialed;
     char address[64]; /* numeric, of its host; "" = this machine */
     char host[64];
+    int64_t begun_us;    /* monotonic: its launch was asked for */
     int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
     int64_t joined_us, over_us; /* monotonic */
@@ -77,12 +81,18 @@ struct run {
     const char *run_id;
     char *folder;
     uint32_t epoch;
-    bool is_retry;
-    uint64_t base_total, base_done, base_failed, base_dead;
+    const struct run_again *again; /* NULL: a new run; borrowed */
+    uint64_t base_done, base_failed, base_dead;
+    bool has_old_keys; /* those of the earlier master, so that its workers can join */
+    bool has_moved;    /* it listens elsewhere than the earlier master did */
 
     struct mf_loop *loop;
     int signal_fd;
     unsigned interrupts;
+    const char *early; /* "draining" or "cancelling", when somebody asked for that; else NULL */
+    char early_by[64]; /* who did: a signal, a command */
+    char pause_reason[256]; /* as it was given, "" = none */
+    int64_t pause_wall_us;  /* since when */
     struct schedule *schedule;
     struct plan *plan;
     struct recorder *recorder;
@@ -93,6 +103,7 @@ struct run {
     struct scatter *scatter;
     struct fleet *fleet;
     struct launch_host *hosts; /* those of the job, for the fleet */
+    bool has_due;              /* workers are to be started */
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
@@ -128,6 +139,7 @@ struct run {
     enum run_state final_state;
     struct mf_error failure; /* code != MF_OK: why the run can't go on (exit code from it) */
     char reason[640];
+    char held_up[1024];       /* run_held_up */
     char launch_problem[512]; /* why the last launch that failed did */
     struct run_stats stats;
 };
@@ -139,6 +151,9 @@ void run_act(struct run *run);
 /* The run can't go on: remembers the first reason and stops. */
 void run_fail(struct run *run, const struct mf_error *error);
 struct run_worker *run_worker(struct run *run, uint32_t worker);
+/* All subtasks of the run, as far as they are known: with those that an earlier master finished. */
+uint64_t run_total(const struct run *run);
+bool run_has_total(const struct run *run);
 
 /* run_batch.c */
 struct run_batch *run_batch_take(struct run *run, uint32_t rows);
@@ -155,6 +170,10 @@ void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks);
 void run_note_worker(struct run *run, const struct record_worker *row);
 void run_launch(struct run *run, uint32_t id);
+/* Starts what run_launch was asked for, when that is durable. */
+void run_start_due(struct run *run);
+/* How a worker on that host and this master find each other: keys of the launch input. */
+int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root);
 void run_worker_connected(struct run *run, uint32_t id, const char *address);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
@@ -163,6 +182,18 @@ void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
 
+/* run_resume.c: what is taken over from an earlier master. */
+/* Opens the earlier one's keys, or makes new ones. */
+int run_open_authority(struct run *run, struct mf_error *error);
+/* Listens where the earlier one did, if that is possible. */
+int run_listen(struct run *run, const char *host, struct mf_error *error);
+/* Files that were on their way to the earlier one: they are sent again. */
+void run_drop_leftovers(const struct run *run);
+/* Takes over the workers that may live, before any action is taken; how many. */
+uint32_t run_take_over(struct run *run);
+/* What a worker says that it holds, before it joins. */
+void run_adopt_held(struct run *run, const struct mf_hello *hello);
+
 /* run_stage.c: what workers fetch. Fills the part of the task that is about it. */
 int run_stage_open(struct run *run, struct mf_task *task, struct mf_error *error);
 void run_stage_close(struct run *run);
@@ -170,13 +201,29 @@ void run_stage_fetch(void *arg, const struct mf_fetch *fetch, const struct scatt
 /* What was on its way to the worker will not come any more. */
 void run_stage_lost(struct run *run, uint32_t worker);
 
-/* run_plan.c: pulls the plan in small steps; the time it wants to be called again. */
+/* run_plan.c: what an earlier master may have given out, before requests are taken in. */
+int run_plan_held(struct run *run, struct mf_error *error);
+/* The plan cannot be continued: the run fails, or stops when that may be mended. */
+void run_plan_failed(struct run *run, const struct mf_error *error);
+/* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
 /* run_history.c: what goes wrong with the history is logged and harms no run. */
 void run_history_begin(struct run *run);
 void run_history_end(struct run *run, const struct record_run *row);
 void run_history_remove(struct run *run);
+
+/* run_control.c: what is asked for over the control socket; fills its callbacks. */
+void run_control_callbacks(struct run *run, struct control_callbacks *callbacks);
+/* Drains or cancels, for whoever asked: "SIGINT", "mayfly cancel". */
+void run_end_early(struct run *run, bool drain, const char *by);
+
+/* run_explain.c: why something does not run. A new reference, NULL when memory is exhausted.
+ * `subtask` 0 = the run alone. */
+json_t *run_explain_json(struct run *run, uint64_t subtask);
+/* The same in a sentence when nothing runs although there is work, else NULL. Borrowed until the
+ * next call. */
+const char *run_held_up(struct run *run);
 
 /* run_gather.c */
 void run_gather_start(struct run *run);

@@ -74,10 +74,13 @@ static void note_launch(struct run *run, const struct launch_report *report)
     worker->alive = true;
     run->awaiting = true;
     run->dial_us = 0;
-    run_note_worker(
-        run,
-        &(struct record_worker){
-            .id = report->worker, .state = "joining", .host = report->place, .pid = report->pid});
+    run_note_worker(run,
+                    &(struct record_worker){.id = report->worker,
+                                            .state = "joining",
+                                            .host = report->place,
+                                            .address = worker->address,
+                                            .pid = report->pid,
+                                            .port = report->port});
 }
 
 static void on_launched(void *arg, const struct launch_report *report)
@@ -198,7 +201,7 @@ int64_t run_dial_step(struct run *run, int64_t now_us)
             continue;
         run->awaiting = true;
         int64_t since_us = now_us - worker->launched_us;
-        if (since_us >= unreached_us)
+        if (since_us >= unreached_us && !worker->known)
             give_up_unreached(run, id);
         else if (worker->port != 0 && !worker->dialed && since_us >= dial_us)
             dial(run, id);
@@ -283,7 +286,7 @@ static void hex(const unsigned char *bytes, size_t size, char *text)
 }
 
 /* How the worker and this master find each other, and what becomes of its program. */
-static int add_addresses(const struct run *run, const struct launch_host *host, json_t *root)
+int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root)
 {
     const struct job *job = run->job;
     uint16_t port = endpoint_port(run->endpoint);
@@ -342,7 +345,7 @@ static char *launch_input(struct run *run,
                              (json_int_t)run->job->lease_us,
                              "orphan_us",
                              (json_int_t)run->job->orphan_us);
-    char *text = root == NULL || add_addresses(run, host, root) < 0 || add_aids(root) < 0
+    char *text = root == NULL || run_add_addresses(run, host, root) < 0 || add_aids(root) < 0
                      ? NULL
                      : json_dumps(root, JSON_COMPACT);
     json_decref(root);
@@ -357,13 +360,13 @@ static char *launch_input(struct run *run,
 static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
 {
     struct credential credential = {0};
-    const struct launch_host *host = fleet_assign(run->fleet, id, error);
-    if (host == NULL || authority_issue(run->authority, id, &credential, error) < 0)
+    const struct launch_host *host = fleet_host_of(run->fleet, id);
+    if (authority_issue(run->authority, id, &credential, error) < 0)
         return -1;
     char *input = launch_input(run, id, host, &credential);
     int rc = input == NULL
                  ? mf_raise(error, MF_ENOMEM, "out of memory: the launch of worker %u", id)
-                 : scatter_expect(run->scatter, id, credential.token, error);
+                 : scatter_expect(run->scatter, id, error);
     if (rc == 0)
         rc = fleet_start(run->fleet, id, input, error);
     if (input != NULL)
@@ -376,20 +379,60 @@ static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
 void run_launch(struct run *run, uint32_t id)
 {
     struct run_worker *worker = run_worker(run, id);
-    struct mf_error error;
     if (worker == NULL)
         return;
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
     MF_CRASH(MASTER_BEFORE_LAUNCH);
-    worker->launching = true;
-    run_note_worker(
-        run, &(struct record_worker){.id = id, .state = "launching", .launched_us = mf_wall_us()});
-    if (start_worker(run, id, &error) == 0)
-        return;
+    worker->begun_us = mf_monotonic_us();
+    worker->is_due = true;
+    run->has_due = true;
+}
+
+static void fail_start(struct run *run, uint32_t id, const struct mf_error *error)
+{
     struct launch_report report = {
-        .worker = id, .again = fleet_has_room(run->fleet), .error = error};
+        .worker = id, .again = fleet_has_room(run->fleet), .error = *error};
     on_launched(run, &report);
+}
+
+/* Its host is chosen, and both are on their way to the disk. False: there is none. */
+static bool place_worker(struct run *run, uint32_t id)
+{
+    struct mf_error error;
+    const struct launch_host *host = fleet_assign(run->fleet, id, &error);
+    run_note_worker(run,
+                    &(struct record_worker){.id = id,
+                                            .state = "launching",
+                                            .place = host == NULL ? NULL : host->name,
+                                            .launched_us = mf_wall_us()});
+    run->workers[id].launching = true;
+    if (host == NULL)
+        fail_start(run, id, &error);
+    return host != NULL;
+}
+
+/* A worker that the results table does not know could never be found again. */
+void run_start_due(struct run *run)
+{
+    struct mf_error error;
+    if (!run->has_due)
+        return;
+    run->has_due = false;
+    uint32_t count = run->worker_count; /* what is asked for meanwhile has its turn */
+    for (uint32_t id = 1; id < count; id++)
+        if (run->workers[id].is_due && (run->workers[id].gone || !place_worker(run, id)))
+            run->workers[id].is_due = false;
+    bool is_durable = record_flush(run->recorder, &error) == 0;
+    if (!is_durable)
+        run_fail(run, &error);
+    for (uint32_t id = 1; id < count; id++) {
+        if (!run->workers[id].is_due)
+            continue;
+        run->workers[id].is_due = false;
+        if (!is_durable || start_worker(run, id, &error) < 0)
+            fail_start(run, id, &error);
+    }
 }
 
 void run_worker_lost(struct run *run, uint32_t id)

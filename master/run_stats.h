@@ -21,6 +21,7 @@ struct run_stats {
     int64_t launched_us; /* the first launch was asked for */
     uint64_t failures;   /* final ones that workers reported */
     uint32_t launched, lost, verified_gone, unverified;
+    uint32_t known;           /* workers of an earlier master that may have lived */
     struct run_sweep *sweeps; /* one a host */
     uint32_t sweep_count;
     bool credentials_removed; /* from the run folder */

@@ -45,6 +45,7 @@ static void on_joined(void *arg, const struct mf_hello *hello, const char *addre
                                                 .memory_bytes = hello->memory_bytes,
                                                 .joined_us = mf_wall_us()});
     }
+    run_adopt_held(run, hello);
     run_apply(
         run,
         (struct schedule_event){.kind = EVENT_WORKER_JOINED, .worker = id, .slots = hello->slots});

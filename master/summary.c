@@ -24,9 +24,8 @@ static struct totals count_totals(struct run *run, struct schedule_counts *count
                             .failed = run->base_failed + counts->failed,
                             .dead = run->base_dead + counts->dead,
                             .cancelled = counts->cancelled};
-    totals.total = run->is_retry ? run->base_total : counts->planned;
-    if (run->is_retry)
-        totals.known = true;
+    totals.total = run_total(run);
+    totals.known = run_has_total(run);
     return totals;
 }
 
@@ -97,6 +96,8 @@ json_t *run_status_json(struct run *run)
                                   (int)counts.workers_alive,
                                   "lost",
                                   (int)run->stats.lost));
+    const char *held_up = run->finished ? NULL : run_held_up(run);
+    json_object_set_new(status, "held_up", held_up == NULL ? json_null() : json_string(held_up));
     json_object_set_new(
         status, "seconds", json_real(seconds_between(run->stats.started_us, now_us)));
     json_object_set_new(

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,4 +43,24 @@ int daemon_detach(const char *folder,
     printf("mayfly 1 started %u %d %u\n", worker, (int)getpid(), port);
     fflush(stdout);
     return redirect(log_fd, error);
+}
+
+int daemon_signals(struct mf_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? mf_raise_errno(error, "cannot watch signals") : fd;
+}
+
+bool daemon_was_signalled(int fd, struct mf_error *error)
+{
+    struct signalfd_siginfo info;
+    if (read(fd, &info, sizeof info) != sizeof info)
+        return false;
+    mf_raise(error, MF_ESETUP, "ended by signal %u from process %u", info.ssi_signo, info.ssi_pid);
+    return true;
 }

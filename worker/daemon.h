@@ -3,6 +3,7 @@
 #ifndef MAYFLY_WORKER_DAEMON_H
 #define MAYFLY_WORKER_DAEMON_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -18,5 +19,10 @@ int daemon_detach(const char *folder,
                   uint32_t worker,
                   unsigned port,
                   struct mf_error *error);
+
+/* Blocks TERM and INT; a descriptor that is readable when one of them came, or -1. */
+int daemon_signals(struct mf_error *error);
+/* Whether one came on that descriptor: then `error` says which and from whom. */
+bool daemon_was_signalled(int fd, struct mf_error *error);
 
 #endif

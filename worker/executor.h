@@ -106,6 +106,11 @@ void executor_cancel(struct executor *executor, const struct mf_fence *fence);
 void executor_cancel_all(struct executor *executor);
 void executor_release(struct executor *executor, struct executed *executed);
 
+/* For the hello to another master: what was submitted and not released, at most `size` of it, and
+ * how many were written. What has ended comes first, then what runs; of what waits, that which
+ * finds no room goes back (`returned`). What was cancelled or asked back is left out. */
+uint32_t executor_held(struct executor *executor, struct mf_held *held, uint32_t size);
+
 /* What is in slots now; returns how many were written to `fences` (at most `size`). */
 uint32_t executor_running(const struct executor *executor, struct mf_fence *fences, uint32_t size);
 uint32_t executor_free_places(const struct executor *executor);

@@ -494,3 +494,15 @@ int fetch_take(struct fetch *fetch,
     }
     return 0;
 }
+
+void fetch_restart(struct fetch *fetch)
+{
+    for (unsigned i = 0; i < FETCH_LANES; i++) {
+        fetch->requests[i].is_queued = fetch->requests[i].is_answered = false;
+        fetch->requests[i].transfer = NULL;
+        fetch->say_at_us[i] = MF_NEVER;
+    }
+    fetch->queued = 0;
+    for (struct transfer *at = fetch->first; at != NULL; at = at->next)
+        rewind_asking(fetch, at);
+}

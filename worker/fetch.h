@@ -85,6 +85,8 @@ int fetch_take(struct fetch *fetch,
                const struct mf_piece *piece,
                int64_t now_us,
                struct mf_error *error);
+/* All that is under way will not be answered: it is asked for again. */
+void fetch_restart(struct fetch *fetch);
 /* When fetch_next is to be asked again although nothing happened. */
 int64_t fetch_deadline(const struct fetch *fetch);
 

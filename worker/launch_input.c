@@ -117,7 +117,13 @@ static int add_ssh_address(json_int_t port, struct launch_input *input, struct m
         error);
 }
 
-static int parse_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
+static void drop_addresses(struct launch_input *input)
+{
+    while (input->address_count > 0)
+        mf_free(input->addresses[--input->address_count]);
+}
+
+static int take_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
 {
     json_t *list = json_object_get(root, "addresses");
     size_t count = json_array_size(list);
@@ -137,6 +143,13 @@ static int parse_addresses(json_t *root, struct launch_input *input, struct mf_e
         if (add_address(input, mf_strdup(text), error) < 0)
             return -1;
     }
+    return 0;
+}
+
+static int parse_addresses(json_t *root, struct launch_input *input, struct mf_error *error)
+{
+    if (take_addresses(root, input, error) < 0)
+        return -1;
     input->listens = json_is_true(json_object_get(root, "listen"));
     if (input->address_count == 0 && !input->listens)
         return mf_raise(error, MF_EPROTOCOL, "the launch input has no address of a master");
@@ -200,6 +213,35 @@ int launch_input_read(int fd, struct launch_input *input, struct mf_error *error
     return rc;
 }
 
+static bool is_same(const struct launch_input *a, const struct launch_input *b)
+{
+    if (a->address_count != b->address_count)
+        return false;
+    for (uint32_t i = 0; i < a->address_count; i++)
+        if (strcmp(a->addresses[i], b->addresses[i]) != 0)
+            return false;
+    return true;
+}
+
+bool launch_input_renew(struct launch_input *input, const char *folder)
+{
+    struct launch_input other = {0};
+    char *path = mf_format("%s/addresses", folder);
+    json_t *root = path == NULL ? NULL : json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    bool is_new = root != NULL && take_addresses(root, &other, NULL) == 0 &&
+                  other.address_count > 0 && !is_same(input, &other);
+    if (is_new) {
+        drop_addresses(input);
+        memcpy(input->addresses, other.addresses, sizeof input->addresses);
+        input->address_count = other.address_count;
+    } else {
+        drop_addresses(&other);
+    }
+    json_decref(root);
+    mf_free(path);
+    return is_new;
+}
+
 /* Bound for a moment, so that the kernel picks one; it is free again when it is listened on. */
 int launch_input_reserve_port(struct launch_input *input, struct mf_error *error)
 {
@@ -231,7 +273,6 @@ void launch_input_fini(struct launch_input *input)
     mf_free(input->key_pem);
     mf_free(input->journal_folder);
     mf_free(input->crash);
-    for (uint32_t i = 0; i < input->address_count; i++)
-        mf_free(input->addresses[i]);
+    drop_addresses(input);
     *input = (struct launch_input){0};
 }

@@ -37,6 +37,12 @@ struct launch_input {
 int launch_input_read(int fd, struct launch_input *input, struct mf_error *error);
 /* Finds a free port to listen on, if the input asks for that. */
 int launch_input_reserve_port(struct launch_input *input, struct mf_error *error);
+/*
+ * Where a later master of the run listens when it can't listen where the first one did: in the file
+ * `addresses` of the worker's folder, JSON with the keys "addresses" and "ssh_port" of the launch
+ * input. True when the addresses are others now.
+ */
+bool launch_input_renew(struct launch_input *input, const char *folder);
 void launch_input_fini(struct launch_input *input);
 
 #endif

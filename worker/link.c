@@ -31,6 +31,7 @@
 #define PATIENCE_US 3000000
 #define CHECK_DOWN_US 200000
 #define CHECK_UP_US 1000000
+#define NEVER_MS 2000000000
 
 struct link_lane {
     struct mf_mail mail; /* first */
@@ -47,15 +48,21 @@ struct link {
     const struct launch_input *input;
     nng_socket socket;
     bool is_open;
-    nng_tls_config *tls;
+    char *certificate_pem, *key_pem; /* renewed; NULL = those of the input */
+    unsigned char token[MF_TOKEN_SIZE];
+    nng_tls_config *tls; /* of the dialer */
     nng_dialer dialer;
     bool has_dialer;
-    uint32_t next_address;
+    nng_dialer old_dialer; /* its connection is being replaced by one of dialer */
+    bool has_old_dialer;
+    uint32_t address; /* the one that is dialed */
     nng_listener listener;
     bool has_listener;
+    nng_tls_config *listener_tls, *old_listener_tls; /* nng may still be looking at the old one */
     atomic_int pipes;
     atomic_bool was_dialed;  /* the last connection was made by the master */
     atomic_uint newest_pipe; /* its id */
+    atomic_int newest_dialer;
     bool was_up;
     int64_t heard_us;   /* an answer, or that it is up */
     int64_t silence_us; /* so long nothing need be heard on a live connection; MF_NEVER at first */
@@ -87,17 +94,24 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
     if (event == NNG_PIPE_EV_ADD_POST) {
         atomic_store(&link->was_dialed, nng_listener_id(nng_pipe_listener(pipe)) > 0);
         atomic_store(&link->newest_pipe, (unsigned)nng_pipe_id(pipe));
+        atomic_store(&link->newest_dialer, nng_dialer_id(nng_pipe_dialer(pipe)));
     }
     atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
-static int make_tls(const struct launch_input *input, nng_tls_mode mode, nng_tls_config **tls)
+static int make_tls(const struct link *link, nng_tls_mode mode, nng_tls_config **tls)
 {
+    const struct launch_input *input = link->input;
+    const char *certificate_pem = input->certificate_pem, *key_pem = input->key_pem;
+    if (link->certificate_pem != NULL) {
+        certificate_pem = link->certificate_pem;
+        key_pem = link->key_pem;
+    }
     int rc = nng_tls_config_alloc(tls, mode);
     if (rc == 0)
         rc = nng_tls_config_ca_chain(*tls, input->authority_pem, NULL);
     if (rc == 0)
-        rc = nng_tls_config_own_cert(*tls, input->certificate_pem, input->key_pem, NULL);
+        rc = nng_tls_config_own_cert(*tls, certificate_pem, key_pem, NULL);
     if (rc == 0 && mode == NNG_TLS_MODE_CLIENT)
         rc = nng_tls_config_server_name(*tls, input->run_id);
     if (rc == 0)
@@ -121,7 +135,7 @@ static int open_socket(struct link *link, struct mf_error *error)
     if (rc == 0)
         rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_REM_POST, pipe_changed, link);
     if (rc == 0)
-        rc = make_tls(link->input, NNG_TLS_MODE_CLIENT, &link->tls);
+        rc = make_tls(link, NNG_TLS_MODE_CLIENT, &link->tls);
     if (rc != 0)
         return mf_raise(
             error, MF_ESYSTEM, "cannot set up the connection to the master: %s", nng_strerror(rc));
@@ -141,8 +155,16 @@ static int open_lane(struct link *link, struct link_lane *lane, struct mf_error 
     return 0;
 }
 
+static void close_old_dialer(struct link *link)
+{
+    if (link->has_old_dialer)
+        nng_dialer_close(link->old_dialer);
+    link->has_old_dialer = false;
+}
+
 static void stop_dialing(struct link *link)
 {
+    close_old_dialer(link);
     if (link->has_dialer)
         nng_dialer_close(link->dialer);
     link->has_dialer = false;
@@ -155,6 +177,16 @@ static void stop_listening(struct link *link)
     link->has_listener = false;
 }
 
+/* nng 1.5.2 reads the configuration of a listener without a lock: the last one stays for a while.
+ */
+static void keep_listener_tls(struct link *link, nng_tls_config *tls)
+{
+    if (link->old_listener_tls != NULL)
+        nng_tls_config_free(link->old_listener_tls);
+    link->old_listener_tls = link->listener_tls;
+    link->listener_tls = tls;
+}
+
 static void listen_for_master(struct link *link)
 {
     char url[64];
@@ -162,7 +194,7 @@ static void listen_for_master(struct link *link)
     if (link->has_listener || link->input->listen_port == 0)
         return;
     snprintf(url, sizeof url, "tls+tcp://0.0.0.0:%u", link->input->listen_port);
-    int rc = make_tls(link->input, NNG_TLS_MODE_SERVER, &tls);
+    int rc = make_tls(link, NNG_TLS_MODE_SERVER, &tls);
     if (rc == 0 && (rc = nng_listener_create(&link->listener, link->socket, url)) == 0) {
         link->has_listener = true;
         rc = nng_listener_set_ptr(link->listener, NNG_OPT_TLS_CONFIG, tls);
@@ -170,7 +202,7 @@ static void listen_for_master(struct link *link)
             rc = nng_listener_start(link->listener, 0);
     }
     if (tls != NULL)
-        nng_tls_config_free(tls); /* the listener has its own reference */
+        keep_listener_tls(link, tls);
     if (rc == 0) {
         mf_log(MF_INFO, "no address of the master answers: waiting for it to dial %s", url);
         return;
@@ -183,8 +215,7 @@ static void dial(struct link *link)
 {
     if (link->input->address_count == 0)
         return;
-    const char *address = link->input->addresses[link->next_address % link->input->address_count];
-    link->next_address++;
+    const char *address = link->input->addresses[link->address % link->input->address_count];
     int rc = nng_dialer_create(&link->dialer, link->socket, address);
     if (rc != 0) {
         mf_log(MF_WARNING, "cannot dial %s: %s", address, nng_strerror(rc));
@@ -202,6 +233,15 @@ static void dial(struct link *link)
         mf_log(MF_WARNING, "cannot dial %s: %s", address, nng_strerror(rc));
 }
 
+static void forget_renewed(struct link *link)
+{
+    if (link->key_pem != NULL)
+        explicit_bzero(link->key_pem, strlen(link->key_pem));
+    mf_free(link->key_pem);
+    mf_free(link->certificate_pem);
+    link->key_pem = link->certificate_pem = NULL;
+}
+
 struct link *link_create(const struct launch_input *input, struct mf_error *error)
 {
     struct link *link = mf_calloc(1, sizeof *link);
@@ -210,6 +250,7 @@ struct link *link_create(const struct launch_input *input, struct mf_error *erro
         return NULL;
     }
     link->input = input;
+    memcpy(link->token, input->token, MF_TOKEN_SIZE);
     link->down_since_us = mf_monotonic_us();
     link->silence_us = MF_NEVER;
     if (mf_mailbox_init(&link->mailbox, error) < 0)
@@ -248,6 +289,9 @@ void link_destroy(struct link *link)
         }
     if (link->tls != NULL)
         nng_tls_config_free(link->tls);
+    keep_listener_tls(link, NULL);
+    keep_listener_tls(link, NULL);
+    forget_renewed(link);
     mf_mailbox_fini(&link->mailbox);
     mf_free(link);
 }
@@ -298,6 +342,74 @@ int link_send(struct link *link,
     return 0;
 }
 
+/*
+ * The old connection is not closed from here: nng 1.5.2 can hang when both ends close one at once.
+ * The master does it; until then requests go out on either. Its dialer must not make it anew.
+ */
+static void replace_dialer(struct link *link)
+{
+    close_old_dialer(link);
+    if (link_is_up(link)) {
+        nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMAXT, NEVER_MS);
+        nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMINT, NEVER_MS);
+        link->old_dialer = link->dialer;
+        link->has_old_dialer = true;
+    } else {
+        nng_dialer_close(link->dialer);
+    }
+    link->has_dialer = false;
+    dial(link);
+}
+
+static int use_renewed(struct link *link)
+{
+    nng_tls_config *tls = NULL;
+    int rc = make_tls(link, NNG_TLS_MODE_CLIENT, &tls);
+    if (rc != 0) {
+        if (tls != NULL)
+            nng_tls_config_free(tls);
+        return rc;
+    }
+    nng_tls_config_free(link->tls);
+    link->tls = tls;
+    if (link->has_dialer)
+        replace_dialer(link);
+    if (!link->has_listener)
+        return 0;
+    tls = NULL;
+    rc = make_tls(link, NNG_TLS_MODE_SERVER, &tls);
+    if (rc == 0)
+        rc = nng_listener_set_ptr(link->listener, NNG_OPT_TLS_CONFIG, tls);
+    if (tls != NULL)
+        keep_listener_tls(link, tls);
+    return rc;
+}
+
+const unsigned char *link_token(const struct link *link)
+{
+    return link->token;
+}
+
+void link_renew(struct link *link, const struct mf_renewal *renewal)
+{
+    char *certificate = mf_strdup(renewal->certificate_pem), *key = mf_strdup(renewal->key_pem);
+    if (certificate == NULL || key == NULL) {
+        mf_free(certificate);
+        mf_free(key);
+        mf_log(MF_WARNING, "out of memory: the renewed credential is not used");
+        return;
+    }
+    forget_renewed(link);
+    link->certificate_pem = certificate;
+    link->key_pem = key;
+    memcpy(link->token, renewal->token.data, MF_TOKEN_SIZE);
+    int rc = use_renewed(link);
+    if (rc != 0)
+        mf_log(MF_WARNING, "the renewed certificate cannot be used: %s", nng_strerror(rc));
+    else
+        mf_log(MF_INFO, "the credential is renewed");
+}
+
 void link_expect(struct link *link, int64_t silence_us)
 {
     link->silence_us = silence_us;
@@ -318,6 +430,16 @@ static void close_silent(struct link *link, int64_t now_us)
     nng_pipe_close(pipe);
 }
 
+/* Whether the new connection is the only one. */
+static void finish_replacing(struct link *link)
+{
+    if (!link->has_old_dialer || atomic_load(&link->pipes) != 1 ||
+        atomic_load(&link->newest_dialer) != nng_dialer_id(link->dialer))
+        return;
+    close_old_dialer(link);
+    mf_log(MF_INFO, "connected to the master with the renewed credential");
+}
+
 int64_t link_tick(struct link *link, int64_t now_us)
 {
     bool up = link_is_up(link);
@@ -332,10 +454,12 @@ int64_t link_tick(struct link *link, int64_t now_us)
     }
     if (up) {
         close_silent(link, now_us);
-        return now_us + CHECK_UP_US;
+        finish_replacing(link);
+        return now_us + (link->has_old_dialer ? CHECK_DOWN_US : CHECK_UP_US);
     }
     if (now_us - link->down_since_us >= PATIENCE_US) {
         stop_dialing(link);
+        link->address++;
         link->down_since_us = now_us;
         listen_for_master(link);
         dial(link);

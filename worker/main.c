@@ -4,6 +4,7 @@
  *
  *     start RUN    reads its launch input (with credentials) from standard input, detaches, joins
  *     sweep RUN    verifies that nothing of a run is left on this host, and cleans
+ *     readdress RUN WORKER   leaves there where another master of the run listens
  *     slot         internal: the process that runs one attempt at a time
  *     version
  */
@@ -22,6 +23,7 @@
 #include "worker/launch_input.h"
 #include "worker/place.h"
 #include "worker/program.h"
+#include "worker/readdress.h"
 #include "worker/session.h"
 #include "worker/sweep.h"
 
@@ -142,6 +144,8 @@ int main(int argc, char **argv)
         return start_main(argc, argv);
     if (strcmp(command, "sweep") == 0)
         return sweep_main(argc, argv);
+    if (strcmp(command, "readdress") == 0)
+        return readdress_main(argc, argv);
     if (strcmp(command, "version") == 0) {
         printf("mayfly-worker %s\n", MAYFLY_VERSION);
         return 0;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
+#include "worker/journal.h"
 
 static int grow(struct ready_list *list, uint32_t wanted, struct mf_error *error)
 {
@@ -45,6 +47,26 @@ int ready_add(struct ready_list *list,
     return 0;
 }
 
+int ready_add_noop(struct ready_list *list,
+                   const struct mf_subtask *subtask,
+                   int64_t now_us,
+                   struct mf_error *error)
+{
+    const struct mf_result result = {
+        .subtask = subtask->id, .attempt = subtask->attempt, .epoch = subtask->epoch};
+    journal_noop(&result);
+    return ready_add(list, &result, now_us, NULL, error);
+}
+
+void ready_acknowledged(const struct ready_list *list, uint32_t epoch)
+{
+    if (list->count == 0)
+        return;
+    MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
+    journal_acknowledged(list->results, list->count, epoch);
+    MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
+}
+
 static uint32_t count_fitting(const struct ready_list *list, uint32_t most, size_t bytes)
 {
     uint32_t count = 0;
@@ -81,6 +103,45 @@ int ready_move(struct ready_list *from,
     to->count = count;
     from->count = rest;
     return 0;
+}
+
+void ready_stamp(struct ready_list *list, int64_t now_us)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
+}
+
+int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error)
+{
+    uint32_t count = from->count;
+    if (grow(to, to->count + count, error) < 0)
+        return -1;
+    if (count == 0)
+        return 0;
+    memmove(to->results + count, to->results, to->count * sizeof *to->results);
+    memmove(to->owners + count, to->owners, to->count * sizeof *to->owners);
+    memmove(to->ended_us + count, to->ended_us, to->count * sizeof *to->ended_us);
+    memcpy(to->results, from->results, count * sizeof *to->results);
+    memcpy(to->owners, from->owners, count * sizeof *to->owners);
+    memcpy(to->ended_us, from->ended_us, count * sizeof *to->ended_us);
+    to->count += count;
+    from->count = 0;
+    return 0;
+}
+
+struct executed *ready_take_with_files(struct ready_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct executed *owner = list->owners[i];
+        if (owner == NULL || owner->file_count == 0)
+            continue;
+        uint32_t rest = --list->count - i;
+        memmove(list->results + i, list->results + i + 1, rest * sizeof *list->results);
+        memmove(list->owners + i, list->owners + i + 1, rest * sizeof *list->owners);
+        memmove(list->ended_us + i, list->ended_us + i + 1, rest * sizeof *list->ended_us);
+        return owner;
+    }
+    return NULL;
 }
 
 void ready_fini(struct ready_list *list)

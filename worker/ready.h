@@ -25,6 +25,13 @@ int ready_add(struct ready_list *list,
               int64_t ended_us,
               struct executed *owner,
               struct mf_error *error);
+/* Of the noop executor: a subtask that ends as it begins. */
+int ready_add_noop(struct ready_list *list,
+                   const struct mf_subtask *subtask,
+                   int64_t now_us,
+                   struct mf_error *error);
+/* A master of that epoch has said that it has them: notes it for tests (journal.h). */
+void ready_acknowledged(const struct ready_list *list, uint32_t epoch);
 /* Moves the first results of `from`, at most `most` and about `bytes` of inline data, to the empty
  * list `to`. */
 int ready_move(struct ready_list *from,
@@ -32,6 +39,12 @@ int ready_move(struct ready_list *from,
                uint32_t most,
                size_t bytes,
                struct mf_error *error);
+/* Says of each how long ago it ended. */
+void ready_stamp(struct ready_list *list, int64_t now_us);
+/* Puts all of `from` back before what is in `to`: it was told in vain. */
+int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error);
+/* Takes out what has files of its own, for upload, one after another: the next owner, or NULL. */
+struct executed *ready_take_with_files(struct ready_list *list);
 void ready_fini(struct ready_list *list);
 
 #endif

@@ -3,7 +3,12 @@
  * The worker's life: see session.h.
  *
  *     joining --welcome--> working --dismiss--> leaving --all sent--> bye --received--> over
+ *        any of these --another master--> rejoining --no request under way--> joining
  *        any --refused, orphaned, executor failed--> over, with an error
+ *
+ * A master that dies and is followed by another one is a connection that was lost, as far as the
+ * executor can tell. The next master refuses what it does not know, and is told again who is here
+ * and what is held; lanes, files on their way and results not acknowledged begin anew.
  *
  * What ends with an error still sends the end of its logs, when the master can be reached and wants
  * to hear of it.
@@ -15,13 +20,10 @@
 #include "worker/session.h"
 
 #include <nng/nng.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -29,25 +31,29 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "worker/daemon.h"
 #include "worker/executor.h"
+#include "worker/fences.h"
+#include "worker/hello.h"
 #include "worker/journal.h"
 #include "worker/link.h"
 #include "worker/ready.h"
 #include "worker/stage.h"
 #include "worker/upload.h"
 
-#define FLUSH_US 100000    /* a finished result waits no longer than this for others */
-#define STARTED_US 20000   /* the master hears of a long-running subtask after this */
-#define LOG_US 2000000     /* the worker's log goes home this often */
-#define LEAVE_US 10000000  /* after a dismissal: the master has this long to take the rest */
-#define PART_US 1000000    /* after an error: as long for the end of the logs */
-#define POLL_RESULTS 2048u /* results in one poll */
+#define FLUSH_US 100000      /* a finished result waits no longer than this for others */
+#define STARTED_US 20000     /* the master hears of a long-running subtask after this */
+#define LOG_US 2000000       /* the worker's log goes home this often */
+#define LEAVE_US 10000000    /* after a dismissal: the master has this long to take the rest */
+#define PART_US 1000000      /* after an error: as long for the end of the logs */
+#define ADDRESSES_US 1000000 /* without a connection: a new master's addresses are looked for */
+#define POLL_RESULTS 2048u   /* results in one poll */
 #define POLL_BYTES (1u << 20)
 
-enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, PARTING, OVER };
+enum phase { JOINING, WORKING, LEAVING, SAYING_BYE, REJOINING, PARTING, OVER };
 
 struct session {
-    const struct launch_input *input;
+    struct launch_input *input;
     const char *folder, *binary;
     enum phase phase;
     int outcome; /* 0 or -1, when OVER */
@@ -70,11 +76,10 @@ struct session {
     uint64_t sequences[MF_LANES];
     struct ready_list ready;
     struct ready_list sent[2];
-    struct mf_fence *returned;
-    uint32_t returned_count, returned_capacity;
+    struct fences returned;
     struct mf_fence *running; /* scratch */
     uint32_t running_capacity;
-    int64_t heard_us, log_us, leaving_us;
+    int64_t heard_us, log_us, leaving_us, addresses_us;
     int signal_fd;
 };
 
@@ -110,8 +115,6 @@ static void on_started(void *arg, const struct mf_fence *fence)
 static void make_ready(struct session *session, struct executed *executed)
 {
     struct mf_error error;
-    if (executed->failure != NULL) /* it has become another end than it was */
-        journal_end(executed);
     if (ready_add(&session->ready, &executed->result, executed->ended_us, executed, &error) < 0)
         fail_session(session, &error);
 }
@@ -146,19 +149,9 @@ static void on_grew(void *arg, const struct executed_growth *growth)
 static void on_returned(void *arg, const struct mf_fence *fence)
 {
     struct session *session = arg;
-    if (session->returned_count == session->returned_capacity) {
-        uint32_t capacity = session->returned_capacity < 64 ? 64 : session->returned_capacity * 2;
-        struct mf_fence *returned = mf_realloc(session->returned, capacity * sizeof *returned);
-        if (returned == NULL) {
-            struct mf_error error;
-            mf_raise(&error, MF_ENOMEM, "out of memory: subtasks that go back to the master");
-            fail_session(session, &error);
-            return;
-        }
-        session->returned = returned;
-        session->returned_capacity = capacity;
-    }
-    session->returned[session->returned_count++] = *fence;
+    struct mf_error error;
+    if (fences_add(&session->returned, fence, &error) < 0)
+        fail_session(session, &error);
 }
 
 static void on_failed(void *arg, const struct mf_error *error)
@@ -173,7 +166,7 @@ static struct mf_request next_request(struct session *session, unsigned lane)
                                  .sequence = ++session->sequences[lane],
                                  .epoch = session->epoch,
                                  .session = session->id};
-    memcpy(request.token, session->input->token, MF_TOKEN_SIZE);
+    memcpy(request.token, link_token(session->link), MF_TOKEN_SIZE);
     return request;
 }
 
@@ -186,28 +179,11 @@ static void send_frame(struct session *session, unsigned lane)
 
 static void say_hello(struct session *session)
 {
-    struct utsname name;
-    uname(&name);
-    char system[256];
-    snprintf(system, sizeof system, "%.80s %.80s %.80s", name.sysname, name.release, name.machine);
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE),
-         cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    struct mf_hello hello = {.request = next_request(session, 0),
-                             .protocol = MF_PROTOCOL,
-                             .version = MAYFLY_VERSION,
-                             .run_id = session->input->run_id,
-                             .slots = session->input->slots,
-                             .pid = (uint32_t)getpid(),
-                             .host = name.nodename,
-                             .system = system,
-                             .cpus = cpus > 0 ? (uint32_t)cpus : 1,
-                             .memory_bytes =
-                                 pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0,
-                             .wall_us = mf_wall_us()};
+    struct mf_request request = next_request(session, 0);
     struct mf_error error;
-    mf_buffer_clear(&session->frame);
-    MF_CRASH(WORKER_BEFORE_HELLO);
-    if (mf_encode_hello(&hello, &session->frame, &error) < 0)
+    if (hello_encode(
+            session->input, &request, session->executor, &session->ready, &session->frame, &error) <
+        0)
         fail_session(session, &error);
     else
         send_frame(session, 0);
@@ -221,12 +197,6 @@ static uint32_t collect_running(struct session *session)
                : executor_running(session->executor, session->running, session->running_capacity);
 }
 
-static void stamp_ages(struct ready_list *list, int64_t now_us)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
-}
-
 /* With `results`, it carries what lies ready; else it only gives the master a request to answer. */
 static void send_poll(struct session *session, unsigned lane, bool results)
 {
@@ -237,9 +207,9 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         return;
     }
     if (!session->is_noop)
-        stamp_ages(sent, mf_monotonic_us());
+        ready_stamp(sent, mf_monotonic_us());
     uint32_t returned =
-        session->returned_count < MF_BATCH_MAX ? session->returned_count : MF_BATCH_MAX;
+        session->returned.count < MF_BATCH_MAX ? session->returned.count : MF_BATCH_MAX;
     struct mf_poll poll = {.request = next_request(session, lane),
                            .free_places = session->executor == NULL
                                               ? session->input->slots
@@ -247,7 +217,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
                            .running_count = collect_running(session),
                            .running = session->running,
                            .returned_count = returned,
-                           .returned = session->returned,
+                           .returned = session->returned.items,
                            .result_count = sent->count,
                            .results = sent->results};
     session->started_due = false;
@@ -256,22 +226,16 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         fail_session(session, &error);
         return;
     }
-    session->returned_count -= returned;
-    if (session->returned_count > 0)
-        memmove(session->returned,
-                session->returned + returned,
-                session->returned_count * sizeof *session->returned);
-    if (sent->count > 0)
-        MF_CRASH(WORKER_BEFORE_RESULT);
+    fences_drop(&session->returned, returned);
+    MF_CRASH_IF(sent->count > 0, WORKER_BEFORE_RESULT);
     send_frame(session, lane);
-    if (sent->count > 0)
-        MF_CRASH(WORKER_AFTER_RESULT);
+    MF_CRASH_IF(sent->count > 0, WORKER_AFTER_RESULT);
 }
 
 /* When the second lane is to carry what lies ready: MF_NEVER = nothing to carry. */
 static int64_t flush_due(const struct session *session)
 {
-    if (session->returned_count > 0)
+    if (session->returned.count > 0)
         return 0;
     int64_t due = session->started_due ? session->started_us + STARTED_US : MF_NEVER;
     if (session->ready.count == 0)
@@ -338,6 +302,39 @@ static void send_fetches(struct session *session, int64_t now_us)
     }
 }
 
+static bool has_request_under_way(const struct session *session)
+{
+    for (unsigned lane = 0; lane < MF_LANES; lane++)
+        if (!link_is_free(session->link, lane))
+            return true;
+    return false;
+}
+
+/* To the next master as to the first one, but with what is here. What was told and not acknowledged
+ * is told again; what has files sends them first, since the last master may have had only half. */
+static void rejoin(struct session *session)
+{
+    struct mf_error error;
+    struct executed *executed;
+    session->phase = JOINING;
+    session->epoch = 0;
+    session->log_is_whole = false;
+    memset(session->sequences, 0, sizeof session->sequences);
+    for (unsigned lane = 2; lane-- > 0;)
+        if (ready_return(&session->sent[lane], &session->ready, &error) < 0)
+            fail_session(session, &error);
+    while ((executed = ready_take_with_files(&session->ready)) != NULL)
+        if (upload_add(session->upload, executed, &error) < 0)
+            fail_session(session, &error);
+    upload_restart(session->upload);
+    take_uploaded(session);
+    if (session->stage != NULL)
+        stage_restart(session->stage);
+    if (session->phase == JOINING)
+        say_hello(session);
+    session->returned.count = 0; /* not in the hello: the next master never misses it */
+}
+
 static bool has_nothing_left(const struct session *session)
 {
     return (session->executor == NULL || executor_queued(session->executor) == 0) &&
@@ -347,6 +344,8 @@ static bool has_nothing_left(const struct session *session)
 /* Sends whatever is due on every lane that is free. */
 static void pump(struct session *session, int64_t now_us)
 {
+    if (session->phase == REJOINING && !has_request_under_way(session))
+        rejoin(session);
     if (session->phase == WORKING || session->phase == LEAVING)
         send_upload(session);
     if (session->phase == WORKING)
@@ -408,19 +407,18 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif
-    if (!session->is_noop)
+    if (!session->is_noop && session->executor == NULL)
         start_executor(session, &welcome->task);
     mf_log(
         MF_INFO, "joined the run in epoch %u with %u slots", welcome->epoch, session->input->slots);
 }
 
-static void acknowledge(struct session *session, unsigned lane)
+static void release_owners(struct session *session, struct ready_list *list)
 {
-    struct ready_list *sent = &session->sent[lane];
-    for (uint32_t i = 0; i < sent->count; i++)
-        if (sent->owners[i] != NULL)
-            executor_release(session->executor, sent->owners[i]);
-    sent->count = 0;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->owners[i] != NULL)
+            executor_release(session->executor, list->owners[i]);
+    list->count = 0;
 }
 
 static void take_subtasks(struct session *session, const struct mf_work *work)
@@ -429,15 +427,8 @@ static void take_subtasks(struct session *session, const struct mf_work *work)
     int64_t now_us = session->is_noop ? mf_monotonic_us() : 0;
     for (uint32_t i = 0; i < work->subtask_count; i++) {
         const struct mf_subtask *subtask = &work->subtasks[i];
-        int rc;
-        if (session->is_noop) {
-            struct mf_result result = {
-                .subtask = subtask->id, .attempt = subtask->attempt, .epoch = subtask->epoch};
-            journal_noop(&result);
-            rc = ready_add(&session->ready, &result, now_us, NULL, &error);
-        } else {
-            rc = executor_submit(session->executor, subtask, &error);
-        }
+        int rc = session->is_noop ? ready_add_noop(&session->ready, subtask, now_us, &error)
+                                  : executor_submit(session->executor, subtask, &error);
         if (rc < 0) {
             fail_session(session, &error);
             return;
@@ -459,13 +450,10 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
-    const struct ready_list *sent = &session->sent[lane];
-    if (sent->count > 0) {
-        MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
-        journal_acknowledged(sent->results, sent->count, session->epoch);
-        MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
-    }
-    acknowledge(session, lane);
+    ready_acknowledged(&session->sent[lane], session->epoch);
+    release_owners(session, &session->sent[lane]);
+    if (work->renewal_count > 0)
+        link_renew(session->link, &work->renewals[0]);
     if (session->phase != WORKING)
         return;
     take_subtasks(session, work);
@@ -484,6 +472,20 @@ static void handle_piece(struct session *session, unsigned lane, const struct mf
         fail_session(session, &error);
 }
 
+static bool asks_for_hello(const struct session *session, const struct mf_message *message)
+{
+    return message->type == MF_REFUSED && message->refused.code == MF_REFUSAL_EPOCH &&
+           session->phase != JOINING && session->phase != PARTING;
+}
+
+/* All other requests that are under way will be refused, too; until then nothing is sent. */
+static void begin_rejoining(struct session *session)
+{
+    if (session->phase != REJOINING)
+        mf_log(MF_INFO, "another master serves the run now: saying hello again");
+    session->phase = REJOINING;
+}
+
 static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
 {
     struct mf_message message;
@@ -493,10 +495,14 @@ static void handle_reply(struct session *session, unsigned lane, nng_msg *reply)
     if (mf_decode(session->decoder, frame, &message, &error) < 0) {
         mf_error_prefix(&error, "the master's answer is malformed");
         fail_session(session, &error);
+    } else if (asks_for_hello(session, &message)) {
+        begin_rejoining(session);
     } else if (message.type == MF_REFUSED) {
         session->refused = true;
         mf_raise(&error, MF_EPROTOCOL, "the master refused: %s", message.refused.text);
         fail_session(session, &error);
+    } else if (session->phase == REJOINING) {
+        /* The last word of the old master. */
     } else if (message.type == MF_WELCOME && session->phase == JOINING) {
         handle_welcome(session, &message.welcome);
     } else if (message.type == MF_WORK && lane < 2) {
@@ -540,30 +546,17 @@ static void on_signal(void *arg, uint32_t events)
 {
     (void)events;
     struct session *session = arg;
-    struct signalfd_siginfo info;
-    if (read(session->signal_fd, &info, sizeof info) != sizeof info)
-        return;
     struct mf_error error;
-    mf_raise(&error, MF_ESETUP, "ended by signal %u from process %u", info.ssi_signo, info.ssi_pid);
-    fail_session(session, &error);
+    if (daemon_was_signalled(session->signal_fd, &error))
+        fail_session(session, &error);
 }
 
 static int watch_signals(struct session *session, struct mf_error *error)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    session->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    session->signal_fd = daemon_signals(error);
     if (session->signal_fd < 0)
-        return mf_raise_errno(error, "cannot watch signals");
+        return -1;
     return mf_loop_add(session->loop, session->signal_fd, EPOLLIN, on_signal, session, error);
-}
-
-static int64_t earliest(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 static int64_t check_orphan(struct session *session, int64_t now_us)
@@ -583,25 +576,36 @@ static int64_t check_orphan(struct session *session, int64_t now_us)
     int64_t leave_limit = session->leaving_us + LEAVE_US;
     if (now_us >= leave_limit)
         end_session(session, 0);
-    return earliest(limit, leave_limit);
+    return mf_earlier(limit, leave_limit);
+}
+
+/* The link takes them from the launch input when it dials the next time. */
+static void look_for_addresses(struct session *session, int64_t now_us)
+{
+    if (link_is_up(session->link) || now_us < session->addresses_us)
+        return;
+    session->addresses_us = now_us + ADDRESSES_US;
+    if (launch_input_renew(session->input, session->folder))
+        mf_log(MF_INFO, "another master says where it listens: %s", session->input->addresses[0]);
 }
 
 static int64_t tick(struct session *session)
 {
     int64_t now_us = mf_monotonic_us();
+    look_for_addresses(session, now_us);
     int64_t next = link_tick(session->link, now_us);
     if (session->executor != NULL)
-        next = earliest(next, executor_tick(session->executor, now_us));
-    next = earliest(next, check_orphan(session, now_us));
+        next = mf_earlier(next, executor_tick(session->executor, now_us));
+    next = mf_earlier(next, check_orphan(session, now_us));
     if (session->phase == WORKING && now_us >= session->log_us) {
         upload_log_due(session->upload);
         session->log_us = now_us + LOG_US;
     }
     pump(session, now_us);
     if (session->phase == WORKING)
-        next = earliest(next, session->log_us);
+        next = mf_earlier(next, session->log_us);
     if (session->phase == WORKING && link_is_free(session->link, 1))
-        next = earliest(next, flush_due(session));
+        next = mf_earlier(next, flush_due(session));
     return next;
 }
 
@@ -623,14 +627,11 @@ static int open_session(struct session *session, const char *log_path, struct mf
 
 static void release_all(struct session *session)
 {
-    for (unsigned lane = 0; lane < 2; lane++) {
-        acknowledge(session, lane);
-        ready_fini(&session->sent[lane]);
+    struct ready_list *lists[] = {&session->sent[0], &session->sent[1], &session->ready};
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {
+        release_owners(session, lists[i]);
+        ready_fini(lists[i]);
     }
-    for (uint32_t i = 0; i < session->ready.count; i++)
-        if (session->ready.owners[i] != NULL)
-            executor_release(session->executor, session->ready.owners[i]);
-    ready_fini(&session->ready);
 }
 
 /* The end of the logs goes home, with the reason why there comes no more. */
@@ -653,7 +654,7 @@ static void part(struct session *session)
     }
 }
 
-int session_run(const struct launch_input *input,
+int session_run(struct launch_input *input,
                 const char *folder,
                 const char *log_path,
                 const char *binary,
@@ -688,7 +689,7 @@ int session_run(const struct launch_input *input,
     mf_buffer_fini(&session.frame);
     if (session.signal_fd >= 0)
         close(session.signal_fd);
-    mf_free(session.returned);
+    fences_fini(&session.returned);
     mf_free(session.running);
     *orphaned = session.orphaned;
     return session.outcome;

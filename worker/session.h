@@ -12,10 +12,11 @@
 
 /*
  * Runs the whole life of a worker whose folder is `folder`; `log_path` is its own log, `binary`
- * this executable. Returns 0 after a dismissal, -1 with the reason otherwise; *orphaned: it was the
+ * this executable. The addresses of `input` change when another master says that it listens
+ * elsewhere. Returns 0 after a dismissal, -1 with the reason otherwise; *orphaned: it was the
  * orphan limit. Everything that it started has ended by then.
  */
-int session_run(const struct launch_input *input,
+int session_run(struct launch_input *input,
                 const char *folder,
                 const char *log_path,
                 const char *binary,

@@ -552,3 +552,8 @@ int stage_take(struct stage *stage,
 {
     return fetch_take(stage->fetch, lane, piece, now_us, error);
 }
+
+void stage_restart(struct stage *stage)
+{
+    fetch_restart(stage->fetch);
+}

@@ -75,6 +75,8 @@ int stage_take(struct stage *stage,
                const struct mf_piece *piece,
                int64_t now_us,
                struct mf_error *error);
+/* What was asked for will not be answered: it is asked for again. */
+void stage_restart(struct stage *stage);
 /* Begins what may begin; the next deadline. */
 int64_t stage_tick(struct stage *stage, int64_t now_us);
 

@@ -20,6 +20,7 @@
 #include "common/alloc.h"
 #include "common/checksum.h"
 #include "common/crash.h"
+#include "worker/journal.h"
 
 struct item {
     struct item *next;
@@ -309,6 +310,7 @@ static void fail_item(struct upload *upload, const struct mf_error *why)
         executed->result.output_count = 0;
         executed->failure = mf_strdup(why->text);
         executed->result.detail = mf_bytes_text(executed->failure);
+        journal_end(executed); /* it has become another end than it was */
     }
     finish_item(upload);
 }
@@ -468,6 +470,24 @@ void upload_received(struct upload *upload)
     close_file(upload);
     if (++upload->file == executed->file_count)
         finish_item(upload);
+}
+
+void upload_restart(struct upload *upload)
+{
+    upload->under_way = NOTHING;
+    upload->in_flight = 0;
+    if (upload->delayed != NULL)
+        append(&upload->done_last, upload->delayed);
+    upload->delayed = NULL;
+    close_file(upload);
+    upload->file = 0;
+    for (struct item *item = upload->first; item != NULL; item = item->next)
+        for (uint32_t i = 0; i < item->executed->file_count; i++)
+            item->executed->files[i].sent = 0;
+    for (struct growing *growing = upload->first_growing; growing != NULL; growing = growing->next)
+        growing->out_sent = growing->err_sent = 0;
+    upload->log_sent = 0;
+    upload->log_due = true;
 }
 
 struct executed *upload_next_done(struct upload *upload)

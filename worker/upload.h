@@ -48,6 +48,9 @@ int upload_next_log(struct upload *upload,
                     struct mf_error *error);
 /* The master has what upload_next gave. */
 void upload_received(struct upload *upload);
+/* The master is another one now, which has nothing of what was sent: everything that is queued,
+ * grows or is under way begins again. What upload_next_done gave may be added again before. */
+void upload_restart(struct upload *upload);
 /* An attempt whose files have all arrived, or NULL; call until NULL after upload_add,
  * upload_received and upload_next. */
 struct executed *upload_next_done(struct upload *upload);

@@ -14,6 +14,7 @@
 #include "master/run_folder.h"
 
 #define TAIL_MAX 16384u
+#define TRIES_SHOWN 8u
 
 /* Keeps the last TAIL_MAX bytes, from the start of a line where there is one. */
 static int keep_tail(struct mf_buffer *tail, struct mf_bytes data, struct mf_error *error)
@@ -31,12 +32,26 @@ static int keep_tail(struct mf_buffer *tail, struct mf_bytes data, struct mf_err
     return 0;
 }
 
-static int read_tail(const struct outcome *outcome,
-                     const char *run_folder,
-                     struct mf_buffer *tail,
-                     struct mf_error *error)
+/* Cuts all but the last lines off. */
+static void keep_lines(struct mf_buffer *tail, uint64_t lines)
 {
-    char *folder = run_path(run_folder, "logs");
+    size_t end = tail->length, start;
+    if (end > 0 && tail->data[end - 1] == '\n')
+        end--;
+    for (start = end; start > 0; start--)
+        if (tail->data[start - 1] == '\n' && --lines == 0)
+            break;
+    if (start > 0)
+        memmove(tail->data, tail->data + start, tail->length - start);
+    tail->length -= start;
+}
+
+int letter_tail(const struct outcome_source *source,
+                const struct outcome *outcome,
+                struct mf_buffer *tail,
+                struct mf_error *error)
+{
+    char *folder = run_path(source->folder, "logs");
     if (folder == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     struct log_reader *reader = log_reader_open(folder, error);
@@ -53,6 +68,8 @@ static int read_tail(const struct outcome *outcome,
             rc = -1;
     log_reader_close(reader);
     mf_free(folder);
+    if (rc == 0)
+        keep_lines(tail, source->tail_lines);
     return rc;
 }
 
@@ -66,18 +83,11 @@ static int print_line(struct mf_bytes line, struct mf_error *error)
     return rc;
 }
 
-/* The last `lines` lines of the text. */
-static int print_lines(struct mf_bytes text, uint64_t lines, struct mf_error *error)
+static int print_lines(struct mf_bytes text, struct mf_error *error)
 {
-    size_t end = text.length, start;
-    if (end > 0 && text.data[end - 1] == '\n')
-        end--;
-    for (start = end; start > 0; start--)
-        if (text.data[start - 1] == '\n' && --lines == 0)
-            break;
-    while (start < end) {
-        const unsigned char *newline = memchr(text.data + start, '\n', end - start);
-        size_t stop = newline == NULL ? end : (size_t)(newline - text.data);
+    for (size_t start = 0; start < text.length;) {
+        const unsigned char *newline = memchr(text.data + start, '\n', text.length - start);
+        size_t stop = newline == NULL ? text.length : (size_t)(newline - text.data);
         if (print_line(mf_bytes_of(text.data + start, stop - start), error) < 0)
             return -1;
         start = stop + 1;
@@ -102,7 +112,7 @@ print_head(const struct outcome *outcome, const struct mf_subtask *piece, struct
            outcome->state,
            outcome->attempts,
            outcome->attempts == 1 ? "" : "s",
-           outcome_why(outcome, why));
+           outcome_why(outcome->cause, outcome->exit_code, outcome->signal, why));
     printf("    last on worker %" PRIu32 "%s%s, %s",
            outcome->worker,
            outcome->host[0] == '\0' ? "" : " on ",
@@ -114,24 +124,81 @@ print_head(const struct outcome *outcome, const struct mf_subtask *piece, struct
     return 0;
 }
 
-int letter_print(const struct outcome *outcome,
-                 const struct mf_subtask *piece,
-                 const char *run_folder,
-                 uint64_t lines,
-                 struct mf_error *error)
+static int print_detail(struct mf_bytes detail, struct mf_error *error)
 {
     struct mf_buffer text = {0};
-    int rc = print_head(outcome, piece, error);
-    if (rc == 0 && outcome->detail.length > 0) {
-        rc = text_printable(&text, outcome->detail, error);
-        if (rc == 0)
-            printf("    %.*s\n", (int)text.length, (char *)text.data);
-        mf_buffer_clear(&text);
-    }
-    if (rc == 0 && lines > 0)
-        rc = read_tail(outcome, run_folder, &text, error);
-    if (rc == 0 && lines > 0)
-        rc = print_lines(mf_buffer_view(&text), lines, error);
+    int rc = text_printable(&text, detail, error);
+    if (rc == 0 && text.length > 0)
+        printf("    %.*s\n", (int)text.length, (char *)text.data);
     mf_buffer_fini(&text);
+    return rc;
+}
+
+/* Of many attempts only the last ones are printed. */
+struct tries {
+    uint32_t count, skipped;
+};
+
+static int print_try(void *arg, const struct outcome_try *one, struct mf_error *error)
+{
+    struct tries *tries = arg;
+    char why[96], time[TEXT_SIZE];
+    (void)error;
+    if (tries->count > TRIES_SHOWN && tries->skipped < tries->count - TRIES_SHOWN) {
+        if (tries->skipped++ == 0)
+            printf("    ... %" PRIu32 " earlier attempts\n", tries->count - TRIES_SHOWN);
+        return 0;
+    }
+    printf("    attempt %" PRIu32 ": %s, on worker %" PRIu32 "%s%s, %s%s\n",
+           one->attempt,
+           outcome_why(one->cause, one->exit_code, one->signal, why),
+           one->worker,
+           one->host[0] == '\0' ? "" : " on ",
+           one->host,
+           text_duration(one->wall_us, time),
+           one->superseded ? " (before a retry)" : "");
+    return 0;
+}
+
+static int print_loss(void *arg, uint32_t worker, const char *host, struct mf_error *error)
+{
+    uint32_t *count = arg;
+    (void)error;
+    printf("%sworker %" PRIu32 "%s%s",
+           (*count)++ == 0 ? "    lost with " : ", ",
+           worker,
+           host[0] == '\0' ? "" : " on ",
+           host);
+    return 0;
+}
+
+static int print_past(const struct outcome_source *source,
+                      const struct outcome *outcome,
+                      struct mf_error *error)
+{
+    struct tries tries = {.count = outcome->attempts};
+    uint32_t losses = 0;
+    if (outcome->attempts > 1 &&
+        outcome_each_try(source, outcome->subtask, print_try, &tries, error) < 0)
+        return -1;
+    int rc = outcome_each_loss(source, outcome->subtask, print_loss, &losses, error);
+    if (losses > 0)
+        putchar('\n');
+    return rc;
+}
+
+int letter_print(const struct outcome_source *source,
+                 const struct outcome *outcome,
+                 const struct mf_subtask *piece,
+                 struct mf_error *error)
+{
+    struct mf_buffer tail = {0};
+    if (print_head(outcome, piece, error) < 0 || print_detail(outcome->detail, error) < 0 ||
+        print_past(source, outcome, error) < 0)
+        return -1;
+    int rc = source->tail_lines == 0 ? 0 : letter_tail(source, outcome, &tail, error);
+    if (rc == 0)
+        rc = print_lines(mf_buffer_view(&tail), error);
+    mf_buffer_fini(&tail);
     return rc;
 }

@@ -7,12 +7,17 @@
 #include "common/message.h"
 #include "master/commands/outcome.h"
 
-/* Prints a dead letter with at most `lines` last lines of its standard error. `piece` may be NULL.
- */
-int letter_print(const struct outcome *outcome,
+/* Prints a dead letter: what it is about, its attempts, the workers it was lost with, and the last
+ * source->tail_lines of its standard error. `piece` may be NULL. */
+int letter_print(const struct outcome_source *source,
+                 const struct outcome *outcome,
                  const struct mf_subtask *piece,
-                 const char *run_folder,
-                 uint64_t lines,
                  struct mf_error *error);
+
+/* Appends these last lines alone, as they are. */
+int letter_tail(const struct outcome_source *source,
+                const struct outcome *outcome,
+                struct mf_buffer *tail,
+                struct mf_error *error);
 
 #endif

@@ -114,24 +114,91 @@ int outcome_each(sqlite3 *db,
     return result < 0 ? -1 : 0;
 }
 
-const char *outcome_why(const struct outcome *outcome, char *out)
+const char *outcome_why(const char *cause, int exit_code, int signal, char *out)
 {
-    const char *name = sigabbrev_np(outcome->signal);
-    if (strcmp(outcome->cause, "exit") == 0)
-        snprintf(out, 96, "exit code %d", outcome->exit_code);
-    else if (strcmp(outcome->cause, "signal") == 0)
-        snprintf(out,
-                 96,
-                 "killed by signal %d (%s)",
-                 outcome->signal,
-                 name == NULL ? "without a name" : name);
-    else if (strcmp(outcome->cause, "timeout") == 0)
+    const char *name = sigabbrev_np(signal);
+    if (strcmp(cause, "exit") == 0)
+        snprintf(out, 96, "exit code %d", exit_code);
+    else if (strcmp(cause, "signal") == 0)
+        snprintf(
+            out, 96, "killed by signal %d (%s)", signal, name == NULL ? "without a name" : name);
+    else if (strcmp(cause, "timeout") == 0)
         snprintf(out, 96, "ended at its time limit");
-    else if (strcmp(outcome->cause, "poison") == 0)
+    else if (strcmp(cause, "poison") == 0)
         snprintf(out, 96, "its workers died too often");
     else
-        snprintf(out, 96, "%.80s", outcome->cause);
+        snprintf(out, 96, "%.80s", cause);
     return out;
+}
+
+static void read_try(sqlite3_stmt *stmt, struct outcome_try *one)
+{
+    *one = (struct outcome_try){.attempt = (uint32_t)(sqlite3_column_int64(stmt, 0) & 65535),
+                                .state = column_text(stmt, 1),
+                                .superseded = sqlite3_column_int(stmt, 2) != 0,
+                                .cause = column_text(stmt, 3),
+                                .exit_code = sqlite3_column_int(stmt, 4),
+                                .signal = sqlite3_column_int(stmt, 5),
+                                .epoch = (uint32_t)sqlite3_column_int64(stmt, 6),
+                                .worker = (uint32_t)sqlite3_column_int64(stmt, 7),
+                                .ended_us = sqlite3_column_int64(stmt, 8),
+                                .wall_us = sqlite3_column_int64(stmt, 9),
+                                .detail = column_bytes(stmt, 10),
+                                .host = column_text(stmt, 11)};
+}
+
+int outcome_each_try(const struct outcome_source *source,
+                     uint64_t subtask,
+                     outcome_try_f *f,
+                     void *arg,
+                     struct mf_error *error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = SQLITE_ROW, result = 0;
+    if (sql_prepare(source->db,
+                    source->path,
+                    "SELECT a.id, a.state, a.superseded, a.cause, a.exit_code, a.signal, a.epoch,"
+                    " a.worker, a.ended_us, a.wall_us, a.detail, w.host"
+                    " FROM attempt AS a LEFT JOIN worker AS w ON w.id = a.worker"
+                    " WHERE a.id BETWEEN ?1 AND ?2 ORDER BY a.id",
+                    &stmt,
+                    error) < 0)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, (int64_t)(subtask << 16));
+    sqlite3_bind_int64(stmt, 2, (int64_t)(subtask << 16 | 65535));
+    while (result == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct outcome_try one;
+        read_try(stmt, &one);
+        result = f(arg, &one, error);
+    }
+    if (result == 0 && rc != SQLITE_DONE)
+        result = sql_raise(source->db, source->path, error);
+    sqlite3_finalize(stmt);
+    return result < 0 ? -1 : 0;
+}
+
+int outcome_each_loss(const struct outcome_source *source,
+                      uint64_t subtask,
+                      outcome_loss_f *f,
+                      void *arg,
+                      struct mf_error *error)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = SQLITE_ROW, result = 0;
+    if (sql_prepare(source->db,
+                    source->path,
+                    "SELECT e.worker, w.host FROM event AS e LEFT JOIN worker AS w"
+                    " ON w.id = e.worker WHERE e.kind = 'lost' AND e.subtask = ?1 ORDER BY e.id",
+                    &stmt,
+                    error) < 0)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, (int64_t)subtask);
+    while (result == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        result = f(arg, (uint32_t)sqlite3_column_int64(stmt, 0), column_text(stmt, 1), error);
+    if (result == 0 && rc != SQLITE_DONE)
+        result = sql_raise(source->db, source->path, error);
+    sqlite3_finalize(stmt);
+    return result < 0 ? -1 : 0;
 }
 
 static int

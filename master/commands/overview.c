@@ -38,15 +38,17 @@ static bool is_final(const char *state)
     return overview_exit_code(state) != 3 && strcmp(state, "interrupted") != 0;
 }
 
-json_t *overview_ask(const char *folder, const char *command, struct mf_error *error)
+json_t *overview_request(const char *folder, json_t *request, struct mf_error *error)
 {
     int fd = control_connect(folder, error);
-    if (fd < 0)
+    if (fd < 0) {
+        json_decref(request);
         return NULL;
+    }
     struct timeval limit = {.tv_sec = ANSWER_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    json_t *answer = control_ask(fd, json_pack("{s:s}", "command", command), error);
+    json_t *answer = control_ask(fd, request, error);
     close(fd);
     if (answer == NULL) {
         if (error != NULL && error->code == MF_ESYSTEM)
@@ -63,6 +65,11 @@ json_t *overview_ask(const char *folder, const char *command, struct mf_error *e
     mf_raise(error, MF_ESETUP, "the master refused: %s", why == NULL ? "no reason given" : why);
     json_decref(answer);
     return NULL;
+}
+
+json_t *overview_ask(const char *folder, const char *command, struct mf_error *error)
+{
+    return overview_request(folder, json_pack("{s:s}", "command", command), error);
 }
 
 bool overview_has_socket(const char *folder)

@@ -55,5 +55,7 @@ bool overview_has_socket(const char *folder);
 /* One request to the live master, answered within 2 s: a new reference. NULL: MF_ESETUP when it
  * does not answer or refuses. */
 json_t *overview_ask(const char *folder, const char *command, struct mf_error *error);
+/* The same with a request of more keys (a steal of the reference). */
+json_t *overview_request(const char *folder, json_t *request, struct mf_error *error);
 
 #endif

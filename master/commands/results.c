@@ -12,9 +12,9 @@
 #include "master/commands/items.h"
 #include "master/commands/letter.h"
 #include "master/commands/outcome.h"
+#include "master/commands/outcome_json.h"
 #include "master/commands/overview.h"
 #include "master/commands/text.h"
-#include "master/gather/gather.h"
 #include "master/record/run_db.h"
 #include "master/run_folder.h"
 #include "master/run_result.h"
@@ -87,7 +87,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 /* The walk over the outcomes. */
 struct walk {
     const struct arguments *arguments;
-    const char *folder;
+    struct outcome_source source;
     struct items *items; /* NULL when no items are shown, or the plan can't be read */
     uint64_t seen;       /* selected subtasks that have ended */
     uint64_t without;    /* of these, named ones that have no result */
@@ -97,98 +97,16 @@ static int print_result(struct walk *walk, const struct outcome *outcome, struct
 {
     char why[96];
     if (strcmp(outcome->state, "done") == 0)
-        return outcome_write(outcome, walk->folder, error);
+        return outcome_write(outcome, walk->source.folder, error);
     if (walk->arguments->selection.count > 0) {
         walk->without++;
         fprintf(stderr,
                 "mayfly: subtask %" PRIu64 " has no result, it is %s: %s\n",
                 outcome->subtask,
                 outcome->state,
-                outcome_why(outcome, why));
+                outcome_why(outcome->cause, outcome->exit_code, outcome->signal, why));
     }
     return 0;
-}
-
-static int set_result(json_t *object, const struct walk *walk, const struct outcome *outcome)
-{
-    char path[4096];
-    int rc = json_object_set_new(
-        object, "result_bytes", json_integer((json_int_t)outcome->result_bytes));
-    if (outcome->has_result || outcome->result_bytes == 0)
-        rc |= text_json_bytes(object, "result", outcome->result);
-    else
-        rc |= text_json_bytes(
-            object,
-            "result_file",
-            mf_bytes_text(gather_result_path(walk->folder, outcome->subtask, path)));
-    if (outcome->output_count == 0)
-        return rc;
-    int length = snprintf(path,
-                          sizeof path,
-                          "%s/outputs/%" PRIu64 "/%" PRIu64,
-                          walk->folder,
-                          outcome->subtask / 1000,
-                          outcome->subtask);
-    return rc | text_json_bytes(object, "outputs", mf_bytes_of(path, (size_t)length));
-}
-
-static json_t *outcome_json(const struct outcome *outcome)
-{
-    return json_pack("{s:I, s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}",
-                     "subtask",
-                     (json_int_t)outcome->subtask,
-                     "state",
-                     outcome->state,
-                     "attempts",
-                     (int)outcome->attempts,
-                     "attempt",
-                     (int)outcome->attempt,
-                     "cause",
-                     outcome->cause,
-                     "exit_code",
-                     outcome->exit_code,
-                     "signal",
-                     outcome->signal,
-                     "epoch",
-                     (int)outcome->epoch,
-                     "worker",
-                     (int)outcome->worker,
-                     "wall_us",
-                     (json_int_t)outcome->wall_us,
-                     "user_us",
-                     (json_int_t)outcome->user_us,
-                     "system_us",
-                     (json_int_t)outcome->system_us,
-                     "peak_kib",
-                     (json_int_t)outcome->peak_kib,
-                     "output_count",
-                     (json_int_t)outcome->output_count,
-                     "output_bytes",
-                     (json_int_t)outcome->output_bytes);
-}
-
-static int print_json(const struct walk *walk,
-                      const struct outcome *outcome,
-                      const struct mf_subtask *piece,
-                      struct mf_error *error)
-{
-    json_t *object = outcome_json(outcome);
-    int rc = text_json_bytes(object, "host", mf_bytes_text(outcome->host));
-    if (outcome->ended_us == 0)
-        rc |= text_json_stamp(object, "started", 0);
-    else
-        rc |= text_json_stamp(object, "started", outcome->ended_us - outcome->wall_us);
-    rc |= text_json_stamp(object, "ended", outcome->ended_us);
-    if (piece != NULL)
-        rc |= items_set_json(object, piece);
-    if (outcome->detail.length > 0)
-        rc |= text_json_bytes(object, "detail", outcome->detail);
-    if (strcmp(outcome->state, "done") == 0)
-        rc |= set_result(object, walk, outcome);
-    if (rc == 0)
-        return text_json_print(object, 0, error);
-    json_decref(object);
-    return mf_raise(error, MF_ENOMEM, "out of memory: subtask %" PRIu64, outcome->subtask);
 }
 
 /* Exitval and Signal as GNU Parallel has them; -1 for an end that was neither. */
@@ -246,11 +164,11 @@ static int on_outcome(void *arg, const struct outcome *outcome, struct mf_error 
         walk->items == NULL ? NULL : items_find(walk->items, outcome->subtask);
     int rc;
     if (arguments->json)
-        rc = print_json(walk, outcome, piece, error);
+        rc = outcome_json_print(&walk->source, outcome, piece, error);
     else if (arguments->joblog)
         rc = print_joblog(walk, outcome, piece, error);
     else if (arguments->dead || arguments->failed)
-        rc = letter_print(outcome, piece, walk->folder, arguments->tail, error);
+        rc = letter_print(&walk->source, outcome, piece, error);
     else
         rc = print_result(walk, outcome, error);
     return rc == 0 && ferror(stdout) != 0 ? 1 : rc;
@@ -273,16 +191,18 @@ static int check_named(const struct walk *walk)
     return 1;
 }
 
-static int print_all(struct walk *walk, sqlite3 *db, const char *path, struct mf_error *error)
+static int print_all(struct walk *walk, struct mf_error *error)
 {
     const struct arguments *arguments = walk->arguments;
     struct mf_error trouble;
     bool needs_items = arguments->json || arguments->joblog || arguments->dead || arguments->failed;
-    if (needs_items && (walk->items = items_open(walk->folder, db, &trouble)) == NULL)
+    if (needs_items &&
+        (walk->items = items_open(walk->source.folder, walk->source.db, &trouble)) == NULL)
         fprintf(stderr, "mayfly: the items can't be shown: %s\n", trouble.text);
     if (arguments->joblog)
         puts("Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand");
-    int rc = outcome_each(db, path, &arguments->selection, on_outcome, walk, error);
+    int rc = outcome_each(
+        walk->source.db, walk->source.path, &arguments->selection, on_outcome, walk, error);
     if (walk->items != NULL && items_trouble(walk->items) != NULL)
         fprintf(stderr, "mayfly: not all items can be shown: %s\n", items_trouble(walk->items));
     items_close(walk->items);
@@ -297,20 +217,23 @@ static int print_gathered(const char *folder)
 
 static int results(const char *folder, const struct arguments *arguments)
 {
-    struct walk walk = {.arguments = arguments, .folder = folder};
+    struct walk walk = {.arguments = arguments, .source = {.folder = folder}};
     struct mf_error error;
     char *path = run_path(folder, "run.db");
+    if (arguments->dead || arguments->failed)
+        walk.source.tail_lines = arguments->tail;
     if (path == NULL) {
         mf_raise(&error, MF_ENOMEM, "out of memory: a path");
         return command_fail(&error);
     }
     if ((arguments->dead || arguments->failed) && overview_has_socket(folder))
         json_decref(overview_ask(folder, "flush", NULL)); /* without it, logs are a little older */
-    sqlite3 *db = run_db_open(path, &error);
-    int code = db == NULL ? -1 : print_all(&walk, db, path, &error);
+    walk.source.path = path;
+    walk.source.db = run_db_open(path, &error);
+    int code = walk.source.db == NULL ? -1 : print_all(&walk, &error);
     if (code < 0)
         code = command_fail(&error);
-    run_db_close(db);
+    run_db_close(walk.source.db);
     mf_free(path);
     return code;
 }

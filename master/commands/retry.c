@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "master/command.h"
 #include "master/commands/items.h"
+#include "master/commands/left.h"
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/record/run_db.h"
@@ -171,42 +172,14 @@ static int redrive(const char *path, const struct arguments *arguments, struct m
     return rc;
 }
 
-/* What is open, as it is collected. */
-struct opened {
-    struct plan_open *open;
-    size_t count, capacity;
-    bool is_short; /* memory is exhausted */
-};
-
-static int add_open(void *arg, uint64_t subtask, uint32_t last_attempt, uint32_t failures)
-{
-    struct opened *opened = arg;
-    if (opened->count == opened->capacity) {
-        size_t capacity = opened->capacity == 0 ? 64 : opened->capacity * 2;
-        struct plan_open *more = mf_realloc(opened->open, capacity * sizeof *more);
-        if (more == NULL) {
-            opened->is_short = true;
-            return 1;
-        }
-        opened->open = more;
-        opened->capacity = capacity;
-    }
-    opened->open[opened->count++] =
-        (struct plan_open){.subtask = subtask, .last_attempt = last_attempt, .failures = failures};
-    return 0;
-}
-
-static int
-collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_error *error)
+static int collect(sqlite3 *db, struct left *left, struct run_again *retry, struct mf_error *error)
 {
     struct run_facts facts;
     if (run_db_facts(db, &facts, error) < 0)
         return -1;
-    if (run_db_each_open(db, facts.total, add_open, opened, error) < 0)
+    if (left_collect(left, db, facts.total, error) < 0)
         return -1;
-    if (opened->is_short)
-        return mf_raise(error, MF_ENOMEM, "out of memory: %zu open subtasks", opened->count);
-    uint64_t known = facts.done + facts.failed + facts.dead + opened->count;
+    uint64_t known = facts.done + facts.failed + facts.dead + left->count;
     if (known != facts.total)
         return mf_raise(error,
                         MF_EINPUT,
@@ -215,8 +188,11 @@ collect(sqlite3 *db, struct opened *opened, struct run_retry *retry, struct mf_e
                         facts.run_id,
                         known,
                         facts.total);
-    *retry = (struct run_retry){.open = opened->open,
-                                .open_count = opened->count,
+    *retry = (struct run_again){.open = left->open,
+                                .open_count = left->count,
+                                .is_planned = true,
+                                .has_total = true,
+                                .high_water = facts.total,
                                 .total = facts.total,
                                 .done = facts.done,
                                 .failed = facts.failed,
@@ -233,7 +209,7 @@ struct attempt_again {
     struct job *job;
     char *worker_binary;
     int lock_fd; /* -1 = not held */
-    struct opened opened;
+    struct left left;
 };
 
 /* Under the lock: nobody else changes the run now. */
@@ -277,10 +253,10 @@ static int prepare(struct attempt_again *again, const char *run_id, struct mf_er
 static int go(struct attempt_again *again, char *folder, const char *run_id)
 {
     struct mf_error error;
-    struct run_retry retry;
+    struct run_again retry;
     struct run_options run_options = again->arguments->options;
     if (prepare(again, run_id, &error) < 0 || redrive(again->path, again->arguments, &error) < 0 ||
-        collect(again->db, &again->opened, &retry, &error) < 0)
+        collect(again->db, &again->left, &retry, &error) < 0)
         return command_fail(&error);
     run_db_close(again->db);
     again->db = NULL;
@@ -319,7 +295,7 @@ static int retry_main(int argc, char **argv)
     job_destroy(again.job);
     mf_free(again.worker_binary);
     mf_free(again.path);
-    mf_free(again.opened.open);
+    left_fini(&again.left);
     mf_free(folder);
     selection_fini(&arguments.selection);
     return code;

@@ -10,21 +10,38 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "master/command.h"
+#include "master/commands/explain.h"
 #include "master/commands/overview.h"
+#include "master/commands/selection.h"
 #include "master/commands/text.h"
+
+enum { KEY_EXPLAIN = 256 };
 
 struct arguments {
     const char *run;
-    bool json;
+    bool json, explain;
+    uint64_t subtask; /* to be explained, 0 = the run alone */
 };
 
-static const struct argp_option options[] = {{"json", 'J', NULL, 0, "Write one JSON object", 0},
-                                             {0}};
+static const struct argp_option options[] = {
+    {"explain",
+     KEY_EXPLAIN,
+     "SUBTASK",
+     OPTION_ARG_OPTIONAL,
+     "Say why something does not run, and how that SUBTASK stands",
+     0},
+    {"json", 'J', NULL, 0, "Write one JSON object", 0},
+    {0}};
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
+    case KEY_EXPLAIN:
+        arguments->explain = true;
+        if (text != NULL && text_number(text, 1, SELECTION_SUBTASK_MAX, &arguments->subtask) < 0)
+            argp_error(state, "--explain takes the number of a subtask, not \"%s\"", text);
+        return 0;
     case 'J':
         arguments->json = true;
         return 0;
@@ -71,10 +88,13 @@ static json_t *recorded_status(const struct overview *overview)
 static int print_json(const char *folder,
                       const struct overview *overview,
                       json_t *status,
+                      json_t *explanation,
                       struct mf_error *error)
 {
     if (status == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a status");
+    if (explanation != NULL)
+        json_object_set(status, "explain", explanation);
     json_t *summary = overview->is_ended ? load_summary(folder) : NULL;
     json_object_del(status, "ok");
     int rc = text_json_stamp(status, "started", overview->started_us);
@@ -134,9 +154,11 @@ static void print_text(const char *folder, const struct overview *overview, cons
     if (overview->has_total)
         snprintf(total, sizeof total, "%" PRIu64, overview->total);
     printf("run      %s\njob      %s\n", overview->run_id, overview->job_name);
-    printf("state    %s%s\n",
+    const char *held_up = json_string_value(json_object_get(status, "held_up"));
+    printf("state    %s%s%s\n",
            overview->state,
-           json_is_true(json_object_get(status, "paused")) ? ", paused" : "");
+           held_up == NULL ? "" : ": ",
+           held_up == NULL ? "" : held_up);
     printf("subtasks %s planned: %s\n", total, overview_counts(overview, counts, sizeof counts));
     if (status != NULL)
         print_live(status);
@@ -159,6 +181,7 @@ static int status_main(int argc, char **argv)
                   options,
                   parse,
                   "Show how a run stands (default: the newest).\v"
+                  "With --explain=7 also what subtask 7 waits for, or how it ended. "
                   "The keys of --json are described in docs/control.md.",
                   argc,
                   argv,
@@ -173,14 +196,23 @@ static int status_main(int argc, char **argv)
         fputs("mayfly: the run's master does not answer (is it stopped?): this is what it has "
               "recorded\n",
               stderr);
+    json_t *explanation = NULL;
     int code = 0;
-    if (!arguments.json)
-        print_text(folder, &overview, live);
-    else if (print_json(folder,
-                        &overview,
-                        live == NULL ? recorded_status(&overview) : json_incref(live),
-                        &error) < 0)
+    if (arguments.explain)
+        explanation = explain_run(folder, &overview, arguments.subtask, &error);
+    if (arguments.explain && explanation == NULL) {
         code = command_fail(&error);
+    } else if (!arguments.json) {
+        print_text(folder, &overview, live);
+        explain_print(explanation);
+    } else if (print_json(folder,
+                          &overview,
+                          live == NULL ? recorded_status(&overview) : json_incref(live),
+                          explanation,
+                          &error) < 0) {
+        code = command_fail(&error);
+    }
+    json_decref(explanation);
     json_decref(live);
     mf_free(folder);
     return text_end(code);

@@ -69,6 +69,7 @@ static void show(struct progress *progress, const json_t *status)
         .retried = count(status, "live", "retried"),
         .running = count(status, "live", "running"),
         .workers = (uint32_t)count(status, "workers", "alive"),
+        .held_up = json_string_value(json_object_get(status, "held_up")),
         .seconds = json_number_value(json_object_get(status, "seconds"))};
     if (progress_is_due(progress, now_us))
         progress_show(progress, &view, now_us);

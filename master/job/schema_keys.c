@@ -507,9 +507,10 @@ const struct schema_key schema_keys[] = {
      .types = SCHEMA_DURATION,
      .fallback = "1h",
      .example = "2h",
-     .min = SECOND,
+     .min = 5 * SECOND,
      .max = 365 * DAY,
-     .help = "How long they are valid.",
+     .help = "How long they are valid; they are renewed every third of it. A worker that is cut "
+             "off for longer than half of it cannot come back.",
      MEMBER(credentials_ttl_us)},
     LATER("secrets"),
     LATER("trigger"),

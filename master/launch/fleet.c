@@ -345,6 +345,48 @@ int fleet_start(struct fleet *fleet, uint32_t worker, const char *input, struct 
     return 0;
 }
 
+static bool is_named(const struct fleet *fleet, uint32_t index, const char *place)
+{
+    return fleet->is_shared || strcmp(fleet->entries[index].host->name, place) == 0;
+}
+
+void fleet_touch(struct fleet *fleet, const char *place)
+{
+    for (uint32_t i = 0; i < fleet->entry_count; i++)
+        if (is_named(fleet, i, place))
+            fleet->places[fleet->entries[i].place].touched = true;
+}
+
+int fleet_adopt(
+    struct fleet *fleet, uint32_t worker, const char *place, uint32_t pid, struct mf_error *error)
+{
+    const struct launcher_class *class = NULL;
+    for (uint32_t i = 0; i < fleet->entry_count; i++) {
+        if (!is_free(fleet, &fleet->entries[i]) || !is_named(fleet, i, place))
+            continue;
+        if (keep_assignment(fleet, worker, i, error) < 0)
+            return -1;
+        fleet->places[fleet->entries[i].place].touched = true;
+        fleet->places[fleet->entries[i].place].launched++;
+        struct launch_known known = {.worker = worker, .pid = pid, .host = fleet->entries[i].host};
+        struct launcher *launcher = launcher_of(fleet, worker, &class);
+        int rc = class->adopt(launcher, &known, error);
+        if (rc <= 0)
+            release(fleet, worker);
+        return rc;
+    }
+    return mf_raise(
+        error, MF_EINPUT, "worker %u is on %s, which has no place for it", worker, place);
+}
+
+void fleet_readdress(struct fleet *fleet, uint32_t worker, const char *addresses)
+{
+    const struct launcher_class *class;
+    struct launcher *launcher = launcher_of(fleet, worker, &class);
+    if (launcher != NULL)
+        class->readdress(launcher, assignment_of(fleet, worker)->host, worker, addresses);
+}
+
 void fleet_stop(struct fleet *fleet, uint32_t worker)
 {
     const struct launcher_class *class;

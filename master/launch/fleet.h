@@ -51,6 +51,17 @@ const struct launch_host *
 fleet_assign(struct fleet *fleet, uint32_t worker, struct mf_error *error);
 /* Starts the worker on the host that was assigned. */
 int fleet_start(struct fleet *fleet, uint32_t worker, const char *input, struct mf_error *error);
+/*
+ * Takes over a worker of an earlier master on the host that the job names `place` (NULL or "": this
+ * machine), `pid` as it was known (0 = not). 1: it lives, as far as can be known; 0: it does not;
+ * the host is swept in the end in either case. -1: no such host in the job, or MF_ENOMEM.
+ */
+int fleet_adopt(
+    struct fleet *fleet, uint32_t worker, const char *place, uint32_t pid, struct mf_error *error);
+/* Something of the run may be left on the host of that name: it is swept in the end. */
+void fleet_touch(struct fleet *fleet, const char *place);
+/* An adopted worker is told where this master listens: docs/protocol.md, "Epochs". */
+void fleet_readdress(struct fleet *fleet, uint32_t worker, const char *addresses);
 void fleet_stop(struct fleet *fleet, uint32_t worker);
 void fleet_farewell(struct fleet *fleet, uint32_t worker);
 /* No other worker is started where this one was begun. `host` is told as unusable. */

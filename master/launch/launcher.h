@@ -53,6 +53,13 @@ struct launch_report {
     struct mf_error error; /* not ok: the reason and the remedy */
 };
 
+/* A worker that an earlier master has started; borrowed for the call. */
+struct launch_known {
+    uint32_t worker;
+    uint32_t pid; /* 0 = not known */
+    const struct launch_host *host;
+};
+
 struct sweep_report {
     const struct launch_host *host;
     const char *place;
@@ -93,6 +100,18 @@ struct launcher_class {
     int (*start)(struct launcher *launcher,
                  const struct launch_order *order,
                  struct mf_error *error);
+    /* Takes over a worker from an earlier master: stop, farewell and died are as of one that was
+     * started here. 1: it lives, as far as can be known; 0: it does not; -1: MF_ENOMEM and the
+     * like. */
+    int (*adopt)(struct launcher *launcher,
+                 const struct launch_known *known,
+                 struct mf_error *error);
+    /* Tells an adopted worker (that has no connection) where its master listens now: `addresses` as
+     * in docs/protocol.md, one line of JSON. What does not succeed is logged. */
+    void (*readdress)(struct launcher *launcher,
+                      const struct launch_host *host,
+                      uint32_t worker,
+                      const char *addresses);
     /* Ends a worker that does not end by itself; a start that has not begun yet fails. died
      * follows, also when the host is out of reach: then nobody can know. */
     void (*stop)(struct launcher *launcher, const struct launch_host *host, uint32_t worker);

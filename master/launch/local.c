@@ -4,6 +4,7 @@
  * and end exactly as those that come over SSH; only that their death is known at once, by a pidfd.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +19,11 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
+#include "master/launch/local_find.h"
 
 #define KILL_AFTER_US 7000000 /* more than a worker gives its own subtasks */
 
@@ -104,6 +107,22 @@ fail:
     return NULL;
 }
 
+/* In place whole or not at all. */
+static int write_whole(const char *path, const char *text, struct mf_error *error)
+{
+    char temporary[96];
+    size_t length = strlen(text);
+    snprintf(temporary, sizeof temporary, "%.80s.new", path);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    ssize_t n = fd < 0 ? -1 : write(fd, text, length);
+    int rc = n != (ssize_t)length || rename(temporary, path) < 0
+                 ? mf_raise_errno(error, "cannot write %s", path)
+                 : 0;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static void on_death(void *arg, uint32_t events)
 {
     (void)events;
@@ -173,6 +192,50 @@ local_start(struct launcher *launcher, const struct launch_order *order, struct 
     launcher->workers = process;
     launcher->under_way++;
     return 0;
+}
+
+static int
+local_adopt(struct launcher *launcher, const struct launch_known *known, struct mf_error *error)
+{
+    uint32_t pid = local_find_worker(known->pid, launcher->run_id, known->worker);
+    if (pid == 0)
+        return 0;
+    struct worker_process *process = mf_calloc(1, sizeof *process);
+    if (process == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: worker %u", known->worker);
+    process->launcher = launcher;
+    process->worker = known->worker;
+    process->pid = pid;
+    process->next = launcher->workers;
+    launcher->workers = process;
+    if (watch_process(process, NULL) == 0 &&
+        /* Again, now that its number cannot become another's unnoticed. */
+        local_is_worker(pid, launcher->run_id, known->worker))
+        return 1;
+    if (process->pidfd >= 0) {
+        mf_loop_remove(launcher->loop, process->pidfd);
+        close(process->pidfd);
+        process->pidfd = -1;
+    }
+    return 0;
+}
+
+/* Its folder is where it stands. */
+static void local_readdress(struct launcher *launcher,
+                            const struct launch_host *host,
+                            uint32_t worker,
+                            const char *addresses)
+{
+    char path[64];
+    struct mf_error error;
+    (void)host;
+    for (struct worker_process *p = launcher->workers; p != NULL; p = p->next) {
+        if (p->worker != worker || p->pidfd < 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/%u/cwd/addresses", p->pid);
+        if (write_whole(path, addresses, &error) < 0)
+            mf_log(MF_WARNING, "worker %u is not told where its master is: %s", worker, error.text);
+    }
 }
 
 static void local_stop(struct launcher *launcher, const struct launch_host *host, uint32_t worker)
@@ -301,6 +364,8 @@ static void local_destroy(struct launcher *launcher)
 const struct launcher_class launcher_local = {.name = "local",
                                               .create = local_create,
                                               .start = local_start,
+                                              .adopt = local_adopt,
+                                              .readdress = local_readdress,
                                               .stop = local_stop,
                                               .farewell = local_farewell,
                                               .sweep = local_sweep,

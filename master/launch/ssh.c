@@ -215,6 +215,19 @@ static void report_sweep(struct errand *errand,
     launcher->callbacks.swept(launcher->callbacks.arg, &report);
 }
 
+/* One that is not told is lost when it has not joined in time. */
+static void report_readdress(struct errand *errand,
+                             const struct remote_result *result,
+                             const struct mf_error *error)
+{
+    if (result == NULL || result->code != 0)
+        mf_log(MF_WARNING,
+               "worker %u on %s is not told where its master is: %s",
+               errand->worker,
+               errand->host->name,
+               result == NULL ? error->text : result->problem);
+}
+
 static void report_check(struct errand *errand,
                          const struct remote_result *result,
                          const struct mf_error *error)
@@ -241,6 +254,8 @@ void ssh_errand_over(struct errand *errand,
         report_start(errand, result, again, error);
     else if (errand->kind == ERRAND_STOP)
         report_stop(errand, result, error);
+    else if (errand->kind == ERRAND_READDRESS)
+        report_readdress(errand, result, error);
     else if (errand->kind == ERRAND_CHECK)
         report_check(errand, result, error);
     else
@@ -276,6 +291,26 @@ static void ssh_stop(struct launcher *launcher, const struct launch_host *host, 
 static void ssh_farewell(struct launcher *launcher, uint32_t worker)
 {
     launcher->callbacks.died(launcher->callbacks.arg, worker);
+}
+
+/* Whether it lives shows when it joins, or does not. */
+static int
+ssh_adopt(struct launcher *launcher, const struct launch_known *known, struct mf_error *error)
+{
+    (void)launcher;
+    (void)known;
+    (void)error;
+    return 1;
+}
+
+static void ssh_readdress(struct launcher *launcher,
+                          const struct launch_host *host,
+                          uint32_t worker,
+                          const char *addresses)
+{
+    struct mf_error error;
+    if (add(launcher, ERRAND_READDRESS, host, worker, addresses, &error) == NULL)
+        mf_log(MF_ERROR, "%s", error.text);
 }
 
 static int
@@ -337,6 +372,8 @@ static void ssh_destroy(struct launcher *launcher)
 const struct launcher_class launcher_ssh = {.name = "ssh",
                                             .create = ssh_create,
                                             .start = ssh_start,
+                                            .adopt = ssh_adopt,
+                                            .readdress = ssh_readdress,
                                             .stop = ssh_stop,
                                             .farewell = ssh_farewell,
                                             .sweep = ssh_sweep,

@@ -182,7 +182,8 @@ static void on_program(void *arg, const struct remote_result *result)
     gate->limit += gate->limit < GATE_MOST;
     gate->is_known = true;
     /* To end one worker nothing is copied: the program went when no run had a folder there. */
-    if (is_program_gone(result) && errand->copies < COPIES_MAX && errand->kind != ERRAND_STOP) {
+    if (is_program_gone(result) && errand->copies < COPIES_MAX && errand->kind != ERRAND_STOP &&
+        errand->kind != ERRAND_READDRESS) {
         errand->awaits_copy = gate->copier != NULL;
         if (!errand->awaits_copy)
             copy_program(errand);
@@ -248,6 +249,8 @@ static char *arguments_of(const struct errand *errand)
     switch (errand->kind) {
     case ERRAND_START:
         return mf_format("start %s", launcher->run_id);
+    case ERRAND_READDRESS:
+        return mf_format("readdress %s %u", launcher->run_id, errand->worker);
     case ERRAND_STOP:
         return mf_format("sweep %s --worker %u", launcher->run_id, errand->worker);
     default:

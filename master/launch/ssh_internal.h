@@ -17,7 +17,7 @@ struct gate {
     const struct errand *copier; /* NULL = nobody copies now */
 };
 
-enum errand_kind { ERRAND_START, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
+enum errand_kind { ERRAND_START, ERRAND_READDRESS, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
 
 /*
  * One thing to be done on one host: connect, run the worker's program there with the fitting
@@ -31,7 +31,7 @@ struct errand {
     const struct launch_host *host;
     struct gate *gate;
     uint32_t worker;
-    char *input;           /* of a start; wiped */
+    char *input;           /* of a start, of addresses; wiped */
     struct remote *remote; /* NULL while it waits for its turn */
     unsigned tries;
     bool touched;     /* a command has been begun on the host */

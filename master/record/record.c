@@ -355,8 +355,14 @@ int record_worker(struct recorder *recorder,
                   struct mf_error *error)
 {
     struct record_worker copy = *worker;
-    const char **strings[] = {
-        &copy.state, &copy.host, &copy.system, &copy.version, &copy.folder, &copy.verified_by};
+    const char **strings[] = {&copy.state,
+                              &copy.host,
+                              &copy.system,
+                              &copy.version,
+                              &copy.folder,
+                              &copy.verified_by,
+                              &copy.place,
+                              &copy.address};
     struct work *work = make_work(KIND_WORKER, strings, sizeof strings / sizeof *strings, error);
     if (work == NULL)
         return -1;

@@ -73,7 +73,9 @@ struct record_run {
 struct record_worker {
     uint32_t id;
     const char *state, *host, *system, *version, *folder, *verified_by; /* NULL = unchanged */
-    uint32_t pid, slots, cpus;
+    const char *place;   /* the host as the job names it */
+    const char *address; /* numeric, where that host was reached; "" = this machine */
+    uint32_t pid, slots, cpus, port;
     uint64_t memory_bytes;
     int64_t launched_us, joined_us, ended_us; /* 0 = unchanged */
 };

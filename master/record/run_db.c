@@ -80,6 +80,7 @@ static void read_facts(sqlite3_stmt *stmt, struct run_facts *facts)
     facts->fenced = (uint64_t)sqlite3_column_int64(stmt, 8);
     facts->started_us = sqlite3_column_int64(stmt, 9);
     facts->ended_us = sqlite3_column_int64(stmt, 10);
+    sql_column_copy(stmt, 11, facts->address, sizeof facts->address);
 }
 
 static void count_rows(struct run_facts *facts, const char *state, bool superseded, uint64_t count)
@@ -106,7 +107,7 @@ int run_db_facts(sqlite3 *db, struct run_facts *facts, struct mf_error *error)
     if (sql_prepare(db,
                     path,
                     "SELECT run_id, job_name, state, reason, epoch, high_water, total, cancelled,"
-                    " fenced, started_us, ended_us FROM run",
+                    " fenced, started_us, ended_us, address FROM run",
                     &run,
                     error) < 0 ||
         sql_prepare(db,

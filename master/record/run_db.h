@@ -23,6 +23,15 @@ struct run_facts {
     uint64_t total, done, failed, dead, cancelled;
     uint64_t retried, fenced, attempts;
     int64_t started_us, ended_us;
+    char address[80]; /* where its master listened last; "" = not known */
+};
+
+/* A row of table worker, as a later master needs it; "" and 0 = not known. */
+struct run_db_worker {
+    uint32_t id, pid, slots;
+    uint16_t port;
+    char state[16];
+    char place[256], host[64], address[64];
 };
 
 /* NULL with MF_EINPUT when it is not there, damaged, or of a newer schema (with the version that is
@@ -31,6 +40,11 @@ sqlite3 *run_db_open(const char *path, struct mf_error *error);
 void run_db_close(sqlite3 *db);
 /* Counts are computed from table attempt (they hold for a live run too). */
 int run_db_facts(sqlite3 *db, struct run_facts *facts, struct mf_error *error);
+
+/* Calls f for each worker that was ever begun, rising ids; it returns 0 to go on. Files of schema
+ * version 1 say no places. */
+typedef int run_db_worker_f(void *arg, const struct run_db_worker *worker);
+int run_db_each_worker(sqlite3 *db, run_db_worker_f *f, void *arg, struct mf_error *error);
 
 /*
  * Re-driving: marks the final rows of failed and dead subtasks (all of them, or those in ids) as

@@ -124,9 +124,27 @@ static int check_run_id(sqlite3 *db, const struct record_config *config, struct 
     return result;
 }
 
+/* A file of an older version gets what this one's writer needs; nothing that is there changes. */
+static int upgrade(sqlite3 *db, const char *path, struct mf_error *error)
+{
+    int64_t version;
+    if (sql_integer(db, path, "PRAGMA user_version", &version, error) < 0)
+        return -1;
+    if (version >= 2)
+        return 0;
+    return sql_exec(db,
+                    path,
+                    "ALTER TABLE worker ADD COLUMN place;"
+                    "ALTER TABLE worker ADD COLUMN address TEXT;"
+                    "ALTER TABLE worker ADD COLUMN port INTEGER;"
+                    "UPDATE run SET schema_version = 2;"
+                    "PRAGMA user_version = 2",
+                    error);
+}
+
 static int next_epoch(sqlite3 *db, const struct record_config *config, struct mf_error *error)
 {
-    if (check_run_id(db, config, error) < 0)
+    if (check_run_id(db, config, error) < 0 || upgrade(db, config->path, error) < 0)
         return -1;
     return sql_exec(db,
                     config->path,

@@ -56,8 +56,8 @@ static const char *const statements[STATEMENT_COUNT] = {
     [STATEMENT_WORKER] =
         "INSERT INTO worker(id, state, host, system, version, folder, verified_by, pid, slots, "
         "cpus,"
-        " memory_bytes, launched_us, joined_us, ended_us)"
-        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
+        " memory_bytes, launched_us, joined_us, ended_us, place, address, port)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
         " state = coalesce(excluded.state, state), host = coalesce(excluded.host, host),"
         " system = coalesce(excluded.system, system),"
         " version = coalesce(excluded.version, version),"
@@ -68,7 +68,10 @@ static const char *const statements[STATEMENT_COUNT] = {
         " memory_bytes = coalesce(excluded.memory_bytes, memory_bytes),"
         " launched_us = coalesce(excluded.launched_us, launched_us),"
         " joined_us = coalesce(excluded.joined_us, joined_us),"
-        " ended_us = coalesce(excluded.ended_us, ended_us)",
+        " ended_us = coalesce(excluded.ended_us, ended_us),"
+        " place = coalesce(excluded.place, place),"
+        " address = coalesce(excluded.address, address),"
+        " port = coalesce(excluded.port, port)",
     [STATEMENT_EVENT] =
         "INSERT INTO event(wall_us, kind, worker, subtask, text) VALUES(?, ?, ?, ?, ?)",
 };
@@ -341,6 +344,9 @@ int run_writer_worker(struct run_writer *writer,
     sql_bind_nonzero(stmt, 12, worker->launched_us);
     sql_bind_nonzero(stmt, 13, worker->joined_us);
     sql_bind_nonzero(stmt, 14, worker->ended_us);
+    sql_bind_string(stmt, 15, worker->place);
+    sql_bind_string(stmt, 16, worker->address);
+    sql_bind_nonzero(stmt, 17, worker->port);
     return run_statement(writer, STATEMENT_WORKER, error);
 }
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- run.db, schema version 1: the results table of one run. docs/results-table.md explains every column.
+-- run.db, schema version 2: the results table of one run. docs/results-table.md explains every column.
 -- Columns that end in _us are microseconds: stamps since 1970 in UTC, by the master's clock, or durations.
 
 CREATE TABLE run (
@@ -68,7 +68,10 @@ CREATE TABLE worker (
     memory_bytes INTEGER,
     launched_us INTEGER,
     joined_us INTEGER,
-    ended_us INTEGER
+    ended_us INTEGER,
+    place,
+    address TEXT,
+    port INTEGER
 );
 
 CREATE TABLE event (
@@ -138,4 +141,4 @@ WHERE state = 'done' AND superseded = 0
 ORDER BY id;
 
 PRAGMA application_id = 1298233702;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

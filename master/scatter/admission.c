@@ -3,14 +3,16 @@
  * Admission: what a request must be before anything of it reaches the scheduler. It passes these
  * stations, each of which may refuse it:
  *
- *     frame decodes -> token -> worker and session -> epoch -> lane and sequence -> handler of its
- * type
+ *     frame decodes -> token, not expired -> worker and session -> epoch -> lane and sequence ->
+ * handler of its type
  *
  * A refusal is answered with its reason, logged with the peer's address, and the connection is
  * closed a moment later (closing at once would lose the answer, and closing in ADD_PRE can leave
- * nng's TLS dialer idle for ever).
+ * nng's TLS dialer idle for ever). Only a worker of an older epoch that has not said hello to this
+ * master keeps its connection: it is asked to do so.
  */
 #include <mbedtls/constant_time.h>
+#include <mbedtls/platform_util.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +54,27 @@ static void refuse(struct scatter *scatter,
     scatter_close_soon(scatter, peer);
 }
 
+/* A worker that another master has left: it is to say hello, with all that it holds. */
+static void ask_for_hello(struct scatter *scatter,
+                          struct endpoint_mail *entry,
+                          const struct peer *peer,
+                          const struct mf_request *request)
+{
+    static const struct mf_refused refused = {
+        .code = MF_REFUSAL_EPOCH, .text = "another master serves the run now: say hello again"};
+    nng_msg *reply = NULL;
+    mf_buffer_clear(&scatter->frame);
+    if (mf_encode_refused(&refused, &scatter->frame, NULL) == 0)
+        reply = endpoint_message(mf_buffer_view(&scatter->frame));
+    mf_log(MF_INFO,
+           "worker %u of epoch %u is here again (%s, lane %u)",
+           request->worker,
+           request->epoch,
+           peer == NULL ? "a closed connection" : peer->address,
+           request->lane);
+    scatter_answer(scatter, entry, reply);
+}
+
 static const struct mf_request *request_of(const struct mf_message *message)
 {
     switch (message->type) {
@@ -70,14 +93,75 @@ static const struct mf_request *request_of(const struct mf_message *message)
     }
 }
 
-static void bind_pipe(struct scatter *scatter, struct session *session, struct peer *peer)
+/* A connection is as old as the token with which it became a worker's: a renewed token that comes
+ * on it later does not make it younger, since it was made with the certificate before. A worker
+ * that renews its connection has two for a moment, and says something on either: the one that is
+ * about to be closed does not become the worker's again. */
+static void bind_pipe(struct scatter *scatter,
+                      struct session *session,
+                      struct peer *peer,
+                      const struct mf_request *request)
 {
-    if (peer == NULL || session->pipe == peer->pipe)
+    if (peer == NULL || session->pipe == peer->pipe || peer->close_at_us != 0)
         return;
     struct peer *old = session->pipe == 0 ? NULL : peers_find(&scatter->peers, session->pipe);
     session->pipe = peer->pipe;
+    if (peer->worker == 0) {
+        peer->generation = token_generation(request->token);
+        scatter_expire_at(scatter, peer, validity_end(&scatter->validity, peer->generation));
+    }
     peer->worker = session->worker;
     scatter_close_soon(scatter, old);
+}
+
+/* A worker that was dialed cannot renew its connection itself. */
+static void redial_renewed(struct scatter *scatter,
+                           struct session *session,
+                           const struct peer *peer,
+                           const struct mf_request *request)
+{
+    uint32_t generation = token_generation(request->token);
+    if (peer == NULL || session->pipe != peer->pipe || generation <= peer->generation ||
+        generation <= session->redialed)
+        return;
+    session->redialed = generation;
+    endpoint_redial(scatter->endpoint, session->worker);
+}
+
+/* Whether the token is that of the worker, and still valid; else the request is refused. */
+static bool check_token(struct scatter *scatter,
+                        struct endpoint_mail *entry,
+                        struct peer *peer,
+                        const struct mf_request *request)
+{
+    unsigned char token[MF_TOKEN_SIZE];
+    uint32_t generation = token_generation(request->token);
+    const struct session *session = scatter_session(scatter, request->worker);
+    authority_token(scatter->authority, request->worker, generation, token);
+    bool is_right = mbedtls_ct_memcmp(token, request->token, MF_TOKEN_SIZE) == 0;
+    mbedtls_platform_zeroize(token, sizeof token);
+    if (!is_right || session == NULL || !session->expected) {
+        refuse(scatter,
+               entry,
+               peer,
+               MF_REFUSAL_TOKEN,
+               "worker %u with this token is not (or no longer) part of the run",
+               request->worker);
+        return false;
+    }
+    if (validity_end(&scatter->validity, generation) > mf_monotonic_us())
+        return true;
+    refuse(
+        scatter,
+        entry,
+        peer,
+        MF_REFUSAL_EXPIRED,
+        "the credential of worker %u has expired: it is of generation %u, and this is generation "
+        "%u",
+        request->worker,
+        generation,
+        scatter->validity.newest);
+    return false;
 }
 
 /* The session if the request is what it says; else NULL, and the request is refused. */
@@ -87,17 +171,9 @@ static struct session *authenticate(struct scatter *scatter,
                                     const struct mf_message *message,
                                     const struct mf_request *request)
 {
-    struct session *session = scatter_session(scatter, request->worker);
-    if (session == NULL || !session->expected ||
-        mbedtls_ct_memcmp(session->token, request->token, MF_TOKEN_SIZE) != 0) {
-        refuse(scatter,
-               entry,
-               peer,
-               MF_REFUSAL_TOKEN,
-               "worker %u with this token is not (or no longer) part of the run",
-               request->worker);
+    if (!check_token(scatter, entry, peer, request))
         return NULL;
-    }
+    struct session *session = scatter_session(scatter, request->worker);
     if (peer != NULL && peer->worker != 0 && peer->worker != request->worker) {
         refuse(scatter,
                entry,
@@ -106,6 +182,11 @@ static struct session *authenticate(struct scatter *scatter,
                "this connection belongs to worker %u, not to worker %u",
                peer->worker,
                request->worker);
+        return NULL;
+    }
+    if (!session->joined && message->type != MF_HELLO && request->epoch != 0 &&
+        request->epoch < scatter->epoch) {
+        ask_for_hello(scatter, entry, peer, request);
         return NULL;
     }
     if (session->joined ? session->session != request->session : message->type != MF_HELLO) {
@@ -131,6 +212,17 @@ static struct session *authenticate(struct scatter *scatter,
     return session;
 }
 
+/* What it has. When that is not the newest, it is sent a new one. */
+static void
+note_generation(struct scatter *scatter, struct session *session, const struct mf_request *request)
+{
+    uint32_t generation = token_generation(request->token);
+    if (generation > session->generation)
+        session->generation = generation;
+    if (session->generation < scatter->validity.newest)
+        scatter->renew_us = 0;
+}
+
 static void handle_hello(struct scatter *scatter,
                          struct session *session,
                          struct lane *lane,
@@ -139,6 +231,7 @@ static void handle_hello(struct scatter *scatter,
 {
     session->session = hello->request.session;
     session->joined = true;
+    note_generation(scatter, session, &hello->request);
     scatter_lane_answer(scatter, lane, endpoint_message(mf_buffer_view(&scatter->welcome)));
     scatter->callbacks.joined(
         scatter->callbacks.arg, hello, peer == NULL ? "a closed connection" : peer->address);
@@ -327,9 +420,9 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
         return;
     struct lane *lane = &session->lanes[request->lane];
     if (request->sequence >= lane->sequence)
-        bind_pipe(scatter,
-                  session,
-                  peer); /* an older request proves nothing about where its worker is now */
+        /* An older request proves nothing about where its worker is now. */
+        bind_pipe(scatter, session, peer, request);
+    redial_renewed(scatter, session, peer, request);
     if (request->sequence == lane->sequence) {
         repeat(scatter, session, lane, entry, &message);
         return;

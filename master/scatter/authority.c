@@ -6,17 +6,23 @@
  * of a connection, since either side may dial. The master's carries the run id as common name and
  * as DNS name: that is the server name which workers verify. Randomness comes from the kernel. Key
  * material is wiped where it was held.
+ *
+ * Tokens are derived, not kept: from a key that lies beside the authority's, the worker's number
+ * and a generation. The number of the newest generation is on disk before anything of it is issued,
+ * so that a later epoch knows which ones there can be.
  */
 #include "master/scatter/authority.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <mbedtls/ecp.h>
 #include <mbedtls/error.h>
+#include <mbedtls/md.h>
 #include <mbedtls/oid.h>
 #include <mbedtls/pk.h>
 #include <mbedtls/platform_util.h>
@@ -36,18 +42,31 @@
 #define AUTHORITY_KEY "authority.key"
 #define MASTER_PEM "master.pem"
 #define MASTER_KEY "master.key"
+#define TOKEN_KEY "token.key"
+#define TOKEN_GENERATION "token.generation"
+
+#define TOKEN_KEY_SIZE 32
+#define TOKEN_KEY_TEXT (2 * TOKEN_KEY_SIZE + 1)
 
 static const char *const file_names[] = {AUTHORITY_PEM,
                                          AUTHORITY_KEY,
                                          MASTER_PEM,
                                          MASTER_KEY,
+                                         TOKEN_KEY,
+                                         TOKEN_GENERATION,
                                          "." AUTHORITY_PEM ".new",
                                          "." AUTHORITY_KEY ".new",
                                          "." MASTER_PEM ".new",
-                                         "." MASTER_KEY ".new"};
+                                         "." MASTER_KEY ".new",
+                                         "." TOKEN_KEY ".new",
+                                         "." TOKEN_GENERATION ".new"};
 
 struct authority {
     char *run_id;
+    char *folder;
+    unsigned char token_key[TOKEN_KEY_SIZE];
+    mbedtls_md_context_t token_mac; /* HMAC-SHA256 with token_key */
+    uint32_t generation;
     char *pem;
     char *key_pem;
     mbedtls_pk_context key;
@@ -248,6 +267,52 @@ static int check_pair(const struct credential *credential, struct mf_error *erro
     return rc;
 }
 
+/* In the byte order of the network, so that a token is the same on any machine. */
+static void put_number(unsigned char *bytes, uint32_t number)
+{
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (unsigned char)(number >> (24 - 8 * i));
+}
+
+/*
+ * A token is its generation (4 bytes), and the first 28 bytes of HMAC-SHA256(token.key, "mayfly
+ * token" || worker || generation). Nothing of it has to be kept but the key: a later epoch makes
+ * the same ones again.
+ */
+void authority_token(struct authority *authority,
+                     uint32_t worker,
+                     uint32_t generation,
+                     unsigned char token[MF_TOKEN_SIZE])
+{
+    static const unsigned char purpose[] = "mayfly token";
+    unsigned char said[8], mac[32];
+    put_number(said, worker);
+    put_number(said + 4, generation);
+    /* None of these allocates or fails on a context that was set up. */
+    mbedtls_md_hmac_reset(&authority->token_mac);
+    mbedtls_md_hmac_update(&authority->token_mac, purpose, sizeof(purpose) - 1);
+    mbedtls_md_hmac_update(&authority->token_mac, said, sizeof(said));
+    mbedtls_md_hmac_finish(&authority->token_mac, mac);
+    put_number(token, generation);
+    memcpy(token + 4, mac, MF_TOKEN_SIZE - 4);
+    mbedtls_platform_zeroize(mac, sizeof(mac));
+}
+
+uint32_t token_generation(const unsigned char token[MF_TOKEN_SIZE])
+{
+    return (uint32_t)token[0] << 24 | (uint32_t)token[1] << 16 | (uint32_t)token[2] << 8 | token[3];
+}
+
+static int start_tokens(struct authority *authority, struct mf_error *error)
+{
+    int rc =
+        mbedtls_md_setup(&authority->token_mac, mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), true);
+    if (rc == 0)
+        rc = mbedtls_md_hmac_starts(
+            &authority->token_mac, authority->token_key, sizeof(authority->token_key));
+    return rc == 0 ? 0 : no_memory(error);
+}
+
 static int issue(struct authority *authority,
                  const struct request *request,
                  struct credential *credential,
@@ -256,10 +321,6 @@ static int issue(struct authority *authority,
     mbedtls_pk_context key;
     mbedtls_pk_init(&key);
     *credential = (struct credential){0};
-    if (random_bytes(NULL, credential->token, sizeof(credential->token)) != 0) {
-        mf_raise_errno(error, "cannot make a token");
-        goto fail;
-    }
     credential->authority_pem = mf_strdup(authority->pem);
     if (credential->authority_pem == NULL) {
         no_memory(error);
@@ -293,7 +354,7 @@ static int check_run_id(const char *run_id, struct mf_error *error)
     return 0;
 }
 
-static struct authority *make_empty(const char *run_id, struct mf_error *error)
+static struct authority *make_empty(const char *folder, const char *run_id, struct mf_error *error)
 {
     if (check_run_id(run_id, error) < 0)
         return NULL;
@@ -304,8 +365,10 @@ static struct authority *make_empty(const char *run_id, struct mf_error *error)
     }
     mbedtls_pk_init(&authority->key);
     mbedtls_x509_crt_init(&authority->certificate);
+    mbedtls_md_init(&authority->token_mac);
     authority->run_id = mf_strdup(run_id);
-    if (authority->run_id == NULL) {
+    authority->folder = mf_strdup(folder);
+    if (authority->run_id == NULL || authority->folder == NULL) {
         no_memory(error);
         authority_destroy(authority);
         return NULL;
@@ -336,13 +399,58 @@ static int make_master(struct authority *authority, struct mf_error *error)
     return issue(authority, &request, &authority->master, error);
 }
 
+static void to_hex(const unsigned char *bytes, size_t size, char *text)
+{
+    for (size_t i = 0; i < size; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
+/* Exactly `size` bytes, in lower-case digits; -1 for anything else. */
+static int from_hex(const char *text, unsigned char *bytes, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 2 * size || strspn(text, digits) != 2 * size)
+        return -1;
+    for (size_t i = 0; i < size; i++) {
+        const char *high = strchr(digits, text[2 * i]), *low = strchr(digits, text[2 * i + 1]);
+        bytes[i] = (unsigned char)((high - digits) << 4 | (low - digits));
+    }
+    return 0;
+}
+
+static int save_token_key(const struct authority *authority, int folder, struct mf_error *error)
+{
+    char text[TOKEN_KEY_TEXT];
+    to_hex(authority->token_key, sizeof(authority->token_key), text);
+    int rc = secret_file_write(folder, TOKEN_KEY, text, error);
+    mbedtls_platform_zeroize(text, sizeof(text));
+    return rc;
+}
+
+static int save_generation(int folder, uint32_t generation, struct mf_error *error)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%u", generation);
+    return secret_file_write(folder, TOKEN_GENERATION, text, error);
+}
+
+static int make_tokens(struct authority *authority, struct mf_error *error)
+{
+    if (random_bytes(NULL, authority->token_key, sizeof(authority->token_key)) != 0)
+        return mf_raise_errno(error, "cannot make a key for tokens");
+    authority->generation = 1;
+    return start_tokens(authority, error);
+}
+
 /* The authority's certificate goes last: authority_open asks for it first, so that a folder whose
  * writing was interrupted is seen as one that has no authority. */
 static int save(const struct authority *authority, int folder, struct mf_error *error)
 {
     if (secret_file_write(folder, AUTHORITY_KEY, authority->key_pem, error) < 0 ||
         secret_file_write(folder, MASTER_KEY, authority->master.key_pem, error) < 0 ||
-        secret_file_write(folder, MASTER_PEM, authority->master.certificate_pem, error) < 0)
+        secret_file_write(folder, MASTER_PEM, authority->master.certificate_pem, error) < 0 ||
+        save_token_key(authority, folder, error) < 0 ||
+        save_generation(folder, authority->generation, error) < 0)
         return -1;
     return secret_file_write(folder, AUTHORITY_PEM, authority->pem, error);
 }
@@ -350,10 +458,11 @@ static int save(const struct authority *authority, int folder, struct mf_error *
 struct authority *authority_create(const char *folder, const char *run_id, struct mf_error *error)
 {
     int fd = -1;
-    struct authority *authority = make_empty(run_id, error);
+    struct authority *authority = make_empty(folder, run_id, error);
     if (authority == NULL)
         return NULL;
-    if (make_self(authority, error) < 0 || make_master(authority, error) < 0)
+    if (make_tokens(authority, error) < 0 || make_self(authority, error) < 0 ||
+        make_master(authority, error) < 0)
         goto fail;
     fd = secret_folder_make(folder, error);
     if (fd < 0)
@@ -371,6 +480,28 @@ fail:
     return NULL;
 }
 
+static int load_tokens(struct authority *authority, int folder, struct mf_error *error)
+{
+    int rc = -1;
+    char *end = NULL;
+    char *key = secret_file_read(folder, TOKEN_KEY, error);
+    char *generation = key == NULL ? NULL : secret_file_read(folder, TOKEN_GENERATION, error);
+    unsigned long number = generation == NULL ? 0 : strtoul(generation, &end, 10);
+    if (generation == NULL)
+        goto done;
+    if (from_hex(key, authority->token_key, sizeof(authority->token_key)) < 0)
+        mf_raise(error, MF_EINPUT, "the file %s is damaged: it is not a key", TOKEN_KEY);
+    else if (number == 0 || number > UINT32_MAX || *end != '\0')
+        mf_raise(error, MF_EINPUT, "the file %s is damaged: it is not a number", TOKEN_GENERATION);
+    else
+        rc = start_tokens(authority, error);
+    authority->generation = (uint32_t)number;
+done:
+    secret_text_free(key);
+    secret_text_free(generation);
+    return rc;
+}
+
 static int load(struct authority *authority, int folder, struct mf_error *error)
 {
     struct credential *master = &authority->master;
@@ -381,8 +512,8 @@ static int load(struct authority *authority, int folder, struct mf_error *error)
         return -1;
     if ((master->authority_pem = mf_strdup(authority->pem)) == NULL)
         return no_memory(error);
-    if (random_bytes(NULL, master->token, sizeof(master->token)) != 0)
-        return mf_raise_errno(error, "cannot make a token");
+    if (load_tokens(authority, folder, error) < 0)
+        return -1;
     return parse_pair(
         authority->pem, authority->key_pem, &authority->certificate, &authority->key, error);
 }
@@ -413,7 +544,7 @@ static int check_master(struct authority *authority, struct mf_error *error)
 struct authority *authority_open(const char *folder, const char *run_id, struct mf_error *error)
 {
     int fd = -1;
-    struct authority *authority = make_empty(run_id, error);
+    struct authority *authority = make_empty(folder, run_id, error);
     if (authority == NULL)
         return NULL;
     fd = secret_folder_open(folder, error);
@@ -440,14 +571,35 @@ void authority_destroy(struct authority *authority)
     secret_text_free(authority->key_pem);
     mbedtls_pk_free(&authority->key);
     mbedtls_x509_crt_free(&authority->certificate);
+    mbedtls_md_free(&authority->token_mac);
+    mbedtls_platform_zeroize(authority->token_key, sizeof(authority->token_key));
     mf_free(authority->pem);
     mf_free(authority->run_id);
+    mf_free(authority->folder);
     mf_free(authority);
 }
 
 const struct credential *authority_master(const struct authority *authority)
 {
     return &authority->master;
+}
+
+uint32_t authority_generation(const struct authority *authority)
+{
+    return authority->generation;
+}
+
+int authority_begin_generation(struct authority *authority, struct mf_error *error)
+{
+    int fd = secret_folder_open(authority->folder, error);
+    if (fd < 0)
+        return -1;
+    int rc = save_generation(fd, authority->generation + 1, error);
+    close(fd);
+    if (rc < 0)
+        return mf_error_prefix(error, "the authority in %s", authority->folder);
+    authority->generation++;
+    return 0;
 }
 
 int authority_issue_at(struct authority *authority,
@@ -463,6 +615,7 @@ int authority_issue_at(struct authority *authority,
     snprintf(subject, sizeof(subject), "CN=worker-%u,O=%s", worker, authority->run_id);
     if (issue(authority, &request, credential, error) < 0)
         return mf_error_prefix(error, "the credential of worker %u", worker);
+    authority_token(authority, worker, authority->generation, credential->token);
     return 0;
 }
 
@@ -476,8 +629,7 @@ int authority_issue(struct authority *authority,
 
 const char *credential_token_text(const struct credential *credential, char *text)
 {
-    for (int i = 0; i < MF_TOKEN_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", credential->token[i]);
+    to_hex(credential->token, MF_TOKEN_SIZE, text);
     return text;
 }
 

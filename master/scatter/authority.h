@@ -11,8 +11,8 @@
 #include "common/error.h"
 #include "common/message.h"
 
-/* PEM texts, NUL-terminated, on the heap; the token is raw bytes. credential_fini wipes before it
- * frees. */
+/* PEM texts, NUL-terminated, on the heap; the token is raw bytes (the master's own is zero: it
+ * never shows one). credential_fini wipes before it frees. */
 struct credential {
     char *authority_pem;
     char *certificate_pem;
@@ -32,7 +32,23 @@ void authority_destroy(struct authority *authority);
 /* The master's own credential; borrowed until authority_destroy. */
 const struct credential *authority_master(const struct authority *authority);
 
-/* A new certificate, key and token for worker `id`; the key is checked to match its certificate. */
+/*
+ * The token of worker `worker` in `generation` (from 1): the same in every epoch of the run. It
+ * says its generation in the clear (token_generation, true of authentic tokens only).
+ */
+void authority_token(struct authority *authority,
+                     uint32_t worker,
+                     uint32_t generation,
+                     unsigned char token[MF_TOKEN_SIZE]);
+uint32_t token_generation(const unsigned char token[MF_TOKEN_SIZE]);
+
+/* The newest generation that may have been issued, in this epoch or an earlier one. */
+uint32_t authority_generation(const struct authority *authority);
+/* From now on credentials are issued in the next one; its number is durable when this returns. */
+int authority_begin_generation(struct authority *authority, struct mf_error *error);
+
+/* A new certificate, key and token of the newest generation for worker `id`; the key is checked to
+ * match its certificate. */
 int authority_issue(struct authority *authority,
                     uint32_t worker,
                     struct credential *credential,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is said to workers: the answer to a poll, made from the outbox when it is due. */
+#include <mbedtls/platform_util.h>
+
 #include "common/log.h"
 #include "master/scatter/scatter_internal.h"
 
@@ -61,9 +63,20 @@ static uint32_t collect_offers(struct scatter *scatter, struct session *session,
     return count;
 }
 
+/* A credential on its way to its owner. */
+static struct mf_renewal renewal_of(const struct credential *credential)
+{
+    return (struct mf_renewal){.certificate_pem = credential->certificate_pem,
+                               .key_pem = credential->key_pem,
+                               .token = mf_bytes_of(credential->token, MF_TOKEN_SIZE)};
+}
+
 void scatter_send_work(struct scatter *scatter, struct session *session, struct lane *lane)
 {
     size_t weight = 0;
+    struct mf_renewal renewal = {0};
+    if (session->renewal != NULL)
+        renewal = renewal_of(session->renewal);
     struct mf_work work = {.subtask_count = collect_offers(scatter, session, &weight),
                            .subtasks = scatter->subtasks,
                            .take_back_count = session->take_back.count,
@@ -71,7 +84,9 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
                            .cancel_count = session->cancel.count,
                            .cancel = session->cancel.items,
                            .drain = session->dismiss,
-                           .dismiss = session->dismiss};
+                           .dismiss = session->dismiss,
+                           .renewal_count = session->renewal != NULL,
+                           .renewals = &renewal};
     if (work.take_back_count > MF_BATCH_MAX)
         work.take_back_count = MF_BATCH_MAX;
     if (work.cancel_count > MF_BATCH_MAX)
@@ -86,6 +101,10 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
     fence_list_drop(&session->take_back, work.take_back_count);
     fence_list_drop(&session->cancel, work.cancel_count);
     session->dismiss_sent = session->dismiss;
+    if (session->renewal != NULL) {
+        mbedtls_platform_zeroize(scatter->frame.data, scatter->frame.length);
+        session_drop_renewal(session);
+    }
     scatter_lane_answer(scatter, lane, reply);
 }
 

@@ -12,30 +12,42 @@
 
 #define COUNT_INTERVAL_US 1000000
 
-struct scatter *scatter_create(struct endpoint *endpoint,
-                               const char *run_id,
-                               const struct mf_welcome *welcome,
-                               const struct scatter_callbacks *callbacks,
-                               struct mf_error *error)
+/*
+ * A third of the lease, so that workers hear of their master. Not longer than a sixth of the ttl
+ * either: a request that is sent again after an outage carries the token it had, which is then
+ * still valid for half of the ttl.
+ */
+static int64_t hold_of(const struct scatter_config *config)
+{
+    int64_t lease_us = (int64_t)(config->welcome->lease_us / 3), ttl_us = config->ttl_us / 6;
+    return lease_us < ttl_us ? lease_us : ttl_us;
+}
+
+struct scatter *scatter_create(const struct scatter_config *config, struct mf_error *error)
 {
     struct scatter *scatter = mf_calloc(1, sizeof *scatter);
     if (scatter == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the sessions of workers");
         return NULL;
     }
-    scatter->endpoint = endpoint;
-    scatter->callbacks = *callbacks;
-    scatter->epoch = welcome->epoch;
-    scatter->hold_us = (int64_t)(welcome->lease_us / 3);
-    scatter->overdue_us = MF_NEVER;
-    scatter->run_id = mf_strdup(run_id);
+    scatter->endpoint = config->endpoint;
+    scatter->authority = config->authority;
+    validity_start(&scatter->validity,
+                   authority_generation(config->authority),
+                   config->ttl_us,
+                   mf_monotonic_us());
+    scatter->callbacks = config->callbacks;
+    scatter->epoch = config->welcome->epoch;
+    scatter->hold_us = hold_of(config);
+    scatter->overdue_us = scatter->expiry_us = scatter->renew_us = MF_NEVER;
+    scatter->run_id = mf_strdup(config->run_id);
     scatter->decoder = mf_decoder_create();
     scatter->subtasks = mf_calloc(MF_BATCH_MAX, sizeof *scatter->subtasks);
     if (scatter->run_id == NULL || scatter->decoder == NULL || scatter->subtasks == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the sessions of workers");
         goto fail;
     }
-    if (mf_encode_welcome(welcome, &scatter->welcome, error) < 0)
+    if (mf_encode_welcome(config->welcome, &scatter->welcome, error) < 0)
         goto fail;
     return scatter;
 fail:
@@ -72,10 +84,7 @@ void scatter_close_soon(struct scatter *scatter, struct peer *peer)
     scatter->closing++;
 }
 
-int scatter_expect(struct scatter *scatter,
-                   uint32_t worker,
-                   const unsigned char token[MF_TOKEN_SIZE],
-                   struct mf_error *error)
+int scatter_expect(struct scatter *scatter, uint32_t worker, struct mf_error *error)
 {
     if (worker >= scatter->session_count) {
         uint32_t count = scatter->session_count < 16 ? 16 : scatter->session_count;
@@ -93,7 +102,6 @@ int scatter_expect(struct scatter *scatter,
     struct session *session = &scatter->sessions[worker];
     session->worker = worker;
     session->expected = true;
-    memcpy(session->token, token, MF_TOKEN_SIZE);
     return 0;
 }
 
@@ -175,10 +183,14 @@ bool scatter_piece(struct scatter *scatter,
     return true;
 }
 
+/* Until it says who it is, it may be of any generation. */
 static void handle_pipe_up(struct scatter *scatter, const struct endpoint_mail *entry)
 {
-    if (peers_add(&scatter->peers, entry->pipe, entry->address) == NULL)
+    struct peer *peer = peers_add(&scatter->peers, entry->pipe, entry->address);
+    if (peer == NULL)
         endpoint_close_pipe(scatter->endpoint, entry->pipe);
+    else
+        scatter_expire_at(scatter, peer, mf_monotonic_us() + scatter->validity.ttl_us);
 }
 
 static void handle_pipe_down(struct scatter *scatter, const struct endpoint_mail *entry)
@@ -257,6 +269,9 @@ static int64_t close_due(struct scatter *scatter, int64_t now_us)
 int64_t scatter_tick(struct scatter *scatter, int64_t now_us)
 {
     int64_t next = answer_overdue(scatter, now_us);
+    int64_t renew_us = scatter_renew(scatter, now_us);
+    if (renew_us < next)
+        next = renew_us;
     int64_t close_us = close_due(scatter, now_us);
     if (close_us < next)
         next = close_us;

@@ -56,19 +56,21 @@ struct scatter_callbacks {
 
 struct scatter;
 
-/* Borrows endpoint and the strings of `welcome` during the call; copies the rest. */
-struct scatter *scatter_create(struct endpoint *endpoint,
-                               const char *run_id,
-                               const struct mf_welcome *welcome,
-                               const struct scatter_callbacks *callbacks,
-                               struct mf_error *error);
+struct scatter_config {
+    struct endpoint *endpoint;   /* borrowed until scatter_destroy */
+    struct authority *authority; /* the same; knows which tokens are right */
+    int64_t ttl_us;              /* how long credentials are valid */
+    const char *run_id;
+    const struct mf_welcome *welcome; /* its strings are borrowed during the call only */
+    struct scatter_callbacks callbacks;
+};
+
+struct scatter *scatter_create(const struct scatter_config *config, struct mf_error *error);
 void scatter_destroy(struct scatter *scatter);
 
-/* From now on worker `id` may join with this token. */
-int scatter_expect(struct scatter *scatter,
-                   uint32_t worker,
-                   const unsigned char token[MF_TOKEN_SIZE],
-                   struct mf_error *error);
+/* From now on worker `id` may join, with any token of its own that is valid: of this epoch, or of
+ * the last two generations of an earlier one (validity.h). */
+int scatter_expect(struct scatter *scatter, uint32_t worker, struct mf_error *error);
 /* Worker `id` is over: its requests are refused from now on, its outbox is dropped. */
 void scatter_forget(struct scatter *scatter, uint32_t worker);
 

@@ -6,16 +6,19 @@
 #include "master/scatter/peers.h"
 #include "master/scatter/scatter.h"
 #include "master/scatter/session.h"
+#include "master/scatter/validity.h"
 
 /* A connection that was refused stays open so long, so that the refusal can leave. */
 #define CLOSE_GRACE_US 200000
 
 struct scatter {
     struct endpoint *endpoint;
+    struct authority *authority;
+    struct validity validity;
     struct scatter_callbacks callbacks;
     char *run_id;
     uint32_t epoch;
-    int64_t hold_us;          /* a poll is held no longer than this: a third of the lease */
+    int64_t hold_us;          /* a poll is held no longer than this */
     struct mf_buffer welcome; /* the encoded frame: the same for all */
     struct mf_buffer frame;   /* scratch */
     struct mf_decoder *decoder;
@@ -23,7 +26,10 @@ struct scatter {
     struct session *sessions;    /* by worker id */
     uint32_t session_count;
     struct peers peers;
-    uint32_t closing; /* peers with close_at_us */
+    uint32_t closing;  /* peers with close_at_us */
+    int64_t expiry_us; /* no connection expires before this */
+    int64_t renew_us;  /* no credential is issued before this */
+    uint32_t renew_at; /* the session to look at next */
     int64_t next_count_us;
     int64_t overdue_us; /* no held poll is due before this */
     struct scatter_counts counts;
@@ -32,6 +38,12 @@ struct scatter {
 /* scatter.c */
 struct session *scatter_session(struct scatter *scatter, uint32_t worker); /* NULL: no such id */
 void scatter_close_soon(struct scatter *scatter, struct peer *peer);
+
+/* renew.c: begins generations, issues what sessions are due, closes what has expired. The next
+ * deadline. */
+int64_t scatter_renew(struct scatter *scatter, int64_t now_us);
+/* The connection ends then. */
+void scatter_expire_at(struct scatter *scatter, struct peer *peer, int64_t at_us);
 
 /* admission.c */
 void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry);

@@ -51,7 +51,17 @@ void fence_list_drop(struct fence_list *list, uint32_t count)
 bool session_has_news(const struct session *session)
 {
     return session->offer_first < session->offer_count || session->take_back.count > 0 ||
-           session->cancel.count > 0 || (session->dismiss && !session->dismiss_sent);
+           session->cancel.count > 0 || session->renewal != NULL ||
+           (session->dismiss && !session->dismiss_sent);
+}
+
+void session_drop_renewal(struct session *session)
+{
+    if (session->renewal == NULL)
+        return;
+    credential_fini(session->renewal);
+    mf_free(session->renewal);
+    session->renewal = NULL;
 }
 
 void session_clear(struct session *session, struct endpoint *endpoint)
@@ -63,6 +73,7 @@ void session_clear(struct session *session, struct endpoint *endpoint)
         nng_msg_free(lane->reply);
         *lane = (struct lane){.sequence = lane->sequence};
     }
+    session_drop_renewal(session);
     mf_free(session->offers);
     mf_free(session->take_back.items);
     mf_free(session->cancel.items);

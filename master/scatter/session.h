@@ -15,6 +15,7 @@
 
 #include "common/error.h"
 #include "common/message.h"
+#include "master/scatter/authority.h"
 #include "master/scatter/endpoint.h"
 
 struct lane {
@@ -39,7 +40,6 @@ struct fence_list {
 
 struct session {
     uint32_t worker;
-    unsigned char token[MF_TOKEN_SIZE];
     bool expected; /* false: never, or not any more */
     bool joined;
     uint64_t session;
@@ -49,6 +49,10 @@ struct session {
     uint32_t offer_first, offer_count, offer_capacity;
     struct fence_list take_back, cancel;
     bool dismiss, dismiss_sent;
+    uint32_t generation;        /* the newest that it has shown a token of, or was sent one of */
+    uint32_t redialed;          /* for a token of this generation */
+    struct credential *renewal; /* in the outbox; NULL = none */
+    uint32_t secrets_sent;      /* secrets up to this version of the run's are with it */
 };
 
 int session_offer(struct session *session,
@@ -59,6 +63,7 @@ int fence_list_add(struct fence_list *list, const struct mf_fence *fence, struct
 /* Drops the first `count`, which are said. */
 void fence_list_drop(struct fence_list *list, uint32_t count);
 bool session_has_news(const struct session *session);
+void session_drop_renewal(struct session *session);
 /* Drops outbox and cached replies; requests that are held are given up. */
 void session_clear(struct session *session, struct endpoint *endpoint);
 

@@ -12,12 +12,15 @@
 #include "common/alloc.h"
 
 /* For each subtask of a lost worker: its name, a record, an order to the other worker. */
-#define STEP_ACTIONS(s) (3u * (s)->config.batch_max + 512u)
+uint32_t action_step_most(uint32_t issues)
+{
+    return 3 * issues + 512;
+}
 
 int action_reserve(struct schedule *s, uint32_t more)
 {
-    uint64_t need = (uint64_t)s->ring_count + more;
-    need = need > STEP_ACTIONS(s) ? need : STEP_ACTIONS(s);
+    uint64_t need = (uint64_t)s->ring_count + more, step = action_step_most(s->config.batch_max);
+    need = need > step ? need : step;
     if (need <= s->ring_cap)
         return 0;
     uint64_t cap = s->ring_cap == 0 ? 1024 : s->ring_cap;
@@ -117,8 +120,9 @@ static bool flush(struct schedule *s)
 
 static bool act(struct schedule *s)
 {
-    return lose(s) || sweep(s) || core_run_relaunch(s) || core_run_plan(s) || batch_offer(s) ||
-           batch_take_back(s) || flush(s) || core_run_act(s);
+    return lose(s) || sweep(s) || resume_release(s) || core_run_relaunch(s) || core_run_plan(s) ||
+           batch_offer(s) || batch_take_back(s) || straggler_offer(s) || flush(s) ||
+           core_run_act(s);
 }
 
 bool schedule_next(struct schedule *s, struct schedule_action *action)

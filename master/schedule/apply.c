@@ -17,9 +17,11 @@ static const struct {
     [EVENT_PLAN_ENDED] = {"plan ended", RUN_PLAN_ENDED, NO_WORKER},
     [EVENT_PLAN_FAILED] = {"plan failed", RUN_PLAN_FAILED, NO_WORKER},
     [EVENT_WORKER_ADD] = {"worker added", RUN_WORKER_ADD, NO_WORKER},
+    [EVENT_WORKER_KNOWN] = {"worker known", RUN_WORKER_ADD, NO_WORKER},
     [EVENT_WORKER_LAUNCHED] = {"launched", RUN_WORKER, WORKER_LAUNCHED},
     [EVENT_WORKER_LAUNCH_FAILED] = {"launch failed", RUN_WORKER, WORKER_LAUNCH_FAILED},
     [EVENT_WORKER_JOINED] = {"joined", RUN_WORKER, WORKER_JOINED},
+    [EVENT_ADOPTED] = {"adopted", RUN_WORKER, WORKER_ADOPT},
     [EVENT_WORKER_POLL] = {"poll", RUN_WORKER, WORKER_POLL},
     [EVENT_WORKER_DISCONNECTED] = {"disconnected", RUN_WORKER, WORKER_DISCONNECTED},
     [EVENT_WORKER_DIED] = {"died", RUN_WORKER, WORKER_DIED},
@@ -65,7 +67,7 @@ static int
 check_worker(const struct schedule *s, const struct schedule_event *event, struct mf_error *error)
 {
     const struct worker *w = core_worker_find(s, event->worker);
-    if (event->kind == EVENT_WORKER_ADD) {
+    if (event->kind == EVENT_WORKER_ADD || event->kind == EVENT_WORKER_KNOWN) {
         if (w == NULL && event->worker > 0 && event->worker < SCHEDULE_WORKER_MAX)
             return 0;
         return mf_raise(error,
@@ -110,7 +112,8 @@ check(const struct schedule *s, const struct schedule_event *event, struct mf_er
                         run_state_name(s->state));
     if (event->kind <= EVENT_PLAN_FAILED)
         return check_planned(s, event, error);
-    if (event->kind == EVENT_WORKER_ADD || meaning[event->kind].worker != NO_WORKER)
+    if (event->kind == EVENT_WORKER_ADD || event->kind == EVENT_WORKER_KNOWN ||
+        meaning[event->kind].worker != NO_WORKER)
         return check_worker(s, event, error);
     if (event->kind == EVENT_RECORDED && event->count > s->record_asked - s->counts.recorded)
         return mf_raise(error,
@@ -139,7 +142,13 @@ static int reserve(struct schedule *s, const struct schedule_event *event)
         return core_subtask_reserve(s);
     if (event->kind == EVENT_ENDED)
         return waiting_reserve(s);
-    if (event->kind == EVENT_WORKER_ADD) /* one more that may be replaced, and thrice */
+    if (event->kind == EVENT_ADOPTED) { /* losing its worker is a step that names them all */
+        uint32_t held = core_worker_at(s, event->worker)->held;
+        if (held >= s->config.batch_max && action_reserve(s, action_step_most(held + 1)) == -1)
+            return -1;
+    }
+    if (event->kind == EVENT_WORKER_ADD || event->kind == EVENT_WORKER_KNOWN)
+        /* one more that may be replaced, and thrice */
         return core_worker_reserve(s, event->worker, spare_workers(s) + 4);
     return core_worker_reserve(s, 0, spare_workers(s));
 }
@@ -159,6 +168,9 @@ int schedule_apply(struct schedule *s, const struct schedule_event *event, struc
     if (s->first_us < 0)
         s->first_us = s->now_us;
     switch (event->kind) {
+    case EVENT_ADOPTED:
+        resume_adopted(s, event);
+        break;
     case EVENT_STARTED:
         attempt_started(s, event);
         break;

@@ -16,6 +16,7 @@ static void push_record(struct schedule *s,
 {
     struct schedule_action *action =
         action_push_issue(s, SCHEDULE_RECORD, sub->id, issue->attempt, issue->worker);
+    action->epoch = issue_epoch(s, issue);
     action->record = record;
     action->cause = cause;
     s->record_asked++;
@@ -40,8 +41,7 @@ static void finish(struct schedule *s,
         issue_tell(s, index, k);
         issue_drop(s, index, k);
     }
-    if (sub->state == SUBTASK_PENDING)
-        pending_take(s, index);
+    pending_take(s, index);
     core_subtask_step(s,
                       index,
                       record == RECORD_DONE     ? SUBTASK_SUCCEED
@@ -54,8 +54,7 @@ static void finish(struct schedule *s,
 
 void core_subtask_cancel(struct schedule *s, uint32_t index)
 {
-    if (core_subtask_at(s, index)->state == SUBTASK_PENDING)
-        pending_take(s, index);
+    pending_take(s, index);
     core_subtask_step(s, index, SUBTASK_CANCEL);
     core_subtask_forget(s, index);
 }
@@ -70,9 +69,10 @@ static void go_on(struct schedule *s, uint32_t index, const struct issue *was)
         core_subtask_cancel(s, index);
     } else if (sub->attempt >= SCHEDULE_ATTEMPT_MAX) {
         finish(s, index, was, RECORD_DEAD, MF_CAUSE_LOST);
+    } else if (BREAKS(LOSE)) {
+        core_subtask_forget(s, index);
     } else {
-        if (sub->state == SUBTASK_PENDING)
-            pending_take(s, index);
+        pending_take(s, index);
         core_subtask_step(s, index, SUBTASK_REQUEUE);
         pending_put(s, index, true);
     }
@@ -97,11 +97,14 @@ void attempt_planned(struct schedule *s, const struct schedule_event *event)
     if (s->state > RUN_DISMISSING)
         return;
     s->counts.planned++;
+    if (event->subtask > s->planned_last)
+        s->planned_last = event->subtask;
     if (s->intent >= INTENT_FAIL) {
         s->counts.cancelled++;
         return;
     }
-    uint32_t index = core_subtask_add(s, event->subtask);
+    bool held = event->held && resume_waits(s);
+    uint32_t index = core_subtask_add(s, event->subtask, held ? SUBTASK_HELD : SUBTASK_PENDING);
     struct subtask *sub = core_subtask_at(s, index);
     sub->attempt = (uint16_t)event->attempt;
     sub->failures = (uint16_t)(event->failures < UINT16_MAX ? event->failures : UINT16_MAX);
@@ -124,8 +127,9 @@ void attempt_started(struct schedule *s, const struct schedule_event *event)
     struct subtask *sub = core_subtask_at(s, index);
     if (!sub->issue[k].running)
         issue_start(s, index, k);
-    if (sub->state == SUBTASK_PENDING)
-        pending_take(s, index);
+    pending_take(s, index);
+    if (sub->state != SUBTASK_RUNNING)
+        sub->started_us = s->now_us;
     core_subtask_step(s, index, SUBTASK_START);
     if (s->intent >= INTENT_FAIL)
         issue_tell(s, index, k);
@@ -178,8 +182,7 @@ static void failed(struct schedule *s,
         finish(s, index, was, RECORD_DEAD, event->cause);
     } else {
         push_record(s, sub, was, RECORD_RETRIED, event->cause);
-        if (sub->state == SUBTASK_PENDING)
-            pending_take(s, index);
+        pending_take(s, index);
         core_subtask_step(s, index, SUBTASK_RETRY);
         if (s->intent >= INTENT_FAIL)
             core_subtask_cancel(s, index);
@@ -216,14 +219,16 @@ void attempt_ended(struct schedule *s, const struct schedule_event *event)
         return;
     struct subtask *sub = core_subtask_at(s, index);
     struct issue was = sub->issue[k];
-#ifdef SCHEDULE_BREAK_FENCE
-    was.worker = event->worker;
-    was.attempt = (uint16_t)event->attempt;
-#endif
+    if (BREAKS(FENCE)) {
+        was.worker = event->worker;
+        was.attempt = (uint16_t)event->attempt;
+    }
     if (event->cause <= MF_CAUSE_EXIT) {
         average(&core_worker_at(s, sub->issue[k].worker)->duration_us16, event->duration_us);
         average(&s->duration_us16, event->duration_us);
     }
+    if (event->cause == MF_CAUSE_NONE)
+        straggler_sample(s, event->duration_us);
     issue_drop(s, index, k);
     if (event->cause == MF_CAUSE_NONE) {
         finish(s, index, &was, RECORD_DONE, MF_CAUSE_NONE);
@@ -253,7 +258,8 @@ void attempt_lost(struct schedule *s, uint32_t index, unsigned k)
 {
     struct subtask *sub = core_subtask_at(s, index);
     struct issue was = sub->issue[k];
-    action_push_issue(s, SCHEDULE_LOST_SUBTASK, sub->id, was.attempt, was.worker);
+    action_push_issue(s, SCHEDULE_LOST_SUBTASK, sub->id, was.attempt, was.worker)->epoch =
+        issue_epoch(s, &was);
     issue_drop(s, index, k);
     if (was.running)
         lose_running(s, index, &was);

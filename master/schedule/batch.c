@@ -51,7 +51,7 @@ static void offer(struct schedule *s, struct worker *w, uint32_t index)
     bool again = issue_any(sub);
     pending_take(s, index);
     core_subtask_step(s, index, SUBTASK_OFFER);
-    issue_add(s, w, index);
+    issue_add(s, w, index, sub->attempt + 1u, 0);
     action_push_issue(s, SCHEDULE_OFFER, sub->id, sub->attempt, w->id);
     if (again) /* its first attempt may have been running */
         issue_settle(s, index);
@@ -72,7 +72,7 @@ bool batch_offer(struct schedule *s)
             continue;
         uint64_t want = aim - w->held;
         for (uint64_t n = share < want ? share : want; n > 0; n--)
-            offer(s, w, s->pending_head);
+            offer(s, w, s->pending.head);
         if (w->held < aim)
             core_list_put(s, LIST_HUNGRY, w);
         core_worker_weigh(s, w);

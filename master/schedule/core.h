@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the scheduler share; nobody else includes it. Reading order: states.h,
- * subtask.c, worker.c, issue.c (data), attempt.c, run.c (policy), apply.c, act.c (the two ends).
+ * subtask.c, worker.c, issue.c (data), attempt.c, batch.c, straggler.c, resume.c, run.c (policy),
+ * apply.c, act.c (the two ends), explain.c.
  *
  * Invariants
  *   - Nothing but reserve (apply.c) and schedule_create allocates: events are applied and actions
@@ -15,6 +16,7 @@
 #ifndef MAYFLY_MASTER_SCHEDULE_CORE_H
 #define MAYFLY_MASTER_SCHEDULE_CORE_H
 
+#include "master/schedule/break.h"
 #include "master/schedule/states.h"
 
 #define NONE UINT32_MAX
@@ -22,14 +24,16 @@
 #define WORKER_CHUNK 64u
 /* Actions that one event pushes at most: a record and an order to another worker. */
 #define EVENT_ACTIONS 8u
+#define ISSUE_AGE_MAX 255u /* epochs */
 
 /* One live attempt of a subtask; linked into a list of its worker. 16 bytes. */
 struct issue {
     uint32_t worker;     /* 0 = free */
     uint32_t next, prev; /* references, see issue.c; 0 = end */
     uint16_t attempt;
-    bool running;
-    bool told; /* it was asked back (offered) or cancelled (running) */
+    uint8_t age; /* it was issued so many epochs ago, by an earlier master */
+    bool running : 1;
+    bool told : 1; /* it was asked back (offered) or cancelled (running) */
 };
 
 /* A live subtask; 56 bytes, and 8 in the index. */
@@ -37,15 +41,20 @@ struct subtask {
     uint64_t id;
     union {
         struct {
-            uint32_t next, prev; /* pending: indices, NONE = end */
+            uint32_t next, prev; /* pending or held: indices, NONE = end */
         } pending;
-        uint32_t free; /* next free record */
+        int64_t started_us; /* running: when the state began, or its patience anew */
+        uint32_t free;      /* next free record */
     };
     struct issue issue[2];
     uint16_t attempt; /* the last number used */
     uint16_t failures;
     uint8_t losses;
     uint8_t state; /* enum subtask_state */
+};
+
+struct subtask_queue {
+    uint32_t head, tail; /* NONE = empty */
 };
 
 /* Hash id -> index: linear probing, deletion by shifting back. */
@@ -65,6 +74,7 @@ enum worker_link { LINK_TIMER, LINK_GRACE, LINK_QUEUE, LINK_IDLE, LINK_LOAD, LIN
 enum worker_list {
     LIST_NONE,
     LIST_JOIN,    /* TIMER: launching and joining, by the time of launch */
+    LIST_KNOWN,   /* TIMER: of an earlier master, by the time they were named */
     LIST_LEASE,   /* TIMER: ready, by the time of the last poll */
     LIST_DISMISS, /* TIMER: draining, or lost and not known to be dead */
     LIST_GRACE,   /* GRACE: disconnected, by that time */
@@ -88,9 +98,9 @@ struct worker {
     uint32_t slots;
     uint32_t target; /* it should hold so many */
     uint32_t held, running, asked;
-    uint32_t offered_head, offered_tail, running_head; /* references of issues */
-    uint64_t duration_us16;                            /* EWMA of an attempt, times 16; 0 = none */
-    int64_t timer_us, grace_us;                        /* when LINK_TIMER and LINK_GRACE were set */
+    uint32_t offered_head, offered_tail, running_head, running_tail; /* references of issues */
+    uint64_t duration_us16;     /* EWMA of an attempt, times 16; 0 = none */
+    int64_t timer_us, grace_us; /* when LINK_TIMER and LINK_GRACE were set */
     struct worker_place place[LINKS];
     uint8_t in[LINKS]; /* enum worker_list */
     uint8_t state;     /* enum worker_state */
@@ -104,6 +114,14 @@ struct worker {
 
 struct worker_ends {
     uint32_t head, tail, count;
+};
+
+#define STRAGGLER_BUCKETS 160u /* four to a power of two */
+
+struct straggler {
+    uint64_t took[STRAGGLER_BUCKETS]; /* done attempts by duration */
+    uint64_t samples;
+    int64_t look_us; /* not before */
 };
 
 /* How the run is ended before all is done, in rising order: only the larger one counts. */
@@ -123,7 +141,7 @@ struct schedule {
     uint64_t live; /* subtasks in memory */
     struct slot *index;
     uint32_t index_bits;
-    uint32_t pending_head, pending_tail;
+    struct subtask_queue pending, held;
     struct waiting *waiting; /* binary heap by due_us */
     uint32_t waiting_count, waiting_cap;
     uint64_t issues; /* live ones */
@@ -137,7 +155,9 @@ struct schedule {
     uint64_t duration_us16; /* EWMA over all workers */
     uint32_t asked;         /* issues asked back, not answered yet */
     struct worker_ends list[LISTS];
-    uint32_t turns;     /* hungry workers that have not had their turn in this round */
+    uint32_t turns; /* hungry workers that have not had their turn in this round */
+    uint32_t workers_connected;
+    struct straggler straggler;
     uint64_t load_used; /* bit per LOAD list that is not empty */
     uint32_t relaunched, launch_failures;
     int64_t relaunch_us;
@@ -149,6 +169,7 @@ struct schedule {
     const char *reason;
     bool no_worker; /* that is the reason */
     uint64_t plan_asked;
+    uint64_t planned_last; /* the largest id */
     uint64_t record_asked;
     int64_t first_us;   /* of the first event, -1 = none yet */
     int64_t wind_us;    /* what runs is given up at this time */
@@ -166,9 +187,11 @@ static inline struct subtask *core_subtask_at(const struct schedule *s, uint32_t
 int core_subtask_reserve(struct schedule *s); /* room for one more; -1 = no memory */
 int waiting_reserve(struct schedule *s);
 uint32_t core_subtask_find(const struct schedule *s, uint64_t id); /* NONE */
-uint32_t core_subtask_add(struct schedule *s, uint64_t id); /* pending, not yet in the queue */
+/* Pending or held, not yet in its queue. */
+uint32_t core_subtask_add(struct schedule *s, uint64_t id, enum subtask_state state);
 void core_subtask_step(struct schedule *s, uint32_t index, enum subtask_event event);
 void core_subtask_forget(struct schedule *s, uint32_t index); /* it is in a final state */
+/* The queue of its state, pending or held; taking from it one in another state does nothing. */
 void pending_put(struct schedule *s, uint32_t index, bool front);
 void pending_take(struct schedule *s, uint32_t index);
 void waiting_put(struct schedule *s, uint32_t index, int64_t due_us);
@@ -185,6 +208,7 @@ int core_worker_reserve(struct schedule *s,
                         uint32_t id,
                         uint32_t spare); /* id, and spare ones more */
 struct worker *core_worker_add(struct schedule *s, uint32_t id, uint32_t slots, uint32_t replaces);
+void core_worker_add_known(struct schedule *s, uint32_t id, uint32_t slots);
 void core_list_put(struct schedule *s, enum worker_list list, struct worker *w);
 void core_list_take(struct schedule *s, enum worker_link link, struct worker *w);
 void core_worker_weigh(struct schedule *s, struct worker *w); /* its place in IDLE and LOAD */
@@ -196,14 +220,20 @@ void core_workers_fini(struct schedule *s);
 
 /* issue.c: the live attempts. k is 0 or 1: which of the two of a subtask. */
 uint32_t issue_of(uint32_t reference, unsigned *k); /* the subtask's index */
-unsigned issue_add(struct schedule *s, struct worker *w, uint32_t index);
+uint32_t issue_epoch(const struct schedule *s, const struct issue *issue);
+unsigned
+issue_add(struct schedule *s, struct worker *w, uint32_t index, uint32_t attempt, uint8_t age);
 void issue_start(struct schedule *s, uint32_t index, unsigned k);
 void issue_drop(struct schedule *s, uint32_t index, unsigned k);
 void issue_tell(struct schedule *s, uint32_t index, unsigned k); /* take back or cancel, once */
+bool issue_named(const struct schedule *s,
+                 const struct schedule_event *event,
+                 uint32_t *index,
+                 unsigned *k); /* of that worker, whatever state it is in */
 bool issue_find(const struct schedule *s,
                 const struct schedule_event *event,
                 uint32_t *index,
-                unsigned *k);
+                unsigned *k);                          /* and the worker's word counts */
 void issue_settle(struct schedule *s, uint32_t index); /* the state that its issues leave it in */
 bool issue_any(const struct subtask *sub);
 
@@ -216,10 +246,20 @@ void attempt_lost(struct schedule *s, uint32_t index, unsigned k);
 void attempt_due(struct schedule *s);
 void core_subtask_cancel(struct schedule *s, uint32_t index);
 
+/* resume.c: what is taken over from an earlier master. */
+bool resume_waits(const struct schedule *s); /* for known workers */
+bool resume_release(struct schedule *s);     /* true: what was held is pending now */
+void resume_adopted(struct schedule *s, const struct schedule_event *event);
+
 /* batch.c: how much, to whom. */
 void batch_aim(struct schedule *s, struct worker *w); /* its target, at a poll */
 bool batch_offer(struct schedule *s);                 /* true: something was pushed */
 bool batch_take_back(struct schedule *s);
+
+/* straggler.c: second attempts near the end. */
+void straggler_sample(struct schedule *s, uint64_t duration_us);
+bool straggler_offer(struct schedule *s); /* true: something was pushed */
+int64_t straggler_deadline(const struct schedule *s);
 
 /* run.c: the run as a whole. */
 void core_run_step(struct schedule *s, enum run_event event);
@@ -235,6 +275,7 @@ uint32_t core_run_relaunches_left(const struct schedule *s); /* now */
 uint32_t core_run_relaunches_most(const struct schedule *s); /* after a record, too */
 void core_run_tick(struct schedule *s);
 int64_t core_run_deadline(const struct schedule *s);
+int64_t core_run_timeout(const struct schedule *s); /* INT64_MAX = none */
 
 /* act.c: the queue of actions. Room was reserved. */
 struct schedule_action *action_push(struct schedule *s, enum schedule_action_kind kind);
@@ -244,6 +285,8 @@ struct schedule_action *action_push_issue(struct schedule *s,
                                           uint32_t attempt,
                                           uint32_t worker);
 int action_reserve(struct schedule *s, uint32_t more);
+uint32_t
+action_step_most(uint32_t issues); /* actions of one step for a worker that holds so many */
 
 void schedule_broken(struct schedule *s, const char *machine, const char *state, const char *event);
 

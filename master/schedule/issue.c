@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Live attempts ("issues"): a subtask has up to two, each in a list of its worker. What is offered
- * is a queue in the order of the offers, what runs an unordered list.
+ * is a queue in the order of the offers, what runs a list with the latest start first.
  *
- * A fence is live if and only if its issue is here and its worker is not lost: issue_find is the
- * one place that decides it.
+ * A fence (epoch, attempt) is live if and only if its issue is here and its worker is not lost:
+ * issue_find is the one place that decides it. Of the epoch an issue keeps how long ago it was.
  */
 #include "master/schedule/core.h"
 
@@ -37,15 +37,25 @@ static void unlink_issue(struct schedule *s, struct worker *w, struct issue *iss
         issue_at(s, issue->next)->prev = issue->prev;
     else if (!issue->running)
         w->offered_tail = issue->prev;
+    else
+        w->running_tail = issue->prev;
 }
 
-unsigned issue_add(struct schedule *s, struct worker *w, uint32_t index)
+uint32_t issue_epoch(const struct schedule *s, const struct issue *issue)
+{
+    return s->config.epoch - issue->age;
+}
+
+unsigned
+issue_add(struct schedule *s, struct worker *w, uint32_t index, uint32_t attempt, uint8_t age)
 {
     struct subtask *sub = core_subtask_at(s, index);
     unsigned k = sub->issue[0].worker == 0 ? 0 : 1;
     uint32_t reference = reference_of(index, k);
-    sub->issue[k] =
-        (struct issue){.worker = w->id, .prev = w->offered_tail, .attempt = ++sub->attempt};
+    sub->issue[k] = (struct issue){
+        .worker = w->id, .prev = w->offered_tail, .attempt = (uint16_t)attempt, .age = age};
+    if (attempt > sub->attempt)
+        sub->attempt = (uint16_t)attempt;
     if (w->offered_tail == 0)
         w->offered_head = reference;
     else
@@ -77,6 +87,8 @@ void issue_start(struct schedule *s, uint32_t index, unsigned k)
     issue->next = w->running_head;
     if (issue->next != 0)
         issue_at(s, issue->next)->prev = reference_of(index, k);
+    else
+        w->running_tail = reference_of(index, k);
     w->running_head = reference_of(index, k);
     w->running++;
     core_worker_weigh(s, w);
@@ -108,14 +120,15 @@ void issue_tell(struct schedule *s, uint32_t index, unsigned k)
         s->asked++;
     }
     action_push_issue(
-        s, issue->running ? SCHEDULE_CANCEL : SCHEDULE_TAKE_BACK, sub->id, issue->attempt, w->id);
+        s, issue->running ? SCHEDULE_CANCEL : SCHEDULE_TAKE_BACK, sub->id, issue->attempt, w->id)
+        ->epoch = issue_epoch(s, issue);
     core_list_put(s, LIST_FLUSH, w);
 }
 
-bool issue_find(const struct schedule *s,
-                const struct schedule_event *event,
-                uint32_t *index,
-                unsigned *k)
+bool issue_named(const struct schedule *s,
+                 const struct schedule_event *event,
+                 uint32_t *index,
+                 unsigned *k)
 {
     *index = core_subtask_find(s, event->subtask);
     if (*index == NONE)
@@ -123,16 +136,24 @@ bool issue_find(const struct schedule *s,
     const struct subtask *sub = core_subtask_at(s, *index);
     for (*k = 0; *k < 2; ++*k) {
         const struct issue *issue = &sub->issue[*k];
-#ifdef SCHEDULE_BREAK_FENCE
-        /* Only for the test that the simulator notices: any live attempt will do. */
-        if (issue->worker != 0)
+        if (issue->worker == 0)
+            continue;
+        if (BREAKS(FENCE))
             return true;
-#endif
-        if (issue->worker == event->worker && issue->worker != 0 &&
-            issue->attempt == event->attempt && event->epoch == s->config.epoch)
-            return core_worker_at(s, issue->worker)->state == WORKER_READY;
+        if (issue->worker == event->worker && issue->attempt == event->attempt &&
+            (event->epoch == issue_epoch(s, issue) || BREAKS(EPOCH)))
+            return true;
     }
     return false;
+}
+
+bool issue_find(const struct schedule *s,
+                const struct schedule_event *event,
+                uint32_t *index,
+                unsigned *k)
+{
+    return issue_named(s, event, index, k) &&
+           (core_worker_at(s, event->worker)->state == WORKER_READY || BREAKS(FENCE));
 }
 
 bool issue_any(const struct subtask *sub)
@@ -163,5 +184,7 @@ void issue_settle(struct schedule *s, uint32_t index)
         if (was_pending)
             pending_take(s, index);
         core_subtask_step(s, index, running ? SUBTASK_LEFT_RUNNING : SUBTASK_LEFT_OFFERED);
+        if (running)
+            sub->started_us = s->now_us;
     }
 }

@@ -44,7 +44,7 @@ bool core_run_failed(const struct schedule *s)
     if (s->config.tolerate_share > 0) {
         if (total == 0 && !s->counts.plan_ended) /* a share of what is not known yet */
             return false;
-        total = total > 0 ? total : s->counts.planned;
+        total = total > 0 ? total : s->config.base_ended + s->counts.planned;
         uint64_t share = (uint64_t)(s->config.tolerate_share * (double)total);
         allowed = share > allowed ? share : allowed;
     }
@@ -63,9 +63,9 @@ static void cancel_queued(struct schedule *s)
 }
 
 /* Those that wait for their second attempt go on with the first one. */
-static void settle_pending(struct schedule *s)
+static void settle_pending(struct schedule *s, const struct subtask_queue *queue)
 {
-    for (uint32_t index = s->pending_head, next; index != NONE; index = next) {
+    for (uint32_t index = queue->head, next; index != NONE; index = next) {
         next = core_subtask_at(s, index)->pending.next;
         if (issue_any(core_subtask_at(s, index)))
             issue_settle(s, index);
@@ -84,7 +84,8 @@ void core_run_wind_down(struct schedule *s, enum intent intent, const char *reas
     s->outcome = intent == INTENT_DRAIN  ? RUN_INTERRUPTED
                  : intent == INTENT_FAIL ? RUN_FAILED
                                          : RUN_CANCELLED;
-    settle_pending(s);
+    settle_pending(s, &s->pending);
+    settle_pending(s, &s->held);
     if (intent >= INTENT_FAIL) {
         cancel_queued(s);
         s->wind_us = s->now_us + (int64_t)s->config.dismiss_us;
@@ -94,6 +95,25 @@ void core_run_wind_down(struct schedule *s, enum intent intent, const char *reas
         if (w != NULL && w->state == WORKER_READY && w->held > 0)
             core_list_put(s, LIST_SWEEP, w);
     }
+}
+
+int64_t core_run_timeout(const struct schedule *s)
+{
+    if (s->config.run_timeout_us == 0 || s->first_us < 0 || s->state > RUN_GATHERING ||
+        s->intent >= INTENT_FAIL)
+        return INT64_MAX;
+    return s->first_us + (int64_t)s->config.run_timeout_us;
+}
+
+static void time_out(struct schedule *s)
+{
+    static const char reason[] = "the run took longer than its timeout";
+    if (s->state == RUN_GATHERING) {
+        s->outcome = RUN_FAILED;
+        s->reason = reason;
+    }
+    core_run_wind_down(s, INTENT_FAIL, reason);
+    core_run_step(s, RUN_TIMEOUT);
 }
 
 static void no_worker(struct schedule *s, const char *reason)
@@ -193,6 +213,10 @@ void core_run_event(struct schedule *s, const struct schedule_event *event)
         core_worker_add(s, event->worker, event->slots, 0);
         s->worker_added++;
         break;
+    case EVENT_WORKER_KNOWN:
+        core_worker_add_known(s, event->worker, event->slots);
+        s->worker_added++;
+        break;
     case EVENT_RECORDED:
         s->counts.recorded += event->count;
         break;
@@ -220,6 +244,8 @@ void core_run_tick(struct schedule *s)
     if (core_run_working(s) && s->worker_added == 0 &&
         s->first_us + (int64_t)s->config.join_us <= s->now_us)
         no_worker(s, "no worker was added in time");
+    if (core_run_timeout(s) <= s->now_us)
+        time_out(s);
     if (s->state <= RUN_RUNNING && s->wind_us <= s->now_us)
         give_up_all(s);
 }
@@ -227,8 +253,11 @@ void core_run_tick(struct schedule *s)
 int64_t core_run_deadline(const struct schedule *s)
 {
     int64_t first = s->state <= RUN_RUNNING ? s->wind_us : INT64_MAX;
+    int64_t timeout = core_run_timeout(s), straggler = straggler_deadline(s);
+    first = timeout < first ? timeout : first;
     if (!core_run_working(s))
         return first;
+    first = straggler < first ? straggler : first;
     if (s->waiting_count > 0 && s->waiting[0].due_us < first)
         first = s->waiting[0].due_us;
     if (s->list[LIST_WANTED].count > 0 && s->relaunch_us < first)

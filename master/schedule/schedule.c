@@ -8,6 +8,10 @@
 
 #define SECOND 1000000u
 
+#ifdef SCHEDULE_BREAKABLE
+enum schedule_break schedule_broken_rule = BREAK_NOTHING;
+#endif
+
 void schedule_config_default(struct schedule_config *config)
 {
     *config = (struct schedule_config){
@@ -24,6 +28,8 @@ void schedule_config_default(struct schedule_config *config)
         .batch_max = MF_BATCH_MAX,
         .horizon_us = SECOND / 5,
         .plan_ahead = 8192,
+        .straggler_factor = 3,
+        .straggler_min_us = 30 * SECOND,
         .relaunch_max = SCHEDULE_RELAUNCH_AUTO,
     };
 }
@@ -43,7 +49,10 @@ struct schedule *schedule_create(const struct schedule_config *config, struct mf
     s->now_us = INT64_MIN;
     s->first_us = -1;
     s->wind_us = INT64_MAX;
-    s->free_head = s->pending_head = s->pending_tail = NONE;
+    if (s->config.resume_us == 0)
+        s->config.resume_us = s->config.lease_us;
+    s->free_head = NONE;
+    s->pending = s->held = (struct subtask_queue){NONE, NONE};
     if (action_reserve(s, EVENT_ACTIONS) == -1)
         goto fail;
     action_push(s, SCHEDULE_RUN_STATE)->state = RUN_PLANNING;

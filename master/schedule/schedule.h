@@ -21,9 +21,9 @@
  * after schedule_deadline(). When it can't keep these it says EVENT_STOP. Everything else has a
  * deadline here. A time that is earlier than the last one counts as the last one.
  *
- * Memory: a subtask costs memory only while it is pending, waiting, offered or running. Finished
- * ones are forgotten (their count stays): an attempt that is not in the table is void. The plan is
- * pulled (SCHEDULE_PLAN) in small steps.
+ * Memory: a subtask costs memory only while it is pending, held, waiting, offered or running.
+ * Finished ones are forgotten (their count stays): an attempt that is not in the table is void. The
+ * plan is pulled (SCHEDULE_PLAN) in small steps.
  *
  * Not thread-safe; one thread owns it.
  */
@@ -58,6 +58,8 @@ struct schedule_config {
     uint64_t grace_us;   /* 500 ms: a disconnected worker's running subtasks may be issued elsewhere
                             after it */
     uint64_t join_us;    /* launching and joining together may take this long (60 s) */
+    uint64_t resume_us;  /* a known worker has to join within this time, and held subtasks wait for
+                            it no longer (default 0 = lease_us) */
     uint64_t dismiss_us; /* draining after dismissal may take this long (30 s), then the worker is
                             lost */
     uint32_t batch_max;  /* subtasks offered to a worker that are not finished, at most (4096) */
@@ -66,7 +68,13 @@ struct schedule_config {
     uint32_t relaunch_max; /* lost workers replaced, while work is left, without a subtask becoming
                               final in between (default SCHEDULE_RELAUNCH_AUTO: 3 x the workers
                               that were added) */
+    double straggler_factor;   /* near the end, what runs for more than so many times the median of
+                                  the done attempts gets a second attempt elsewhere (3; 0 = never) */
+    uint64_t straggler_min_us; /* and for at least this time (30 s) */
+    uint64_t run_timeout_us;   /* after this time since the first event the run fails (0 = none) */
     uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
+    uint64_t base_ended; /* those that ended before, and are not planned here: used when base_total
+                            is 0, and added to what is planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
 
@@ -76,17 +84,28 @@ struct schedule_config {
 
 enum schedule_event_kind {
     EVENT_PLANNED, /* subtask, attempt = last number used so far (0), failures so far: one more is
-                      known */
+                      known. held = an earlier master may have issued it, and a known worker may
+                      have it: it is not offered before each of them has joined or is over */
     EVENT_PLAN_ENDED,  /* the split has no more */
     EVENT_PLAN_FAILED, /* the split broke: the run stops (failed) */
     EVENT_WORKER_ADD,  /* worker, slots: a worker to launch. Its id is new; replacements get the ids
                           that follow the largest one, so add all of a group before taking actions */
+    EVENT_WORKER_KNOWN,         /* worker, slots: one that an earlier master started and that may
+                                   live. As a joining worker, but it has resume_us. Say it of all
+                                   of them before actions are taken; new ones have higher ids */
     EVENT_WORKER_LAUNCHED,      /* worker: it was started; it is to join now */
     EVENT_WORKER_LAUNCH_FAILED, /* worker, ok: it could not be started; ok = another in its place
                                    may be */
     EVENT_WORKER_JOINED, /* worker, slots: hello accepted (a repeated hello of the same session is
                             one too) */
-    EVENT_WORKER_POLL,   /* worker, free_places: alive, and can be spoken to */
+    EVENT_ADOPTED,     /* worker, subtask, attempt, epoch, ok: a known worker holds this attempt of
+                          an earlier epoch; ok = it runs, or has ended (EVENT_ENDED follows), else
+                          it is queued. Said before its EVENT_WORKER_JOINED, all in one step. It
+                          is live from now on, or void (the subtask has ended, is not planned or
+                          waits for its backoff, or has enough live attempts): then it is
+                          answered by SCHEDULE_CANCEL or SCHEDULE_TAKE_BACK. After the worker has
+                          joined nothing is adopted any more */
+    EVENT_WORKER_POLL, /* worker, free_places: alive, and can be spoken to */
     EVENT_WORKER_DISCONNECTED, /* worker: its connection is gone; it may come back */
     EVENT_WORKER_DIED,         /* worker: known to be dead (pidfd). After SCHEDULE_DISMISS
                                   EVENT_WORKER_GONE has to follow all the same */
@@ -118,6 +137,7 @@ struct schedule_event {
     uint64_t duration_us;
     uint64_t count;
     bool ok;
+    bool held;
 };
 
 enum schedule_action_kind {
@@ -130,14 +150,15 @@ enum schedule_action_kind {
                            started */
     SCHEDULE_CANCEL,    /* worker, subtask, attempt, epoch: ask it to end a running attempt */
     SCHEDULE_RECORD,    /* subtask, attempt, epoch, worker, record, cause: write this row, then
-                           EVENT_RECORDED. MF_CAUSE_LOST and MF_CAUSE_POISON are made up here and
+                           EVENT_RECORDED. The epoch is that of the attempt: an adopted one has an
+                           earlier one. MF_CAUSE_LOST and MF_CAUSE_POISON are made up here and
                            answer no EVENT_ENDED */
     SCHEDULE_FENCED,    /* subtask, attempt, epoch, worker, cause: void, or MF_CAUSE_CANCELLED; drop
                            its result */
     SCHEDULE_LOST, /* worker: given up; name it, with what it held (one SCHEDULE_LOST_SUBTASK each
                       follows); end it if it can be reached, then EVENT_WORKER_GONE (waited for at
                       most dismiss_us unless it is known to be dead) */
-    SCHEDULE_LOST_SUBTASK, /* worker, subtask, attempt */
+    SCHEDULE_LOST_SUBTASK, /* worker, subtask, attempt, epoch */
     SCHEDULE_DISMISS,      /* worker: tell it to end; then verify; then EVENT_WORKER_GONE. Comes
                               again when a worker that is over is heard of again, and may come
                               while its launch is still under way */
@@ -194,10 +215,11 @@ struct schedule_counts {
     bool paused;
     bool plan_ended;
     uint64_t planned; /* the total once plan_ended */
-    uint64_t pending, waiting, offered, running;
+    uint64_t pending, held, waiting, offered, running;
     uint64_t done, failed, dead, cancelled;
-    uint64_t attempts; /* issued */
+    uint64_t attempts; /* issued or adopted */
     uint64_t retried, fenced, taken_back, recorded;
+    uint64_t stragglers; /* second attempts that were issued for slowness */
     uint32_t workers_launched, workers_alive, workers_lost, workers_gone;
 };
 

@@ -13,20 +13,24 @@
 #define SCHEDULE_ENUM(name, text) name,
 
 /*
- * A subtask. The first four are in memory; of the others only the count is kept.
+ * A subtask. The first five are in memory; of the others only the count is kept.
  *
  *     pending -> offered -> running -> done | failed | dead
- *        ^          |          |
- *        +----------+----------+-> waiting -> pending        (all of the first four -> cancelled)
+ *      ^   ^        |          |
+ *      |   +--------+----------+-> waiting -> pending        (all of the first five -> cancelled)
+ *     held -> offered
  *
  * A subtask may have two live attempts; its state is that of the one that got furthest. While it
- * waits to be issued a second time it is pending, and its first attempt is still live.
+ * waits to be issued a second time it is pending, and its first attempt is still live. It is held
+ * when an earlier master may have issued it, until a known worker says that it has it or all of
+ * them have spoken or are over.
  */
 #define SUBTASK_STATES(X)                                                                          \
     X(SUBTASK_PENDING, "pending")                                                                  \
     X(SUBTASK_OFFERED, "offered")                                                                  \
     X(SUBTASK_RUNNING, "running")                                                                  \
     X(SUBTASK_WAITING, "waiting")                                                                  \
+    X(SUBTASK_HELD, "held")                                                                        \
     X(SUBTASK_DONE, "done")                                                                        \
     X(SUBTASK_FAILED, "failed")                                                                    \
     X(SUBTASK_DEAD, "dead")                                                                        \
@@ -45,6 +49,8 @@ enum subtask_state { SUBTASK_STATES(SCHEDULE_ENUM) SUBTASK_STATE_COUNT };
     X(SUBTASK_DIE, "die")   /* attempts used up, or poison */                                      \
     X(SUBTASK_DUE, "due")   /* the backoff is over */                                              \
     X(SUBTASK_CANCEL, "cancel")                                                                    \
+    X(SUBTASK_ADOPT, "adopt")      /* a known worker has it */                                     \
+    X(SUBTASK_RELEASE, "release")  /* no known worker has it */                                    \
     X(SUBTASK_REDRIVE, "re-drive") /* by the user: the next master's EVENT_PLANNED */
 enum subtask_event { SUBTASK_EVENTS(SCHEDULE_ENUM) SUBTASK_EVENT_COUNT };
 
@@ -65,11 +71,15 @@ enum subtask_event { SUBTASK_EVENTS(SCHEDULE_ENUM) SUBTASK_EVENT_COUNT };
     SUBTASK_ENDS(X, SUBTASK_RUNNING)                                                               \
     X(SUBTASK_WAITING, SUBTASK_DUE, SUBTASK_PENDING)                                               \
     X(SUBTASK_WAITING, SUBTASK_CANCEL, SUBTASK_CANCELLED)                                          \
+    X(SUBTASK_HELD, SUBTASK_ADOPT, SUBTASK_OFFERED)                                                \
+    X(SUBTASK_HELD, SUBTASK_RELEASE, SUBTASK_PENDING)                                              \
+    X(SUBTASK_HELD, SUBTASK_CANCEL, SUBTASK_CANCELLED)                                             \
     X(SUBTASK_FAILED, SUBTASK_REDRIVE, SUBTASK_PENDING)                                            \
     X(SUBTASK_DEAD, SUBTASK_REDRIVE, SUBTASK_PENDING)
 
 /*
- * A worker: launching -> joining -> ready -> draining -> gone; any -> lost -> gone.
+ * A worker: launching -> joining -> ready -> draining -> gone; any -> lost -> gone. A known worker
+ * of an earlier master begins as a joining one.
  */
 #define WORKER_STATES(X)                                                                           \
     X(WORKER_LAUNCHING, "launching")                                                               \
@@ -83,6 +93,7 @@ enum worker_state { WORKER_STATES(SCHEDULE_ENUM) WORKER_STATE_COUNT };
 #define WORKER_EVENTS(X)                                                                           \
     X(WORKER_LAUNCHED, "launched")                                                                 \
     X(WORKER_LAUNCH_FAILED, "launch failed")                                                       \
+    X(WORKER_ADOPT, "adopt") /* it says what it holds, and joins */                                \
     X(WORKER_JOINED, "joined")                                                                     \
     X(WORKER_POLL, "poll")                                                                         \
     X(WORKER_MESSAGE, "message") /* something about a subtask */                                   \
@@ -96,12 +107,14 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
 #define WORKER_EDGES(X)                                                                            \
     X(WORKER_LAUNCHING, WORKER_LAUNCHED, WORKER_JOINING)                                           \
     X(WORKER_LAUNCHING, WORKER_LAUNCH_FAILED, WORKER_GONE)                                         \
+    X(WORKER_LAUNCHING, WORKER_ADOPT, WORKER_LAUNCHING)                                            \
     X(WORKER_LAUNCHING, WORKER_JOINED, WORKER_READY) /* its hello overtook the report */           \
     X(WORKER_LAUNCHING, WORKER_DISCONNECTED, WORKER_LAUNCHING)                                     \
     X(WORKER_LAUNCHING, WORKER_DIED, WORKER_LOST)                                                  \
     X(WORKER_LAUNCHING, WORKER_ENDED, WORKER_GONE)                                                 \
     X(WORKER_LAUNCHING, WORKER_DISMISS, WORKER_DRAINING)                                           \
     X(WORKER_LAUNCHING, WORKER_EXPIRE, WORKER_LOST)                                                \
+    X(WORKER_JOINING, WORKER_ADOPT, WORKER_JOINING)                                                \
     X(WORKER_JOINING, WORKER_JOINED, WORKER_READY)                                                 \
     X(WORKER_JOINING, WORKER_DISCONNECTED, WORKER_JOINING)                                         \
     X(WORKER_JOINING, WORKER_DIED, WORKER_LOST)                                                    \
@@ -110,6 +123,7 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
     X(WORKER_JOINING, WORKER_EXPIRE, WORKER_LOST)                                                  \
     X(WORKER_READY, WORKER_LAUNCHED, WORKER_READY)                                                 \
     X(WORKER_READY, WORKER_LAUNCH_FAILED, WORKER_READY) /* it speaks, so it lives */               \
+    X(WORKER_READY, WORKER_ADOPT, WORKER_READY)                                                    \
     X(WORKER_READY, WORKER_JOINED, WORKER_READY)                                                   \
     X(WORKER_READY, WORKER_POLL, WORKER_READY)                                                     \
     X(WORKER_READY, WORKER_MESSAGE, WORKER_READY)                                                  \
@@ -120,6 +134,7 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
     X(WORKER_READY, WORKER_EXPIRE, WORKER_LOST)                                                    \
     X(WORKER_DRAINING, WORKER_LAUNCHED, WORKER_DRAINING)                                           \
     X(WORKER_DRAINING, WORKER_LAUNCH_FAILED, WORKER_GONE)                                          \
+    X(WORKER_DRAINING, WORKER_ADOPT, WORKER_DRAINING)                                              \
     X(WORKER_DRAINING, WORKER_JOINED, WORKER_DRAINING)                                             \
     X(WORKER_DRAINING, WORKER_POLL, WORKER_DRAINING)                                               \
     X(WORKER_DRAINING, WORKER_MESSAGE, WORKER_DRAINING)                                            \
@@ -129,6 +144,7 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
     X(WORKER_DRAINING, WORKER_EXPIRE, WORKER_LOST)                                                 \
     X(WORKER_LOST, WORKER_LAUNCHED, WORKER_LOST)                                                   \
     X(WORKER_LOST, WORKER_LAUNCH_FAILED, WORKER_GONE)                                              \
+    X(WORKER_LOST, WORKER_ADOPT, WORKER_LOST)                                                      \
     X(WORKER_LOST, WORKER_JOINED, WORKER_LOST)                                                     \
     X(WORKER_LOST, WORKER_POLL, WORKER_LOST)                                                       \
     X(WORKER_LOST, WORKER_MESSAGE, WORKER_LOST)                                                    \
@@ -138,6 +154,7 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
     X(WORKER_LOST, WORKER_EXPIRE, WORKER_GONE)                                                     \
     X(WORKER_GONE, WORKER_LAUNCHED, WORKER_GONE)                                                   \
     X(WORKER_GONE, WORKER_LAUNCH_FAILED, WORKER_GONE)                                              \
+    X(WORKER_GONE, WORKER_ADOPT, WORKER_GONE)                                                      \
     X(WORKER_GONE, WORKER_JOINED, WORKER_GONE)                                                     \
     X(WORKER_GONE, WORKER_POLL, WORKER_GONE)                                                       \
     X(WORKER_GONE, WORKER_MESSAGE, WORKER_GONE)                                                    \
@@ -165,6 +182,7 @@ enum worker_event { WORKER_EVENTS(SCHEDULE_ENUM) WORKER_EVENT_COUNT };
     X(RUN_PAUSE, "pause")                                                                          \
     X(RUN_TICK, "tick")                                                                            \
     X(RUN_COMPLETE, "complete") /* all is recorded, within the tolerance */                        \
+    X(RUN_TIMEOUT, "timeout")   /* it has taken too long */                                        \
     X(RUN_OVER, "over")         /* ended otherwise, and nothing is under way */                    \
     X(RUN_END_SUCCEEDED, "end succeeded")                                                          \
     X(RUN_END_PARTIAL, "end partial")                                                              \
@@ -186,6 +204,7 @@ enum run_event { RUN_EVENTS(SCHEDULE_ENUM) RUN_EVENT_COUNT };
     X(state, RUN_WORKER_ADD, state)                                                                \
     X(state, RUN_CANCEL, state)                                                                    \
     X(state, RUN_STOP, state)                                                                      \
+    X(state, RUN_TIMEOUT, state)                                                                   \
     X(state, RUN_OVER, RUN_DISMISSING)
 /* What was asked for before the end was known may still come in. */
 #define RUN_ENDING(X, state)                                                                       \
@@ -210,6 +229,7 @@ enum run_event { RUN_EVENTS(SCHEDULE_ENUM) RUN_EVENT_COUNT };
     X(RUN_GATHERING, RUN_GATHERED, RUN_DISMISSING)                                                 \
     X(RUN_GATHERING, RUN_CANCEL, RUN_DISMISSING)                                                   \
     X(RUN_GATHERING, RUN_STOP, RUN_DISMISSING)                                                     \
+    X(RUN_GATHERING, RUN_TIMEOUT, RUN_DISMISSING)                                                  \
     RUN_ENDING(X, RUN_DISMISSING)                                                                  \
     X(RUN_DISMISSING, RUN_END_SUCCEEDED, RUN_SUCCEEDED)                                            \
     X(RUN_DISMISSING, RUN_END_PARTIAL, RUN_PARTIAL)                                                \

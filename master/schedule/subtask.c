@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store of live subtasks: records in chunks that never move, an index from id to record, the
- * queue of pending ones and the heap of those that wait for their backoff.
+ * queues of pending and of held ones, and the heap of those that wait for their backoff.
  *
  * A finished subtask costs nothing: its record is used again, last freed first (it is in the
  * cache). Only subtask_reserve and waiting_reserve allocate.
@@ -11,6 +11,9 @@
 #include <string.h>
 
 #include "common/alloc.h"
+
+/* What a subtask costs is a promise (G8). */
+_Static_assert(sizeof(struct subtask) == 56 && sizeof(struct issue) == 16, "a subtask has grown");
 
 static uint32_t home_of(const struct schedule *s, uint32_t tag)
 {
@@ -113,19 +116,6 @@ uint32_t core_subtask_find(const struct schedule *s, uint64_t id)
     return i == NONE ? NONE : s->index[i].index;
 }
 
-uint32_t core_subtask_add(struct schedule *s, uint64_t id)
-{
-    uint32_t index = s->free_head;
-    struct subtask *sub = core_subtask_at(s, index);
-    s->free_head = sub->free;
-    s->free_count--;
-    *sub = (struct subtask){.id = id, .state = SUBTASK_PENDING};
-    index_put(s, (uint32_t)id, index);
-    s->live++;
-    s->counts.pending++;
-    return index;
-}
-
 static uint64_t *count_of(struct schedule *s, enum subtask_state state)
 {
     switch (state) {
@@ -137,6 +127,8 @@ static uint64_t *count_of(struct schedule *s, enum subtask_state state)
         return &s->counts.running;
     case SUBTASK_WAITING:
         return &s->counts.waiting;
+    case SUBTASK_HELD:
+        return &s->counts.held;
     case SUBTASK_DONE:
         return &s->counts.done;
     case SUBTASK_FAILED:
@@ -146,6 +138,19 @@ static uint64_t *count_of(struct schedule *s, enum subtask_state state)
     default:
         return &s->counts.cancelled;
     }
+}
+
+uint32_t core_subtask_add(struct schedule *s, uint64_t id, enum subtask_state state)
+{
+    uint32_t index = s->free_head;
+    struct subtask *sub = core_subtask_at(s, index);
+    s->free_head = sub->free;
+    s->free_count--;
+    *sub = (struct subtask){.id = id, .state = (uint8_t)state};
+    index_put(s, (uint32_t)id, index);
+    s->live++;
+    ++*count_of(s, state);
+    return index;
 }
 
 void core_subtask_step(struct schedule *s, uint32_t index, enum subtask_event event)
@@ -180,23 +185,26 @@ void core_subtask_forget(struct schedule *s, uint32_t index)
     struct subtask *sub = core_subtask_at(s, index);
     slot_clear(s, slot_find(s, sub->id));
     sub->free = s->free_head;
+    s->live--;
+    if (BREAKS(FORGET))
+        return;
     s->free_head = index;
     s->free_count++;
-    s->live--;
 }
 
 void pending_put(struct schedule *s, uint32_t index, bool front)
 {
     struct subtask *sub = core_subtask_at(s, index);
-    uint32_t prev = front ? NONE : s->pending_tail, next = front ? s->pending_head : NONE;
+    struct subtask_queue *queue = sub->state == SUBTASK_HELD ? &s->held : &s->pending;
+    uint32_t prev = front ? NONE : queue->tail, next = front ? queue->head : NONE;
     sub->pending.next = next;
     sub->pending.prev = prev;
     if (prev == NONE)
-        s->pending_head = index;
+        queue->head = index;
     else
         core_subtask_at(s, prev)->pending.next = index;
     if (next == NONE)
-        s->pending_tail = index;
+        queue->tail = index;
     else
         core_subtask_at(s, next)->pending.prev = index;
 }
@@ -204,12 +212,15 @@ void pending_put(struct schedule *s, uint32_t index, bool front)
 void pending_take(struct schedule *s, uint32_t index)
 {
     struct subtask *sub = core_subtask_at(s, index);
+    if (sub->state != SUBTASK_PENDING && sub->state != SUBTASK_HELD)
+        return;
+    struct subtask_queue *queue = sub->state == SUBTASK_HELD ? &s->held : &s->pending;
     if (sub->pending.prev == NONE)
-        s->pending_head = sub->pending.next;
+        queue->head = sub->pending.next;
     else
         core_subtask_at(s, sub->pending.prev)->pending.next = sub->pending.next;
     if (sub->pending.next == NONE)
-        s->pending_tail = sub->pending.prev;
+        queue->tail = sub->pending.prev;
     else
         core_subtask_at(s, sub->pending.next)->pending.prev = sub->pending.prev;
 }

@@ -148,15 +148,27 @@ static void worker_step(struct schedule *s, struct worker *w, enum worker_event 
     w->state = (uint8_t)to;
 }
 
-struct worker *core_worker_add(struct schedule *s, uint32_t id, uint32_t slots, uint32_t replaces)
+static struct worker *
+worker_begin(struct schedule *s, uint32_t id, uint32_t slots, enum worker_state state)
 {
     struct worker *w = core_worker_at(s, id);
-    *w = (struct worker){.id = id, .slots = slots > 0 ? slots : 1, .state = WORKER_LAUNCHING};
+    *w = (struct worker){.id = id, .slots = slots > 0 ? slots : 1, .state = (uint8_t)state};
     if (id > s->worker_last)
         s->worker_last = id;
-    s->worker_in[WORKER_LAUNCHING]++;
+    s->worker_in[state]++;
     s->worker_open++;
     s->counts.workers_launched++;
+    return w;
+}
+
+void core_worker_add_known(struct schedule *s, uint32_t id, uint32_t slots)
+{
+    timer_start(s, LIST_KNOWN, worker_begin(s, id, slots, WORKER_JOINING));
+}
+
+struct worker *core_worker_add(struct schedule *s, uint32_t id, uint32_t slots, uint32_t replaces)
+{
+    struct worker *w = worker_begin(s, id, slots, WORKER_LAUNCHING);
     timer_start(s, LIST_JOIN, w);
     struct schedule_action *action = action_push(s, SCHEDULE_LAUNCH);
     action->worker = id;
@@ -167,8 +179,10 @@ struct worker *core_worker_add(struct schedule *s, uint32_t id, uint32_t slots, 
 /* It can't be spoken to for now, or never again. */
 static void away(struct schedule *s, struct worker *w)
 {
-    if (w->connected)
+    if (w->connected) {
         s->ready_slots -= w->slots;
+        s->workers_connected--;
+    }
     w->connected = false;
     if (w->in[LINK_QUEUE] == LIST_HUNGRY)
         core_list_take(s, LINK_QUEUE, w);
@@ -194,6 +208,7 @@ static void back(struct schedule *s, struct worker *w)
     if (w->connected)
         return;
     w->connected = true;
+    s->workers_connected++;
     s->ready_slots += w->slots;
     core_list_take(s, LINK_GRACE, w);
     if (w->stale) {
@@ -219,7 +234,7 @@ static void ended(struct schedule *s, struct worker *w, enum worker_state from, 
     core_list_take(s, LINK_GRACE, w);
     core_list_take(s, LINK_FLUSH, w);
     away(s, w);
-    if (from <= WORKER_JOINING)
+    if (from <= WORKER_JOINING && w->in[LINK_TIMER] != LIST_KNOWN)
         core_run_pace_launches(s);
     if (w->state == WORKER_GONE || certain || !unexpected)
         close_worker(s, w);
@@ -370,10 +385,10 @@ void core_worker_tick(struct schedule *s)
     struct worker *w;
     while ((w = first_due(s, LIST_JOIN, s->config.join_us)) != NULL)
         expire(s, w);
-#ifndef SCHEDULE_BREAK_LEASE /* only for the test that the simulator notices */
-    while ((w = first_due(s, LIST_LEASE, s->config.lease_us)) != NULL)
+    while (!BREAKS(KNOWN) && (w = first_due(s, LIST_KNOWN, s->config.resume_us)) != NULL)
         expire(s, w);
-#endif
+    while (!BREAKS(LEASE) && (w = first_due(s, LIST_LEASE, s->config.lease_us)) != NULL)
+        expire(s, w);
     while ((w = first_due(s, LIST_DISMISS, s->config.dismiss_us)) != NULL)
         expire(s, w);
     while ((w = first_due(s, LIST_GRACE, s->config.grace_us)) != NULL) {
@@ -394,9 +409,8 @@ static int64_t due_of(const struct schedule *s, enum worker_list list, uint64_t 
 int64_t core_worker_deadline(const struct schedule *s)
 {
     int64_t due[] = {due_of(s, LIST_JOIN, s->config.join_us),
-#ifndef SCHEDULE_BREAK_LEASE
-                     due_of(s, LIST_LEASE, s->config.lease_us),
-#endif
+                     BREAKS(KNOWN) ? INT64_MAX : due_of(s, LIST_KNOWN, s->config.resume_us),
+                     BREAKS(LEASE) ? INT64_MAX : due_of(s, LIST_LEASE, s->config.lease_us),
                      due_of(s, LIST_DISMISS, s->config.dismiss_us),
                      due_of(s, LIST_GRACE, s->config.grace_us)};
     int64_t first = INT64_MAX;

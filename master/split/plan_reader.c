@@ -203,6 +203,12 @@ bool plan_reader_complete(const struct plan_reader *reader)
     return reader->is_complete;
 }
 
+uint64_t plan_reader_size(const struct plan_reader *reader)
+{
+    uint64_t size = reader->offset + reader->at;
+    return size < PLAN_MAGIC_SIZE ? 0 : size;
+}
+
 void plan_reader_destroy(struct plan_reader *reader)
 {
     if (reader == NULL)

@@ -17,6 +17,9 @@
 struct plan_writer;
 struct plan_writer *plan_writer_create(const char *path,
                                        struct mf_error *error); /* the file must not exist */
+/* Goes on with a file that a reader has read to its end, which was no whole plan: what is behind
+ * `size` (plan_reader_size) is cut off. */
+struct plan_writer *plan_writer_continue(const char *path, uint64_t size, struct mf_error *error);
 int plan_writer_append(struct plan_writer *writer,
                        const struct mf_subtask *piece,
                        struct mf_error *error);
@@ -34,6 +37,8 @@ struct plan_reader *plan_reader_open(const char *path, struct mf_error *error);
 int plan_reader_next(struct plan_reader *reader, struct mf_subtask *piece, struct mf_error *error);
 /* After the end: whether plan_writer_end was reached. */
 bool plan_reader_complete(const struct plan_reader *reader);
+/* How many bytes of the file are whole records, up to where it has been read. */
+uint64_t plan_reader_size(const struct plan_reader *reader);
 void plan_reader_destroy(struct plan_reader *reader);
 
 #endif

@@ -25,7 +25,7 @@ struct plan_writer {
     bool is_folder_synced;
 };
 
-struct plan_writer *plan_writer_create(const char *path, struct mf_error *error)
+static struct plan_writer *alloc_writer(const char *path, struct mf_error *error)
 {
     struct plan_writer *writer = mf_calloc(1, sizeof *writer);
     if (writer == NULL) {
@@ -38,12 +38,39 @@ struct plan_writer *plan_writer_create(const char *path, struct mf_error *error)
         mf_raise(error, MF_ENOMEM, "out of memory for the plan %s", path);
         goto fail;
     }
+    return writer;
+fail:
+    plan_writer_destroy(writer);
+    return NULL;
+}
+
+struct plan_writer *plan_writer_create(const char *path, struct mf_error *error)
+{
+    struct plan_writer *writer = alloc_writer(path, error);
+    if (writer == NULL)
+        return NULL;
     if (mf_buffer_append(&writer->pending, PLAN_MAGIC, PLAN_MAGIC_SIZE, error) < 0)
         goto fail;
     writer->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (writer->fd >= 0)
         return writer;
     mf_raise_errno(error, "cannot make the plan %s", path);
+fail:
+    plan_writer_destroy(writer);
+    return NULL;
+}
+
+struct plan_writer *plan_writer_continue(const char *path, uint64_t size, struct mf_error *error)
+{
+    struct plan_writer *writer = alloc_writer(path, error);
+    if (writer == NULL)
+        return NULL;
+    if (size == 0 && mf_buffer_append(&writer->pending, PLAN_MAGIC, PLAN_MAGIC_SIZE, error) < 0)
+        goto fail;
+    writer->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (writer->fd >= 0 && ftruncate(writer->fd, (off_t)size) == 0)
+        return writer;
+    mf_raise_errno(error, "cannot go on with the plan %s", path);
 fail:
     plan_writer_destroy(writer);
     return NULL;

@@ -13,6 +13,7 @@
 #include "tests/simulation/sim.h"
 
 #define NAME(name, text) text,
+#define BREAK_NAME(name, text) [BREAK_##name] = text,
 static const char *const fault_names[] = {FAULTS(NAME)};
 
 void violation(struct sim *sim, const char *format, ...)
@@ -245,6 +246,20 @@ parse_number(struct argp_state *state, const char *text, uint64_t low, uint64_t 
     return value;
 }
 
+#ifdef SCHEDULE_BREAKABLE
+static void parse_break(struct argp_state *state, const char *text)
+{
+    static const char *const names[] = {[BREAK_NOTHING] = "nothing", SCHEDULE_BREAKS(BREAK_NAME)};
+    for (int i = 0; i < BREAK_COUNT; i++) {
+        if (strcmp(names[i], text) == 0) {
+            schedule_broken_rule = (enum schedule_break)i;
+            return;
+        }
+    }
+    argp_error(state, "there is no rule %s", text);
+}
+#endif
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *options = state->input;
@@ -276,6 +291,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'b':
         options->bench = true;
         break;
+#ifdef SCHEDULE_BREAKABLE
+    case 'x':
+        parse_break(state, arg);
+        break;
+#endif
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument %s", arg);
         break;
@@ -302,6 +322,9 @@ int main(int argc, char **argv)
          "double reorder launchfail user",
          0},
         {"verbose", 'v', NULL, 0, "print every event and action", 0},
+#ifdef SCHEDULE_BREAKABLE
+        {"break", 'x', "RULE", 0, "break this rule of the scheduler or of its shell", 0},
+#endif
         {"bench", 'b', NULL, 0, "time the scheduler alone, without a world", 0},
         {0}};
     static const struct argp argp = {keys,

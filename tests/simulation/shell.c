@@ -11,10 +11,29 @@
 
 static void act(struct sim *sim);
 
-static const char *const event_names[] = {
-    "planned", "plan ended", "plan failed", "worker add", "launched", "launch failed", "joined",
-    "poll",    "disconnect", "died",        "gone",       "started",  "ended",         "returned",
-    "record",  "gathered",   "drain",       "cancel",     "stop",     "pause",         "tick"};
+static const char *const event_names[] = {[EVENT_PLANNED] = "planned",
+                                          [EVENT_PLAN_ENDED] = "plan ended",
+                                          [EVENT_PLAN_FAILED] = "plan failed",
+                                          [EVENT_WORKER_ADD] = "worker add",
+                                          [EVENT_WORKER_KNOWN] = "worker known",
+                                          [EVENT_WORKER_LAUNCHED] = "launched",
+                                          [EVENT_WORKER_LAUNCH_FAILED] = "launch failed",
+                                          [EVENT_WORKER_JOINED] = "joined",
+                                          [EVENT_ADOPTED] = "adopted",
+                                          [EVENT_WORKER_POLL] = "poll",
+                                          [EVENT_WORKER_DISCONNECTED] = "disconnect",
+                                          [EVENT_WORKER_DIED] = "died",
+                                          [EVENT_WORKER_GONE] = "gone",
+                                          [EVENT_STARTED] = "started",
+                                          [EVENT_ENDED] = "ended",
+                                          [EVENT_RETURNED] = "returned",
+                                          [EVENT_RECORDED] = "recorded",
+                                          [EVENT_GATHERED] = "gathered",
+                                          [EVENT_DRAIN] = "drain",
+                                          [EVENT_CANCEL] = "cancel",
+                                          [EVENT_STOP] = "stop",
+                                          [EVENT_PAUSE] = "pause",
+                                          [EVENT_TICK] = "tick"};
 static const char *const action_names[] = {"plan",
                                            "launch",
                                            "offer",

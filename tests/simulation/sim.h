@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "master/schedule/break.h"
 #include "master/schedule/schedule.h"
 
 #define MS ((int64_t)1000)

@@ -5,11 +5,14 @@
  * more than any intruder should. Prints one line for each message: "<what>: <answer>", where the
  * answer is the refusal's code and sentence, the type of another answer, or "no answer".
  *
- *     foreign expired none     certificates: of another authority (made in FOLDER), of the run's
- * authority (FOLDER is the run's keys/) but expired, none at all replay                   joins in
- * the worker's place, moves on, and sends the same hello bytes again on other connections, with the
- * right certificate and without one all others               see lies[]: a right certificate, and
- * something wrong in what is said
+ *     foreign    certificates: of another authority (made in FOLDER),
+ *     expired    of the run's authority (FOLDER is the run's keys/) but expired,
+ *     none       none at all
+ *     replay     joins in the worker's place, moves on, and sends the same hello bytes again on
+ *                other connections, with the right certificate and without one
+ *     fetch      joins in the worker's place, and asks for all kinds of files
+ *     silent     connects and says nothing, until its connection is closed
+ *     others     see lies[]: a right certificate, and something wrong in what is said
  *
  * It leaves without closing anything: nng 1.5.2 can wait for ever for the send of a connection that
  * the other side has closed.
@@ -17,6 +20,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/tls/tls.h>
+#include <nng/supplemental/util/platform.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -343,6 +347,30 @@ static int fetch_all(void)
     return 0;
 }
 
+static void on_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    (void)pipe;
+    (void)event;
+    static const char line[] = "silent: the connection is closed\n";
+    int *is_over = arg;
+    if (__atomic_exchange_n(is_over, 1, __ATOMIC_SEQ_CST) == 0 &&
+        write(1, line, sizeof line - 1) < 0)
+        perror("intruder");
+    _exit(0);
+}
+
+/* A right certificate and not a word, until the other side has enough of it. */
+static int stay_silent(void)
+{
+    static int is_over;
+    const struct identity own = {input.certificate_pem, input.key_pem};
+    nng_socket socket = dial(&own);
+    check(nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, on_gone, &is_over), "notice");
+    nng_msleep(60000);
+    printf("silent: still connected\n");
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     struct mf_error error;
@@ -359,6 +387,8 @@ int main(int argc, char **argv)
         rc = replay();
     else if (strcmp(argv[1], "fetch") == 0)
         rc = fetch_all();
+    else if (strcmp(argv[1], "silent") == 0)
+        rc = stay_silent();
     else if (argc > 3 || strcmp(argv[1], "none") == 0)
         rc = show_certificate(argv[1], argc > 3 ? argv[3] : "");
     else

@@ -30,13 +30,14 @@ END
 }
 
 # A run of 60 subtasks, of which the first ones wait for `gate`; comes back when all its workers have joined.
-start_gated() { # WORKERS
+start_gated() { # WORKERS [KEY_LINE]
     make_stand_in
     job <<END
 mayfly: 1
 split: {range: 1-60}
 task: {shell: "until [ {} -gt 4 ] || [ -e $PWD/gate ]; do sleep 0.05; done; echo {}"}
 workers: {count: $1, slots: 1}
+${2:-}
 END
     start_job
     wait_until "[ \"\$(grep -c ' joined from ' $RUN/master.log)\" -eq $1 ]"
@@ -102,6 +103,32 @@ case_lies_past_tls() {
     done
     assert_equal "$(refused_in_tls)" 0 "all of them had a right certificate"
     assert_unharmed 2
+}
+
+# What a worker was started with ends with the ttl, for whoever has it: its token is refused, and a connection that was
+# made with its certificate is closed. The workers themselves, renewed meanwhile, go on as if nothing had been.
+case_a_credential_that_has_expired() {
+    start_gated 2 'credentials: {ttl: 5s}'
+    intruder silent &
+    intruder second-session
+    assert_contains said "second-session: refused 5: worker 1 has joined already"
+    wait_until 'intruder second-session; grep -q "refused 6" said'
+    assert_contains said "second-session: refused 6: the credential of worker 1 has expired: it is of generation 1, and"
+    assert_contains "$RUN/master.log" ": the credential of worker 1 has expired: it is of generation 1, and"
+    wait "$!" || fail "the silent one was not sent away: $(cat said)"
+    assert_contains said "silent: the connection is closed"
+    assert_contains "$RUN/master.log" " is closed: it never said who it is"
+    # Beyond two lives of the first credential.
+    wait_until "grep -q 'credential of worker 2 is renewed (generation 8)' $RUN/master.log"
+    assert_unharmed 2
+    assert_not_contains "$RUN/master.log" "with which it was made has expired"
+    for worker in 1 2; do
+        mayfly logs last --worker "$worker"
+        mv out worker.log
+        assert_contains worker.log "connected to the master with the renewed credential"
+        assert_not_contains worker.log "is lost"
+        [ "$(grep -c 'the credential is renewed' worker.log)" -ge 6 ] || fail "$(cat worker.log)"
+    done
 }
 
 case_another_protocol_version() {

@@ -3,7 +3,8 @@
 # What the system tests share; sourced, never run. A test script defines functions named case_* and ends with
 # `run_cases "$@"`: each case runs in a subshell of its own, in an empty folder of its own ($WORK, the current
 # folder) that also holds its HOME, XDG_STATE_HOME, XDG_CACHE_HOME and TMPDIR, so that copies of a script can
-# run at once. With arguments only the named cases run; KEEP=1 keeps the folders.
+# run at once. With arguments only the named cases run, without them all but those of EXCEPT_CASES (which are tests of
+# their own, see suffer.cmake); KEEP=1 keeps the folders.
 #
 # All workers on this machine keep journals ($MAYFLY_JOURNAL), which are compared with run.db at the end of each case. One
 # that makes a run.db of its own, or breaks one, unsets MAYFLY_JOURNAL.
@@ -16,6 +17,7 @@ export LC_ALL=C.UTF-8
 : "${MAYFLY_BIN:?the path of mayfly; run these tests by ctest}"
 : "${MAYFLY_TEST_BIN:?the folder of the test programs; run these tests by ctest}"
 history_check=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../history/check.py
+EXCEPT_CASES=${EXCEPT_CASES:-none}
 LIMIT_SECONDS=${LIMIT_SECONDS:-60} # after so long a condition counts as never met
 
 fail() {
@@ -261,9 +263,11 @@ run_case() { # NAME [ARGUMENT...]
 }
 
 run_cases() { # [NAME...]
-    local name code failed=0 skipped=0 started
-    [ $# -gt 0 ] || read -ra names <<<"$(declare -F | sed -n 's/^declare -f \(case_.*\)/\1/p' | tr '\n' ' ')"
-    [ $# -eq 0 ] || names=("$@")
+    local name code failed=0 skipped=0 started names=("$@")
+    if [ $# -eq 0 ]; then
+        mapfile -t names < <(declare -F | sed -n 's/^declare -f \(case_.*\)/\1/p' |
+            grep -vxF -e "${EXCEPT_CASES// /$'\n'}")
+    fi
     unset "${!MAYFLY_RUN@}" "${!XDG_@}"
     BASE=$(mktemp -d "${TMPDIR:-/tmp}/mayfly-system.XXXXXX")
     trap '[ -n "${KEEP:-}" ] || rm -rf "$BASE"' EXIT

@@ -31,6 +31,26 @@ case_the_master_dials() {
     assert_hosts_clean
 }
 
+# A worker that was dialed shows its renewed certificate when it is dialed again, beside the connection that is there.
+case_dialed_workers_are_renewed() {
+    hosts_start 1
+    job <<'END'
+mayfly: 1
+split: {range: 1-32}
+task: {shell: 'sleep 0.4; echo {}'}
+credentials: {ttl: 5s}
+END
+    over_ssh succeed --hosts "$(entries 1)" --set workers.connect=master
+    assert_same "$RUN/result" <(seq 32)
+    assert_equal "$(summary '.workers | "\(.launched) \(.lost)"')" "1 0"
+    assert_equal "$(summary .attempts.total)" 32
+    assert_contains "$RUN/master.log" "the credential of worker 1 is renewed (generation 5)"
+    assert_not_contains "$RUN/master.log" "with which it was made has expired"
+    mayfly logs last --worker 1
+    assert_equal "$(grep -c 'connection to the master is lost' out)" 0
+    assert_hosts_clean
+}
+
 # What was dialed from here is closed by one side only: closed by both at once, such a connection was waited for for ever
 # at the end, every other time.
 case_dialed_workers_end() {

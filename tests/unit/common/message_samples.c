@@ -32,6 +32,20 @@ const struct mf_hello sample_hello = {
     .wall_us = 1795337112123456,
 };
 
+static const struct mf_held held[] = {
+    {7, 1, 2, MF_HELD_RUNNING}, {8, 3, 2, MF_HELD_QUEUED}, {9000000000, 65535, 1, MF_HELD_ENDED}};
+const struct mf_hello sample_rejoining = {
+    .request = REQUEST(0, 1, 0),
+    .protocol = 1,
+    .version = "0.1.0",
+    .run_id = "r",
+    .slots = 1,
+    .host = "node-7",
+    .system = "Linux",
+    .held_count = 3,
+    .held = held,
+};
+
 static const struct mf_fence running[] = {{7, 1, 2}, {8, 3, 2}};
 static const struct mf_fence returned[] = {{12, 1, 1}};
 static const struct mf_result results[] = {
@@ -172,6 +186,31 @@ const struct mf_welcome sample_staged = {
              .is_grouped = true},
 };
 
+static const struct mf_secret secrets[] = {
+    {.name = "API_KEY", .version = 1, .data = BYTES("s3cr3t\n")},
+    {.name = "EMPTY", .version = 70000},
+};
+const struct mf_welcome sample_secret = {
+    .epoch = 1,
+    .lease_us = 1,
+    .orphan_us = 2,
+    .task = {.executor = MF_EXECUTOR_COMMAND, .job_folder = "/job"},
+    .secret_count = 2,
+    .secrets = secrets,
+};
+
+static const struct mf_renewal renewal = {
+    .certificate_pem = "-----BEGIN CERTIFICATE-----\n",
+    .key_pem = "-----BEGIN EC PRIVATE KEY-----\n",
+    .token = BYTES("0123456789abcdef0123456789abcdef"),
+};
+const struct mf_work sample_renewal = {
+    .renewal_count = 1,
+    .renewals = &renewal,
+    .secret_count = 1,
+    .secrets = secrets,
+};
+
 const struct mf_fetch sample_fetch = {
     .request = REQUEST(4, 12, 2),
     .subtask = 9,
@@ -205,9 +244,24 @@ ENCODE(work)
 ENCODE(refused)
 ENCODE(fetch)
 
+static int encode_rejoining(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_hello(&sample_rejoining, out, error);
+}
+
 static int encode_staged(struct mf_buffer *out, struct mf_error *error)
 {
     return mf_encode_welcome(&sample_staged, out, error);
+}
+
+static int encode_secret(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_welcome(&sample_secret, out, error);
+}
+
+static int encode_renewal(struct mf_buffer *out, struct mf_error *error)
+{
+    return mf_encode_work(&sample_renewal, out, error);
 }
 
 static int encode_piece(struct mf_buffer *out, struct mf_error *error)
@@ -262,6 +316,13 @@ const struct sample samples[SAMPLE_COUNT] = {
      "860102029481040a8104058401280202030104ee8905c40661206c696e6506c40d626f6f6b732f61"
      "20622e74787407cd100008cd040009110acd270f0bcf18ea51976431bd150cce000200050dc40c81"
      "a46e616d65a576616c75650392810105800491820103020205c306c3"},
+    {"hello again",
+     MF_HELLO,
+     encode_rejoining,
+     "4d4601010000000000000070"
+     "8b010302c42030313233343536373839616263646566303132333435363738396162636465660401"
+     "06cffedcba9876543210070108a5302e312e3009a1720a010ca66e6f64652d370da54c696e757811"
+     "938301070302040182020303028401cf0000000218711a0002cdffff03010402"},
     {"received",
      MF_RECEIVED,
      mf_encode_received,
@@ -278,6 +339,21 @@ const struct sample samples[SAMPLE_COUNT] = {
      "4d460141000000000000004c"
      "840101020103020485010108c4042f6a6f62280129928301c4036c696205cd01ed06c38501c40b6c"
      "69622f64e96ae02e736802cd04d203cf18ea51976431bd1504ce0002000605cd01e82ac3"},
+    {"welcome with secrets",
+     MF_WELCOME,
+     encode_secret,
+     "4d4601410000000000000038"
+     "850101020103020482010108c4042f6a6f620b92"
+     "8301a74150495f4b4559020103c4077333637233740a"
+     "8201a5454d50545902ce00011170"},
+    {"renewal",
+     MF_WORK,
+     encode_renewal,
+     "4d460142000000000000007e"
+     "820a918301bc2d2d2d2d2d424547494e2043455254494649434154452d2d2d2d2d0a"
+     "02bf2d2d2d2d2d424547494e2045432050524956415445204b45592d2d2d2d2d0a"
+     "03c4203031323334353637383961626364656630313233343536373839616263646566"
+     "0b918301a74150495f4b4559020103c4077333637233740a"},
     {"fetch",
      MF_FETCH,
      encode_fetch,

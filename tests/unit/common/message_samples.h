@@ -7,6 +7,7 @@
 #include "common/message.h"
 
 extern const struct mf_hello sample_hello;
+extern const struct mf_hello sample_rejoining; /* to the next master of the same run */
 extern const struct mf_poll sample_poll;
 extern const struct mf_chunk sample_chunk;
 extern const struct mf_bye sample_bye;
@@ -14,6 +15,8 @@ extern const struct mf_welcome sample_welcome;
 extern const struct mf_work sample_work;
 extern const struct mf_refused sample_refused;
 extern const struct mf_welcome sample_staged; /* a welcome to a run that stages */
+extern const struct mf_welcome sample_secret; /* a welcome with secrets */
+extern const struct mf_work sample_renewal;   /* work with a renewed credential and secret */
 extern const struct mf_fetch sample_fetch;
 extern const struct mf_piece sample_piece;
 
@@ -24,7 +27,7 @@ struct sample {
     const char *golden; /* hexadecimal; blanks between bytes are for the reader */
 };
 
-#define SAMPLE_COUNT 11
+#define SAMPLE_COUNT 14
 extern const struct sample samples[SAMPLE_COUNT];
 
 /* Appends the bytes of a hexadecimal text. */

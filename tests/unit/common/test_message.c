@@ -105,6 +105,22 @@ static void hello_arrives(void **place)
     assert_int_equal(got->cpus, 16);
     assert_int_equal(got->memory_bytes, sample_hello.memory_bytes);
     assert_int_equal(got->wall_us, sample_hello.wall_us);
+    assert_int_equal(got->held_count, 0);
+}
+
+static void what_a_worker_holds_arrives(void **place)
+{
+    struct state *state = *place;
+    assert_ok(state, mf_encode_hello(&sample_rejoining, &state->frame, &state->error));
+    decode(state);
+    const struct mf_hello *got = &state->message.hello;
+    assert_int_equal(got->held_count, sample_rejoining.held_count);
+    for (uint32_t i = 0; i < got->held_count; i++) {
+        assert_int_equal(got->held[i].subtask, sample_rejoining.held[i].subtask);
+        assert_int_equal(got->held[i].attempt, sample_rejoining.held[i].attempt);
+        assert_int_equal(got->held[i].epoch, sample_rejoining.held[i].epoch);
+        assert_int_equal(got->held[i].state, sample_rejoining.held[i].state);
+    }
 }
 
 static void assert_result(const struct mf_result *got, const struct mf_result *want)
@@ -275,6 +291,39 @@ static void work_arrives(void **place)
     assert_fences(got->cancel, got->cancel_count, sample_work.cancel, sample_work.cancel_count);
     assert_true(got->drain);
     assert_true(got->dismiss);
+}
+
+static void assert_secrets(const struct mf_secret *got,
+                           uint32_t count,
+                           const struct mf_secret *want,
+                           uint32_t want_count)
+{
+    assert_int_equal(count, want_count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_string_equal(got[i].name, want[i].name);
+        assert_int_equal(got[i].version, want[i].version);
+        assert_bytes(got[i].data, want[i].data);
+    }
+}
+
+static void secrets_and_a_renewed_credential_arrive(void **place)
+{
+    struct state *state = *place;
+    const struct mf_welcome *welcome = &state->message.welcome;
+    const struct mf_work *work = &state->message.work;
+    assert_ok(state, mf_encode_welcome(&sample_secret, &state->frame, &state->error));
+    decode(state);
+    assert_secrets(
+        welcome->secrets, welcome->secret_count, sample_secret.secrets, sample_secret.secret_count);
+    mf_buffer_clear(&state->frame);
+    assert_ok(state, mf_encode_work(&sample_renewal, &state->frame, &state->error));
+    decode(state);
+    assert_secrets(work->secrets, work->secret_count, sample_renewal.secrets, 1);
+    assert_int_equal(work->renewal_count, 1);
+    assert_string_equal(work->renewals->certificate_pem, sample_renewal.renewals->certificate_pem);
+    assert_string_equal(work->renewals->key_pem, sample_renewal.renewals->key_pem);
+    assert_bytes(work->renewals->token, sample_renewal.renewals->token);
+    assert_int_equal(work->subtask_count, 0);
 }
 
 static void refused_and_received_arrive(void **place)
@@ -601,6 +650,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(hello_arrives),
+        CASE(what_a_worker_holds_arrives),
         CASE(poll_arrives),
         CASE(chunk_arrives),
         CASE(worker_log_chunk_has_no_subtask),
@@ -609,6 +659,7 @@ int main(void)
         CASE(welcome_arrives),
         CASE(absent_texts_are_null),
         CASE(work_arrives),
+        CASE(secrets_and_a_renewed_credential_arrive),
         CASE(refused_and_received_arrive),
         CASE(staged_welcome_arrives),
         CASE(fetch_and_piece_arrive),

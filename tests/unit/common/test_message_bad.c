@@ -191,10 +191,22 @@ static void unknown_keys_are_skipped(void **state)
     (void)state;
     assert_accepted(MF_WORK, "80");
     assert_accepted(MF_WORK, "83 00 c0 01 01 05 c3");
-    assert_accepted(MF_WORK, "83 05 c3 0a 82 01 c3 a16b 92 01 c0 cd1000 cb3ff0000000000000");
+    assert_accepted(MF_WORK, "83 05 c3 14 82 01 c3 a16b 92 01 c0 cd1000 cb3ff0000000000000");
     assert_accepted(MF_WORK, "82 01 01 02 91 82 05 c40161 14 d40161");
     assert_accepted(MF_RECEIVED, "81 01 01");
     assert_refused(MF_WORK, "81 ce80000000 c3", "a key must be a small integer");
+}
+
+static void renewals_and_secrets_are_checked(void **state)
+{
+    (void)state;
+    assert_refused(MF_WORK, "81 0a 92 80 80", "(renewals) has more elements than are allowed");
+    assert_refused(MF_WORK, "81 0a 91 83 01 a143 02 a14b 03 c40161", "must have 32 bytes, not 1");
+    assert_refused(MF_WORK, "81 0a 91 82 01 a143 02 a14b", "is missing");
+    assert_refused(MF_WORK, "81 0b 91 82 01 a141 02 00", "must be from 1");
+    assert_refused(MF_WORK, "81 0b 91 81 01 a141", "is missing");
+    assert_refused(MF_WORK, "81 0b 91 82 01 a24100 02 01", "must have no NUL inside");
+    assert_refused(MF_WORK, "81 0b dc 0021", "");
 }
 
 static void ranges_are_checked(void **state)
@@ -453,6 +465,7 @@ int main(void)
         cmocka_unit_test(wrong_types_are_named),
         cmocka_unit_test(missing_and_repeated_keys_are_named),
         cmocka_unit_test(unknown_keys_are_skipped),
+        cmocka_unit_test(renewals_and_secrets_are_checked),
         cmocka_unit_test(ranges_are_checked),
         cmocka_unit_test(results_are_checked),
         cmocka_unit_test(nesting_is_capped),

@@ -129,7 +129,8 @@ static void test_recorded_plan_comes_back(void **state)
     struct plan_open *open = mf_calloc(2, sizeof *open);
     open[0] = (struct plan_open){.subtask = 4, .last_attempt = 3};
     open[1] = (struct plan_open){.subtask = 9};
-    plan = plan_reopen(job, *state, NULL, open, 2, &error);
+    struct plan_rest rest = {.open = open, .open_count = 2, .mark = UINT64_MAX, .is_whole = true};
+    plan = plan_reopen(job, *state, NULL, &rest, &error);
     assert_non_null(plan);
     assert_int_equal(plan_pull(plan, 100, MF_NEVER, note, &again, &error), 0);
     assert_int_equal(again.count, 2);
@@ -151,7 +152,8 @@ static void test_missing_plan_is_an_error(void **state)
     struct job *job = parse("{lines: [\"/etc/passwd\"], count: 1}");
     struct plan_open *open = mf_calloc(1, sizeof *open);
     open[0].subtask = 1;
-    assert_null(plan_reopen(job, *state, NULL, open, 1, &error));
+    struct plan_rest rest = {.open = open, .open_count = 1, .mark = UINT64_MAX, .is_whole = true};
+    assert_null(plan_reopen(job, *state, NULL, &rest, &error));
     assert_non_null(strstr(error.text, "plan.seg"));
     mf_free(open);
     job_destroy(job);

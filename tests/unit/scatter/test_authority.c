@@ -186,7 +186,6 @@ static void credentials_differ(void **place)
     mbedtls_x509_crt first, second;
     parse(&first, one.certificate_pem);
     parse(&second, two.certificate_pem);
-    assert_memory_not_equal(one.token, two.token, MF_TOKEN_SIZE);
     assert_string_not_equal(one.key_pem, two.key_pem);
     assert_int_equal(first.serial.len, 16);
     assert_memory_not_equal(first.serial.p, second.serial.p, 16);
@@ -263,6 +262,76 @@ static void assert_mode(const char *folder, const char *name, mode_t mode)
     assert_int_equal(status.st_mode & 07777, mode);
 }
 
+/* The known answer was computed by another implementation of HMAC (Python's). */
+static void tokens_are_derived(void **place)
+{
+    struct state *state = *place;
+    authority_destroy(create(state, state->keys, RUN));
+    put_file(state->keys,
+             "token.key",
+             "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+    struct authority *authority = authority_open(state->keys, RUN, &state->error);
+    assert_non_null(authority);
+    struct credential credential = {0};
+    char text[MF_TOKEN_TEXT];
+    authority_token(authority, 7, 3, credential.token);
+    assert_string_equal(credential_token_text(&credential, text),
+                        "000000039baf4aa9015a8e22f0b2e24a"
+                        "ccd76eca49efd643aa1213272e4f41b8");
+    assert_int_equal(token_generation(credential.token), 3);
+    unsigned char again[MF_TOKEN_SIZE], other[MF_TOKEN_SIZE];
+    authority_token(authority, 7, 3, again);
+    assert_memory_equal(credential.token, again, MF_TOKEN_SIZE);
+    authority_token(authority, 8, 3, other);
+    assert_memory_not_equal(credential.token + 4, other + 4, MF_TOKEN_SIZE - 4);
+    authority_token(authority, 7, 4, other);
+    assert_memory_not_equal(credential.token + 4, other + 4, MF_TOKEN_SIZE - 4);
+    authority_destroy(authority);
+}
+
+static void generations_outlive_an_epoch(void **place)
+{
+    struct state *state = *place;
+    unsigned char before[MF_TOKEN_SIZE];
+    struct authority *authority = create(state, state->keys, RUN);
+    assert_int_equal(authority_generation(authority), 1);
+    assert_int_equal(authority_begin_generation(authority, &state->error), 0);
+    struct credential worker = issued(state, authority, 5);
+    assert_int_equal(token_generation(worker.token), 2);
+    authority_token(authority, 5, 1, before);
+    authority_destroy(authority);
+    authority = authority_open(state->keys, RUN, &state->error);
+    assert_non_null(authority);
+    assert_int_equal(authority_generation(authority), 2);
+    unsigned char after[MF_TOKEN_SIZE];
+    authority_token(authority, 5, 2, after);
+    assert_memory_equal(after, worker.token, MF_TOKEN_SIZE);
+    authority_token(authority, 5, 1, after);
+    assert_memory_equal(after, before, MF_TOKEN_SIZE);
+    credential_fini(&worker);
+    authority_destroy(authority);
+    /* Another run has another key. */
+    authority = create(state, state->other, RUN);
+    authority_token(authority, 5, 1, after);
+    assert_memory_not_equal(after + 4, before + 4, MF_TOKEN_SIZE - 4);
+    authority_destroy(authority);
+}
+
+static void damaged_token_files_are_named(void **place)
+{
+    struct state *state = *place;
+    authority_destroy(create(state, state->keys, RUN));
+    put_file(state->keys, "token.generation", "0");
+    assert_null(authority_open(state->keys, RUN, &state->error));
+    assert_non_null(strstr(state->error.text, "token.generation is damaged"));
+    put_file(state->keys, "token.generation", "4294967296");
+    assert_null(authority_open(state->keys, RUN, &state->error));
+    put_file(state->keys, "token.generation", "1");
+    put_file(state->keys, "token.key", "0001");
+    assert_null(authority_open(state->keys, RUN, &state->error));
+    assert_non_null(strstr(state->error.text, "token.key is damaged"));
+}
+
 static void files_are_the_owners_alone(void **place)
 {
     struct state *state = *place;
@@ -273,6 +342,8 @@ static void files_are_the_owners_alone(void **place)
     assert_mode(state->keys, "authority.key", 0600);
     assert_mode(state->keys, "master.pem", 0600);
     assert_mode(state->keys, "master.key", 0600);
+    assert_mode(state->keys, "token.key", 0600);
+    assert_mode(state->keys, "token.generation", 0600);
     put_file(state->keys, ".master.key.new", "left by a crash");
     assert_int_equal(authority_remove(state->keys, &state->error), 0);
     assert_int_equal(access(state->keys, F_OK), -1);
@@ -357,6 +428,9 @@ int main(void)
         CASE(credentials_differ),
         CASE(a_later_epoch_goes_on),
         CASE(damaged_files_are_named),
+        CASE(tokens_are_derived),
+        CASE(generations_outlive_an_epoch),
+        CASE(damaged_token_files_are_named),
         CASE(files_are_the_owners_alone),
         CASE(credentials_can_be_written_down),
         CASE(unfit_run_ids_are_refused),

@@ -59,15 +59,19 @@ static void begin(struct state *state, bool stages)
                                  .lease_us = 30000000,
                                  .orphan_us = 60000000,
                                  .task = {.executor = MF_EXECUTOR_COMMAND, .job_folder = "/"}};
-    struct scatter_callbacks callbacks = {.joined = on_joined,
-                                          .disconnected = on_disconnected,
-                                          .fetch = stages ? on_fetch : NULL,
-                                          .arg = state};
     stand_listen(state->stand);
-    state->scatter =
-        scatter_create(state->stand->endpoint, STAND_RUN, &welcome, &callbacks, &error);
+    const struct scatter_config config = {.endpoint = state->stand->endpoint,
+                                          .authority = state->stand->authority,
+                                          .ttl_us = 3600000000,
+                                          .run_id = STAND_RUN,
+                                          .welcome = &welcome,
+                                          .callbacks = {.joined = on_joined,
+                                                        .disconnected = on_disconnected,
+                                                        .fetch = stages ? on_fetch : NULL,
+                                                        .arg = state}};
+    state->scatter = scatter_create(&config, &error);
     assert_non_null(state->scatter);
-    assert_int_equal(scatter_expect(state->scatter, 1, state->stand->worker.token, &error), 0);
+    assert_int_equal(scatter_expect(state->scatter, 1, &error), 0);
     state->client = stand_client(state->stand, NEVER_RESEND_MS);
 }
 

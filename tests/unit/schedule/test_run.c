@@ -225,6 +225,51 @@ static void test_late_things_after_the_end(void **state)
     assert_int_equal(h.action_count, 0);
 }
 
+/* The whole run has a limit: what runs is ended, what is left is cancelled, the reason says so. */
+static void test_timeout(void **state)
+{
+    (void)state;
+    h.config.run_timeout_us = 5 * SEC;
+    create();
+    join_worker(1, 1);
+    plan_all(3);
+    poll(1);
+    started(1, 1, 1);
+    assert_true(schedule_deadline(h.schedule) == h.now_us + 5 * SEC);
+    wait_us(5 * SEC - 1);
+    assert_int_equal(counts().cancelled, 0);
+    wait_us(1);
+    assert_int_equal(only(SCHEDULE_CANCEL)->subtask, 1);
+    returned(1, 2, 1);
+    ended(1, 1, 1, MF_CAUSE_CANCELLED, 0);
+    assert_int_equal(counts().cancelled, 3);
+    finish(1, RUN_FAILED, "timeout");
+}
+
+/* Even while the results are gathered, but not after that. */
+static void test_timeout_while_gathering(void **state)
+{
+    (void)state;
+    for (unsigned late = 0; late < 2; late++) {
+        h.config.run_timeout_us = 5 * SEC;
+        create();
+        join_worker(1, 1);
+        plan_all(0);
+        assert_int_equal(counts().state, RUN_GATHERING);
+        if (late)
+            apply((struct schedule_event){.kind = EVENT_GATHERED, .ok = true});
+        h.now_us += 4 * SEC;
+        poll(1);
+        wait_us(SEC);
+        assert_int_equal(counts().state, RUN_DISMISSING);
+        if (!late)
+            apply((struct schedule_event){.kind = EVENT_GATHERED, .ok = true});
+        finish(1, late ? RUN_SUCCEEDED : RUN_FAILED, late ? NULL : "timeout");
+        schedule_destroy(h.schedule);
+        h.schedule = NULL;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_success),
@@ -239,6 +284,8 @@ int main(void)
                                        TEST(test_cancel_while_gathering),
                                        TEST(test_stop_while_gathering),
                                        TEST(test_cancel_before_anything),
-                                       TEST(test_late_things_after_the_end)};
+                                       TEST(test_late_things_after_the_end),
+                                       TEST(test_timeout),
+                                       TEST(test_timeout_while_gathering)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,7 @@ static void test_workers_by_apply(void **state)
         enum worker_event event;
     } events[] = {{EVENT_WORKER_LAUNCHED, WORKER_LAUNCHED},
                   {EVENT_WORKER_LAUNCH_FAILED, WORKER_LAUNCH_FAILED},
+                  {EVENT_ADOPTED, WORKER_ADOPT},
                   {EVENT_WORKER_JOINED, WORKER_JOINED},
                   {EVENT_WORKER_POLL, WORKER_POLL},
                   {EVENT_STARTED, WORKER_MESSAGE},
@@ -184,6 +185,7 @@ static void test_run_by_apply(void **state)
         enum schedule_event_kind kind;
         enum run_event event;
     } events[] = {{EVENT_WORKER_ADD, RUN_WORKER_ADD},
+                  {EVENT_WORKER_KNOWN, RUN_WORKER_ADD},
                   {EVENT_RECORDED, RUN_RECORDED},
                   {EVENT_GATHERED, RUN_GATHERED},
                   {EVENT_DRAIN, RUN_DRAIN},
@@ -219,6 +221,8 @@ static void test_bad_events(void **state)
     assert_true(refused((struct schedule_event){.kind = EVENT_PLANNED, .subtask = 1}));
     add_worker(1, 1);
     assert_true(refused((struct schedule_event){.kind = EVENT_WORKER_ADD, .worker = 1}));
+    assert_true(refused((struct schedule_event){.kind = EVENT_WORKER_KNOWN, .worker = 1}));
+    assert_true(refused((struct schedule_event){.kind = EVENT_ADOPTED, .worker = 3}));
     assert_true(refused((struct schedule_event){.kind = EVENT_RECORDED, .count = 1}));
     apply((struct schedule_event){.kind = EVENT_PLAN_ENDED});
     assert_true(refused((struct schedule_event){.kind = EVENT_PLANNED, .subtask = 2}));

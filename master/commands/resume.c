@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly resume: a run whose master was killed, interrupted or stopped goes on. Nothing of it is
+ * touched before all has been looked at: the lock, the results table, the plan, the inputs.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "master/changed.h"
+#include "master/command.h"
+#include "master/commands/items.h"
+#include "master/commands/left.h"
+#include "master/commands/overview.h"
+#include "master/record/run_db.h"
+#include "master/run.h"
+#include "master/run_folder.h"
+#include "master/split/split.h"
+
+enum { KEY_CHANGED = 256 };
+
+struct arguments {
+    const char *run;
+    bool may_change; /* --changed=fail */
+    struct run_options options;
+};
+
+static const struct argp_option options[] = {
+    {"changed",
+     KEY_CHANGED,
+     "fail",
+     0,
+     "Go on although inputs have changed: their subtasks fail (\"input changed\"), the others run",
+     0},
+    {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
+    {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
+    {"quiet", 'q', NULL, 0, "Show no progress", 0},
+    {0}};
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case KEY_CHANGED:
+        if (strcmp(text, "fail") != 0)
+            argp_error(state, "--changed takes \"fail\", not \"%s\"", text);
+        arguments->may_change = true;
+        return 0;
+    case 'o':
+        arguments->options.output = text;
+        return 0;
+    case 'J':
+        arguments->options.json = true;
+        return 0;
+    case 'q':
+        arguments->options.quiet = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->run != NULL)
+            argp_error(state, "one run at a time: \"%s\" is too much", text);
+        arguments->run = text;
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->run == NULL)
+            arguments->run = "last";
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* A resume in the making. */
+struct resume {
+    const struct arguments *arguments;
+    const char *folder, *run_id;
+    char *path; /* of run.db */
+    sqlite3 *db;
+    struct job *job;
+    char *worker_binary;
+    int lock_fd; /* -1 = not held */
+    struct run_facts facts;
+    struct left left;
+    struct run_db_worker *workers;
+    size_t worker_count;
+    bool is_planned;
+};
+
+static int refuse_ended(const struct overview *overview, struct mf_error *error)
+{
+    const char *id = overview->run_id, *state = overview->state;
+    if (strcmp(state, "cancelled") == 0)
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "run %s was cancelled, so it does not go on: its results stay (mayfly "
+                        "results %s), start it anew with mayfly run %s",
+                        id,
+                        id,
+                        overview->job_path);
+    if (overview->failed + overview->dead > 0)
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "run %s has ended (%s): mayfly retry %s tries its dead letters again",
+                        id,
+                        state,
+                        id);
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "run %s has ended (%s): there is nothing to resume%s%s",
+                    id,
+                    state,
+                    overview->reason[0] == '\0' ? "" : ": ",
+                    overview->reason);
+}
+
+/* Under the lock: nobody else changes the run now. */
+static int check_state(struct resume *resume, struct mf_error *error)
+{
+    struct overview overview;
+    if (overview_read(resume->folder, resume->run_id, &overview, error) < 0)
+        return -1;
+    return overview.is_ended ? refuse_ended(&overview, error) : 0;
+}
+
+struct workers {
+    struct run_db_worker *items;
+    size_t count, capacity;
+    bool is_short; /* memory is exhausted */
+};
+
+static int add_worker(void *arg, const struct run_db_worker *worker)
+{
+    struct workers *workers = arg;
+    if (workers->count == workers->capacity) {
+        size_t capacity = workers->capacity == 0 ? 16 : workers->capacity * 2;
+        struct run_db_worker *more = mf_realloc(workers->items, capacity * sizeof *more);
+        workers->is_short = more == NULL;
+        if (more == NULL)
+            return 1;
+        workers->items = more;
+        workers->capacity = capacity;
+    }
+    workers->items[workers->count++] = *worker;
+    return 0;
+}
+
+static int read_workers(struct resume *resume, struct mf_error *error)
+{
+    struct workers workers = {0};
+    int rc = run_db_each_worker(resume->db, add_worker, &workers, error);
+    resume->workers = workers.items;
+    resume->worker_count = workers.count;
+    if (rc == 0 && workers.is_short)
+        rc = mf_raise(error, MF_ENOMEM, "out of memory: the workers of run %s", resume->run_id);
+    return rc;
+}
+
+/* Whether there is a plan at all; where there must be one, it is missed. */
+static int find_plan(struct resume *resume, struct mf_error *error)
+{
+    resume->is_planned = resume->facts.has_total || resume->facts.high_water > 0;
+    if (split_is_derivable(resume->job))
+        return 0;
+    char *path = run_path(resume->folder, "plan.seg");
+    if (path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    bool is_there = access(path, F_OK) == 0;
+    int rc = 0;
+    if (!is_there && (resume->facts.attempts > 0 || resume->facts.has_total))
+        rc = mf_raise(error,
+                      MF_EINPUT,
+                      "the plan %s is missing, so nobody knows what is left to do: start anew from "
+                      "the job file; what is recorded stays (mayfly results %s)",
+                      path,
+                      resume->run_id);
+    resume->is_planned = is_there;
+    mf_free(path);
+    return rc;
+}
+
+static int check_inputs(const struct resume *resume, struct mf_error *error)
+{
+    struct changed changed;
+    const struct plan_rest rest = {.open = resume->left.open,
+                                   .open_count = resume->left.count,
+                                   .mark = resume->facts.high_water,
+                                   .is_whole = resume->facts.has_total};
+    if (!resume->is_planned || resume->arguments->may_change)
+        return 0;
+    if (changed_find(resume->job, resume->folder, &rest, &changed, error) < 0)
+        return -1;
+    if (changed.inputs == 0)
+        return 0;
+    return mf_raise(error,
+                    MF_EINPUT,
+                    "%" PRIu64 " inputs of run %s, which %" PRIu64
+                    " subtasks still need, are not as they were planned: %s%s; put them back, or "
+                    "go on with mayfly resume --changed=fail %s (these subtasks fail, the others "
+                    "run), or start anew",
+                    changed.inputs,
+                    resume->run_id,
+                    changed.subtasks,
+                    changed.names,
+                    changed.inputs > CHANGED_NAMED ? " ..." : "",
+                    resume->run_id);
+}
+
+static int collect(struct resume *resume, struct mf_error *error)
+{
+    struct run_facts *facts = &resume->facts;
+    if (run_db_facts(resume->db, facts, error) < 0 || read_workers(resume, error) < 0)
+        return -1;
+    if (facts->has_total && facts->high_water < facts->total)
+        facts->high_water = facts->total;
+    return left_collect(
+        &resume->left, resume->db, facts->has_total ? facts->total : facts->high_water, error);
+}
+
+/* All that can fail before the run is touched. */
+static int prepare(struct resume *resume, struct mf_error *error)
+{
+    resume->path = run_path(resume->folder, "run.db");
+    if (resume->path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if ((resume->lock_fd = run_folder_lock(resume->folder, error)) < 0 ||
+        check_state(resume, error) < 0 || (resume->db = run_db_open(resume->path, error)) == NULL ||
+        collect(resume, error) < 0 ||
+        (resume->job = items_job(resume->folder, resume->db, error)) == NULL ||
+        find_plan(resume, error) < 0 || check_inputs(resume, error) < 0)
+        return -1;
+    resume->worker_binary = command_worker_binary(error);
+    return resume->worker_binary == NULL ? -1 : 0;
+}
+
+static int go(struct resume *resume, char *folder)
+{
+    struct mf_error error;
+    struct run_options run_options = resume->arguments->options;
+    if (prepare(resume, &error) < 0)
+        return command_fail(&error);
+    const struct run_facts *facts = &resume->facts;
+    const struct run_again again = {.is_resume = true,
+                                    .is_planned = resume->is_planned,
+                                    .open = resume->left.open,
+                                    .open_count = resume->left.count,
+                                    .high_water = facts->high_water,
+                                    .has_total = facts->has_total,
+                                    .total = facts->total,
+                                    .done = facts->done,
+                                    .failed = facts->failed,
+                                    .dead = facts->dead,
+                                    .address = facts->address,
+                                    .workers = resume->workers,
+                                    .worker_count = resume->worker_count};
+    run_db_close(resume->db);
+    resume->db = NULL;
+    run_options.worker_binary = resume->worker_binary;
+    int lock_fd = resume->lock_fd;
+    resume->lock_fd = -1;
+    return run_master(resume->job, resume->run_id, folder, lock_fd, &again, &run_options);
+}
+
+static int resume_main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct resume resume = {.arguments = &arguments, .lock_fd = -1};
+    char run_id[RUN_ID_SIZE];
+    struct mf_error error;
+    command_parse(
+        &command_resume,
+        options,
+        parse,
+        "Go on with a run whose master was killed, interrupted (exit code 130) or stopped by a "
+        "full "
+        "disk (exit code 3); default: the last run.\v"
+        "What is recorded is not run again. Workers that are still alive are taken over with what "
+        "they are running; others are started in place of those that are not.",
+        argc,
+        argv,
+        &arguments);
+    char *folder = run_folder_find(arguments.run, run_id, &error);
+    resume.folder = folder;
+    resume.run_id = run_id;
+    int code = folder == NULL ? command_fail(&error) : go(&resume, folder);
+    if (resume.lock_fd >= 0)
+        close(resume.lock_fd);
+    run_db_close(resume.db);
+    job_destroy(resume.job);
+    left_fini(&resume.left);
+    mf_free(resume.workers);
+    mf_free(resume.worker_binary);
+    mf_free(resume.path);
+    mf_free(folder);
+    return code;
+}
+
+const struct command command_resume = {.name = "resume",
+                                       .arguments = "[RUN]",
+                                       .summary = "go on with a run that was interrupted",
+                                       .main = resume_main};

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Why something does not run: what the scheduler counts, beside what only the shell around it knows
+ * (who paused it, which host is being logged in to, which was left out). A list of reasons, the one
+ * that holds up most first; each is a word for programs and a sentence for people. Nothing here
+ * changes the run.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "master/run_internal.h"
+
+#define NAMED 8u /* launches, and hosts that were left out; the others are counted */
+
+/* What is looked at, and what was found. */
+struct explaining {
+    struct run *run;
+    struct schedule_counts counts;
+    int64_t now_us;
+    json_t *reasons;
+};
+
+static json_t *add(struct explaining *e, const char *word, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The new reason, borrowed, for more keys; NULL when memory is exhausted. */
+static json_t *add(struct explaining *e, const char *word, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    json_t *reason = json_pack("{s:s, s:s}", "reason", word, "text", text);
+    if (reason == NULL) /* a host's message that is not UTF-8, or was cut within a character */
+        reason = json_pack("{s:s, s:s}", "reason", word, "text", word);
+    json_array_append_new(e->reasons, reason);
+    return reason;
+}
+
+static double seconds_since(const struct explaining *e, int64_t from_us)
+{
+    return from_us == 0 || e->now_us <= from_us ? 0 : (double)(e->now_us - from_us) / 1e6;
+}
+
+static void explain_end(struct explaining *e)
+{
+    const struct run *run = e->run;
+    const char *state = run_state_name(run->finished ? run->final_state : e->counts.state);
+    if (run->early != NULL)
+        add(e,
+            run->early,
+            "the run is %s, asked for by %s: nothing new starts%s",
+            run->early,
+            run->early_by,
+            e->counts.running > 0 ? ", what runs is waited for" : "");
+    if (run->failure.code != MF_OK)
+        add(e, "stopping", "the run stops: %s", run->failure.text);
+    if (e->counts.state == RUN_GATHERING)
+        add(e,
+            "gathering",
+            "every subtask has ended: the results have been gathered for %.0f s",
+            seconds_since(e, run->stats.gathering_us));
+    if (e->counts.state >= RUN_DISMISSING)
+        add(e,
+            "dismissing",
+            "the work is over (%s): workers are dismissed and their hosts swept",
+            state);
+}
+
+static void explain_pause(struct explaining *e)
+{
+    char stamp[MF_STAMP_SIZE];
+    const struct run *run = e->run;
+    if (!e->counts.paused)
+        return;
+    json_t *reason = add(e,
+                         "paused",
+                         "paused since %s%s%s (mayfly unpause lets it go on)",
+                         mf_stamp(run->pause_wall_us, stamp),
+                         run->pause_reason[0] == '\0' ? "" : ": ",
+                         run->pause_reason);
+    json_object_set_new(reason, "because", json_string(run->pause_reason));
+}
+
+static void explain_plan(struct explaining *e)
+{
+    if (!e->counts.plan_ended)
+        add(e,
+            "planning",
+            "the plan is not finished: %" PRIu64 " subtasks are known so far%s",
+            e->counts.planned,
+            e->counts.pending > 0 ? ", more than are needed now" : "");
+}
+
+/* Started or being started, and not heard of yet. */
+static bool is_coming(const struct run_worker *worker)
+{
+    return (worker->launching || worker->alive) && !worker->joined && !worker->lost &&
+           !worker->dismissed && !worker->given_up && !worker->gone;
+}
+
+static void explain_launch(struct explaining *e, uint32_t id)
+{
+    const struct run_worker *worker = &e->run->workers[id];
+    const struct launch_host *host = fleet_host_of(e->run->fleet, id);
+    const char *name = host == NULL ? "this machine" : host->name;
+    json_t *reason =
+        add(e,
+            worker->launching ? "launching" : "joining",
+            worker->launching ? "worker %u on %s is being launched, for %.1f s so far"
+                              : "worker %u on %s was started, %.1f s ago by now, and "
+                                "has not joined yet",
+            id,
+            name,
+            seconds_since(e, worker->launching ? worker->begun_us : worker->launched_us));
+    json_object_set_new(reason, "worker", json_integer(id));
+    json_object_set_new(reason, "host", json_string(name));
+}
+
+static void explain_workers(struct explaining *e)
+{
+    const struct run *run = e->run;
+    uint32_t coming = 0;
+    for (uint32_t id = 1; id < run->worker_count; id++)
+        if (is_coming(&run->workers[id]) && ++coming <= NAMED)
+            explain_launch(e, id);
+    if (coming > NAMED)
+        add(e, "launching", "and %u more workers are on their way", coming - NAMED);
+    if (coming == 0 && e->counts.workers_alive == 0)
+        add(e,
+            "no_worker",
+            "no worker is there%s%s",
+            run->launch_problem[0] == '\0' ? "" : "; the last one could not be started: ",
+            run->launch_problem);
+}
+
+static void explain_hosts(struct explaining *e)
+{
+    uint32_t left_out = 0;
+    for (uint32_t i = 0; i < fleet_place_count(e->run->fleet); i++) {
+        struct fleet_place place;
+        fleet_place(e->run->fleet, i, &place);
+        if (!place.unusable || ++left_out > NAMED)
+            continue;
+        json_t *reason = add(e,
+                             "host_left_out",
+                             "%s is left out: %s",
+                             place.name,
+                             place.reason == NULL ? "it cannot be used" : place.reason);
+        json_object_set_new(reason, "host", json_string(place.name));
+    }
+    if (left_out > NAMED)
+        add(e, "host_left_out", "and %u more hosts are left out", left_out - NAMED);
+}
+
+static uint64_t places(const struct run *run)
+{
+    uint64_t slots = 0;
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        const struct run_worker *worker = &run->workers[id];
+        if (worker->joined && !worker->lost && !worker->dismissed && !worker->gone)
+            slots += worker->slots;
+    }
+    return slots;
+}
+
+/* Whether inputs are on their way to a worker. */
+static bool is_fetching(const struct run *run)
+{
+    for (uint32_t id = 1; id < run->worker_count; id++)
+        for (unsigned lane = 0; lane < MF_LANES - MF_LANE_FETCH; lane++)
+            if (run->workers[id].sent[lane].weight > 0)
+                return true;
+    return false;
+}
+
+static void explain_places(struct explaining *e)
+{
+    uint64_t slots = places(e->run);
+    uint64_t queued = e->counts.pending + e->counts.offered;
+    if (slots == 0 || queued == 0)
+        return;
+    if (e->counts.running >= slots)
+        add(e,
+            "no_free_place",
+            "%" PRIu64 " subtask%s for a place: all %" PRIu64 " places of %u worker%s are taken",
+            queued,
+            queued == 1 ? " waits" : "s wait",
+            slots,
+            e->counts.workers_alive,
+            e->counts.workers_alive == 1 ? "" : "s");
+    else if (e->counts.offered > 0 && is_fetching(e->run))
+        add(e,
+            "staging",
+            "%" PRIu64 " subtask%s offered to workers, and inputs are on their way to them",
+            e->counts.offered,
+            e->counts.offered == 1 ? " is" : "s are");
+}
+
+static void explain_backoff(struct explaining *e)
+{
+    if (e->counts.waiting > 0)
+        add(e,
+            "backoff",
+            "%" PRIu64 " failed subtask%s to be tried again after a pause",
+            e->counts.waiting,
+            e->counts.waiting == 1 ? " waits" : "s wait");
+}
+
+/* In the order in which they hold up: the first one is the headline. */
+static void explain(struct explaining *e)
+{
+    bool is_working = e->counts.state <= RUN_RUNNING && !e->run->finished;
+    explain_end(e);
+    if (is_working && e->run->early == NULL) {
+        explain_pause(e);
+        explain_workers(e);
+        explain_places(e);
+        explain_backoff(e);
+        explain_plan(e);
+    }
+    explain_hosts(e);
+}
+
+static bool begin(struct explaining *e, struct run *run)
+{
+    *e = (struct explaining){.run = run, .now_us = mf_monotonic_us(), .reasons = json_array()};
+    schedule_counts(run->schedule, &e->counts);
+    return e->reasons != NULL;
+}
+
+/* What the scheduler knows of one subtask; a finished one stands in run.db. */
+static json_t *explain_subtask(const struct explaining *e, uint64_t subtask)
+{
+    static const char *const texts[][2] = {
+        {"pending", "it waits for its turn"},
+        {"waiting", "it has failed, and waits to be tried again"},
+        {"offered", "a worker has it and has not begun it"},
+        {"running", "it runs"},
+    };
+    const char *state = schedule_subtask_state(e->run->schedule, subtask);
+    const char *text = "the scheduler does not know it: it has ended, or is not planned yet";
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (strcmp(state, texts[i][0]) == 0)
+            text = texts[i][1];
+    return json_pack(
+        "{s:I, s:s, s:s}", "subtask", (json_int_t)subtask, "state", state, "text", text);
+}
+
+json_t *run_explain_json(struct run *run, uint64_t subtask)
+{
+    struct explaining e;
+    if (!begin(&e, run))
+        return NULL;
+    explain(&e);
+    json_t *answer = json_pack("{s:b, s:i, s:s, s:s, s:o}",
+                               "ok",
+                               1,
+                               "version",
+                               1,
+                               "run_id",
+                               run->run_id,
+                               "state",
+                               run_state_name(run->finished ? run->final_state : e.counts.state),
+                               "reasons",
+                               e.reasons);
+    if (answer != NULL && subtask != 0)
+        json_object_set_new(answer, "subtask", explain_subtask(&e, subtask));
+    return answer;
+}
+
+const char *run_held_up(struct run *run)
+{
+    struct explaining e;
+    if (!begin(&e, run))
+        return NULL;
+    bool is_held = e.counts.paused || (e.counts.running == 0 && e.counts.state <= RUN_RUNNING);
+    if (is_held)
+        explain(&e);
+    const char *text = json_string_value(json_object_get(json_array_get(e.reasons, 0), "text"));
+    if (text != NULL)
+        snprintf(run->held_up, sizeof run->held_up, "%s", text);
+    json_decref(e.reasons);
+    return text == NULL ? NULL : run->held_up;
+}
