@@ -9,11 +9,6 @@
 
 #define MF_NEVER INT64_MAX
 
-static inline int64_t mf_earlier(int64_t a_us, int64_t b_us)
-{
-    return a_us < b_us ? a_us : b_us;
-}
-
 int64_t mf_monotonic_us(void);
 int64_t mf_wall_us(void); /* since 1970-01-01T00:00:00Z */
 /* "2026-11-22T08:45:12.123Z" of a wall-clock time; text holds at least MF_STAMP_SIZE bytes. Returns

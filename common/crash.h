@@ -85,11 +85,5 @@ void mf_crash_pass(enum mf_crash_point point);
 #else
 #define MF_CRASH(point) ((void)0)
 #endif
-/* The same, passed only when the condition holds. */
-#define MF_CRASH_IF(condition, point)                                                              \
-    do {                                                                                           \
-        if (condition)                                                                             \
-            MF_CRASH(point);                                                                       \
-    } while (0)
 
 #endif

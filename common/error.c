@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #undef mf_raise
 #undef mf_raise_errno
+#undef mf_raise_write
 #undef mf_error_prefix
 
 /* Puts ": " and `text` at `at`, the length of what stands there; what does not fit is cut. */
@@ -48,6 +50,48 @@ int mf_raise_errno(struct mf_error *error, const char *format, ...)
     int n = vsnprintf(error->text, sizeof error->text, format, args);
     va_end(args);
     append(error, n, strerror(saved));
+    errno = saved;
+    return -1;
+}
+
+static const char *remedy_of(int number)
+{
+    switch (number) {
+    case ENOSPC:
+        return "free space";
+    case EDQUOT:
+        return "free space, or raise the quota";
+    case EFBIG:
+        return "raise the limit on the size of files (ulimit -f)";
+    case EROFS:
+        return "mount it writable, and see why it is not (dmesg)";
+    case EIO:
+        return "check the disk (dmesg)";
+    default:
+        return NULL;
+    }
+}
+
+int mf_raise_write(struct mf_error *error, const char *format, ...)
+{
+    int saved = errno;
+    bool is_full = saved == ENOSPC || saved == EDQUOT || saved == EFBIG;
+    const char *remedy = remedy_of(saved);
+    char why[192];
+    if (error == NULL)
+        return -1;
+    va_list args;
+    va_start(args, format);
+    error->code = is_full ? MF_EFULL : saved == ENOMEM ? MF_ENOMEM : MF_ESETUP;
+    int n = vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    snprintf(why,
+             sizeof why,
+             is_full ? "the disk is full (%s)%s%s" : "%s%s%s",
+             strerror(saved),
+             remedy == NULL ? "" : ": ",
+             remedy == NULL ? "" : remedy);
+    append(error, n, why);
     errno = saved;
     return -1;
 }

@@ -11,12 +11,13 @@
 
 enum mf_code {
     MF_OK = 0,
-    MF_EUSAGE = 1,   /* wrong command line or job file: exit code 2 */
-    MF_ESETUP = 2,   /* cannot be carried out here: no host, no disk, no place: exit code 3 */
-    MF_ENOMEM = 3,   /* memory is exhausted: exit code 3 */
-    MF_ESYSTEM = 4,  /* a system call or library failed: exit code 3 */
-    MF_EINPUT = 5,   /* an input vanished, changed or is malformed: exit code 1 */
-    MF_EPROTOCOL = 6 /* a peer said something that it must not say */
+    MF_EUSAGE = 1,    /* wrong command line or job file: exit code 2 */
+    MF_ESETUP = 2,    /* cannot be carried out here: no host, no disk, no place: exit code 3 */
+    MF_ENOMEM = 3,    /* memory is exhausted: exit code 3 */
+    MF_ESYSTEM = 4,   /* a system call or library failed: exit code 3 */
+    MF_EINPUT = 5,    /* an input vanished, changed or is malformed: exit code 1 */
+    MF_EPROTOCOL = 6, /* a peer said something that it must not say */
+    MF_EFULL = 7      /* a disk is full: what failed may pass when there is room: exit code 3 */
 };
 
 struct mf_error {
@@ -30,6 +31,14 @@ int mf_raise(struct mf_error *error, int code, const char *format, ...)
 
 /* As mf_raise with MF_ESYSTEM; ": " and the text of errno (as it is on entry) are appended. */
 int mf_raise_errno(struct mf_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * As mf_raise_errno, of a write: the remedy is appended. MF_EFULL when there is no room (disk,
+ * quota, limit on the size of files), MF_ESETUP otherwise. Not for a sync that failed: what it left
+ * behind is not known, so it cannot be tried again.
+ */
+int mf_raise_write(struct mf_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Puts "prefix: " before the text that *error already holds, keeps its code, returns -1. */
@@ -48,6 +57,11 @@ int mf_error_prefix(struct mf_error *error, const char *format, ...)
 #define mf_raise_errno(...)                                                                        \
     __extension__({                                                                                \
         mf_raise_errno(__VA_ARGS__);                                                               \
+        -1;                                                                                        \
+    })
+#define mf_raise_write(...)                                                                        \
+    __extension__({                                                                                \
+        mf_raise_write(__VA_ARGS__);                                                               \
         -1;                                                                                        \
     })
 #define mf_error_prefix(...)                                                                       \

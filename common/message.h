@@ -262,7 +262,8 @@ struct mf_poll {
     const struct mf_result *results;
 };
 
-/* The answer to a poll. That it came acknowledges all results of that poll: they are committed. */
+/* The answer to a poll. That it came acknowledges all results of that poll: they are committed;
+ * unless it says `unrecorded`. */
 struct mf_work {
     uint32_t subtask_count;
     const struct mf_subtask *subtasks;
@@ -272,7 +273,8 @@ struct mf_work {
     const struct mf_fence *cancel; /* end these at once */
     bool drain;                    /* nothing new will come */
     bool dismiss;                  /* send what is left, say bye, clean up and end */
-    uint32_t renewal_count;        /* 0 or 1 */
+    bool unrecorded;        /* the results are not recorded yet: keep them, send them again */
+    uint32_t renewal_count; /* 0 or 1 */
     const struct mf_renewal *renewals;
     uint32_t secret_count; /* those that have changed */
     const struct mf_secret *secrets;

@@ -202,6 +202,7 @@ static const struct mf_field work_fields[] = {
     FIELD(4, mf_work, cancel, LIST, COUNTED(mf_work, cancel_count), .shape = &fence_shape),
     FIELD(5, mf_work, drain, BOOL, ),
     FIELD(6, mf_work, dismiss, BOOL, ),
+    FIELD(7, mf_work, unrecorded, BOOL, ),
     FIELD(10,
           mf_work,
           renewals,

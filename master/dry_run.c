@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "common/message.h"
+#include "master/secret_sources.h"
 #include "master/split/split.h"
 
 static void print_bytes(struct mf_bytes bytes)
@@ -36,9 +37,11 @@ int dry_run(const struct job *job)
 {
     struct mf_error error;
     struct mf_subtask piece;
-    struct split *split = split_create(job, NULL, &error);
+    struct split *split = NULL;
     uint64_t count = 0;
-    int rc = split == NULL ? -1 : 1;
+    int rc = secret_sources_check(job, &error) < 0 ? -1 : 1;
+    if (rc > 0 && (split = split_create(job, NULL, &error)) == NULL)
+        rc = -1;
     while (rc > 0 && (rc = split_next(split, &piece, &error)) > 0) {
         print_piece(&piece);
         count++;

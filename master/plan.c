@@ -42,6 +42,12 @@ struct plan {
     uint64_t pieces;
     struct live *table;
     size_t capacity, count; /* capacity is a power of two */
+    /* Pieces that were taken from the source and not handed out, since they could not be written.
+     */
+    struct pulled slice[SLICE];
+    uint32_t slice_count;
+    bool has_ended, is_at_limit; /* the source has no more behind them */
+    bool is_unwritten;
 };
 
 static size_t slot_of(const struct plan *plan, uint64_t subtask)
@@ -307,37 +313,49 @@ static int next_open(struct plan *plan,
     return rc;
 }
 
-static int pull_slice(struct plan *plan,
-                      uint64_t limit,
-                      uint64_t most,
-                      int64_t until_us,
-                      struct pulled *slice,
-                      uint32_t *count,
-                      struct mf_error *error)
+/* Takes pieces from the source, up to `limit`, until there are enough. 0, or -1 when the source or
+ * memory fails: then the plan is over. */
+static int take_slice(
+    struct plan *plan, uint64_t limit, uint64_t most, int64_t until_us, struct mf_error *error)
 {
     int rc = 1;
-    *count = 0;
-    while (rc == 1 && *count < most && *count < SLICE) {
+    plan->slice_count = 0;
+    while (rc == 1 && plan->slice_count < most && plan->slice_count < SLICE) {
         struct mf_subtask piece;
-        rc = next_open(plan, limit, &piece, &slice[*count], error);
+        rc = next_open(plan, limit, &piece, &plan->slice[plan->slice_count], error);
         if (rc != 1)
             break;
         if (plan->writer != NULL && plan_writer_append(plan->writer, &piece, error) < 0)
             return -1;
         if (remember(plan, &piece, error) < 0)
             return -1;
-        (*count)++;
-        if ((*count & 63) == 0 && mf_monotonic_us() >= until_us)
+        plan->slice_count++;
+        if ((plan->slice_count & 63) == 0 && mf_monotonic_us() >= until_us)
             break;
     }
     if (rc < 0)
         return -1;
-    if (rc == 0 && plan->writer != NULL && plan_writer_end(plan->writer, plan->pieces, error) < 0)
+    plan->has_ended = rc == 0;
+    plan->is_at_limit = rc == 2;
+    if (rc == 0 && plan->writer != NULL)
+        return plan_writer_end(plan->writer, plan->pieces, error);
+    return 0;
+}
+
+/* A slice, durable: 1, 2 when the limit is reached, 0 when it is the last one, -1. What could not
+ * be written (MF_EFULL) is written by the next call. */
+static int pull_slice(
+    struct plan *plan, uint64_t limit, uint64_t most, int64_t until_us, struct mf_error *error)
+{
+    if (!plan->is_unwritten && take_slice(plan, limit, most, until_us, error) < 0)
         return -1;
-    if (plan->writer != NULL && (*count > 0 || rc == 0) &&
-        plan_writer_flush(plan->writer, plan->sync, error) < 0)
+    plan->is_unwritten = plan->writer != NULL && (plan->slice_count > 0 || plan->has_ended);
+    if (plan->is_unwritten && plan_writer_flush(plan->writer, plan->sync, error) < 0)
         return -1;
-    return rc;
+    plan->is_unwritten = false;
+    if (plan->has_ended)
+        return 0;
+    return plan->is_at_limit ? 2 : 1;
 }
 
 static int pull(struct plan *plan,
@@ -348,17 +366,16 @@ static int pull(struct plan *plan,
                 void *arg,
                 struct mf_error *error)
 {
-    struct pulled slice[SLICE];
     int rc = 1;
     while (rc == 1 && most > 0) {
-        uint32_t count;
-        rc = pull_slice(plan, limit, most, until_us, slice, &count, error);
+        rc = pull_slice(plan, limit, most, until_us, error);
         if (rc < 0)
             return -1;
-        for (uint32_t i = 0; i < count; i++)
+        const struct pulled *slice = plan->slice;
+        for (uint32_t i = 0; i < plan->slice_count; i++)
             if (f(arg, slice[i].subtask, slice[i].last_attempt, slice[i].failures) < 0)
                 return -1;
-        most -= count;
+        most -= plan->slice_count < most ? plan->slice_count : most;
         if (mf_monotonic_us() >= until_us)
             break;
     }

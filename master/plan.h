@@ -51,7 +51,7 @@ void plan_destroy(struct plan *plan);
 /*
  * Pulls pieces until `most` are there, `until_us` (monotonic) has come, or the plan ends, and calls
  * `f` for each after it is durable. Returns 1 if there may be more, 0 at the end, -1 with the
- * split's error.
+ * split's error; after MF_EFULL the next call goes on with what could not be written.
  */
 typedef int plan_f(void *arg, uint64_t subtask, uint32_t last_attempt, uint32_t failures);
 int plan_pull(struct plan *plan,

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/mayfly.h"
 
 #define ENV_MAX 8
 
@@ -77,22 +78,30 @@ spawn(const struct job *job, char *const *env, int log_fd, pid_t *pid, struct mf
                               strerror(rc));
 }
 
-/* Waits for the end; a signal to the master ends the command's group, TERM first and KILL five
- * seconds later. */
-static int wait_for(pid_t pid, int signal_fd, bool *interrupted)
+/* A signal to the master: the first ends the command's group by TERM, the second by KILL, and with
+ * the third nobody waits any longer. */
+static void on_signal(pid_t pid, int signal_fd, unsigned *interrupts)
+{
+    struct signalfd_siginfo info;
+    if (read(signal_fd, &info, sizeof info) != sizeof info)
+        return;
+    ++*interrupts;
+    kill(-pid, *interrupts == 1 ? SIGTERM : SIGKILL);
+    if (*interrupts > 2)
+        _exit(MAYFLY_EXIT_INTERRUPTED);
+}
+
+/* Waits for the end; after a signal no longer than five seconds. */
+static int wait_for(pid_t pid, int signal_fd, unsigned *interrupts)
 {
     int status = 0, pidfd = pidfd_open(pid, 0);
     struct pollfd fds[] = {{.fd = pidfd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
     for (;;) {
-        int n = poll(fds, 2, *interrupted ? 5000 : -1);
+        int n = poll(fds, 2, *interrupts > 0 ? 5000 : -1);
         if (n == 0)
             kill(-pid, SIGKILL);
-        if (n > 0 && (fds[1].revents & POLLIN)) {
-            struct signalfd_siginfo info;
-            if (read(signal_fd, &info, sizeof info) == sizeof info)
-                kill(-pid, *interrupted ? SIGKILL : SIGTERM);
-            *interrupted = true;
-        }
+        if (n > 0 && (fds[1].revents & POLLIN))
+            on_signal(pid, signal_fd, interrupts);
         if (waitpid(pid, &status, WNOHANG) == pid)
             break;
     }
@@ -138,10 +147,9 @@ int prepare_run(const struct job *job,
                 const char *run_folder,
                 const char *prepared,
                 int signal_fd,
-                bool *interrupted,
+                unsigned *interrupts,
                 struct mf_error *error)
 {
-    *interrupted = false;
     if (job->prepare.count == 0 && job->prepare_shell == NULL)
         return 0;
     int rc = -1, log_fd = -1;
@@ -163,9 +171,9 @@ int prepare_run(const struct job *job,
     }
     if (spawn(job, env, log_fd, &pid, error) < 0)
         goto out;
-    int status = wait_for(pid, signal_fd, interrupted);
-    rc = *interrupted ? mf_raise(error, MF_EINPUT, "interrupted while the prepare command ran")
-                      : judge(job, status, log_fd, log_path, error);
+    int status = wait_for(pid, signal_fd, interrupts);
+    rc = *interrupts > 0 ? mf_raise(error, MF_EINPUT, "interrupted while the prepare command ran")
+                         : judge(job, status, log_fd, log_path, error);
 out:
     if (log_fd >= 0)
         close(log_fd);

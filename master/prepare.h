@@ -9,15 +9,15 @@
 /*
  * Runs job->prepare (if any) in the job's folder with MAYFLY_PREPARED=`prepared` (made here); both
  * its streams go to run_folder/prepare.log. signal_fd is a signalfd: a signal ends the command and
- * the preparation (*interrupted set). -1: MF_EINPUT with the exit code and the last line of its
- * log.
+ * the preparation, a second one at once; *interrupts counts them; with the third the program ends
+ * here. -1: MF_EINPUT with the exit code and the last line of its log.
  */
 int prepare_run(const struct job *job,
                 const char *run_id,
                 const char *run_folder,
                 const char *prepared,
                 int signal_fd,
-                bool *interrupted,
+                unsigned *interrupts,
                 struct mf_error *error);
 
 #endif

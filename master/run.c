@@ -46,6 +46,19 @@ static int open_log(struct run *run, struct mf_error *error)
     return fd < 0 ? -1 : 0;
 }
 
+/* To drain is to finish what runs: all subtasks, or the gather. */
+static void say_draining(struct run *run)
+{
+    struct schedule_counts counts;
+    schedule_counts(run->schedule, &counts);
+    progress_say(run->progress,
+                 counts.state == RUN_GATHERING
+                     ? "every subtask has ended: gathering is finished (again: cancel)"
+                 : counts.state >= RUN_DISMISSING
+                     ? "the work is over: workers are being dismissed (twice more: leave at once)"
+                     : "draining: what runs finishes, nothing new starts (again: cancel)");
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
     (void)events;
@@ -58,14 +71,13 @@ static void on_signal(void *arg, uint32_t events)
     char by[32];
     snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
     if (run->interrupts == 1) {
-        progress_say(run->progress,
-                     "draining: what runs finishes, nothing new starts (again: cancel)");
+        say_draining(run);
         run_end_early(run, true, by);
     } else if (run->interrupts == 2) {
         progress_say(run->progress, "cancelling (again: leave at once)");
         run_end_early(run, false, by);
     } else {
-        _exit(130);
+        _exit(MAYFLY_EXIT_INTERRUPTED);
     }
 }
 
@@ -121,14 +133,10 @@ static int open_recorder(struct run *run, struct mf_error *error)
 /* What was made of it before is of no use: nobody has seen it. */
 static int prepare(struct run *run, const char *prepared, struct mf_error *error)
 {
-    bool interrupted = false;
     if (run->again != NULL && tree_remove(prepared, error) < 0)
         return -1;
-    int rc = prepare_run(
-        run->job, run->run_id, run->folder, prepared, run->signal_fd, &interrupted, error);
-    if (interrupted)
-        run->interrupts = 1;
-    return rc;
+    return prepare_run(
+        run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
 }
 
 static int open_plan(struct run *run, struct mf_error *error)
@@ -168,39 +176,73 @@ static int open_fleet(struct run *run, struct mf_error *error)
     return run->fleet == NULL ? -1 : 0;
 }
 
+static int open_secrets(struct run *run, struct mf_error *error)
+{
+    bool interrupted = false;
+    if (run->job->secret_count == 0)
+        return 0;
+    run->secrets = secret_sources_open(run->job, run->signal_fd, &interrupted, error);
+    if (interrupted)
+        run->interrupts = 1;
+    if (run->secrets == NULL)
+        return -1;
+    run->welcome.secrets = secret_sources_list(run->secrets, &run->welcome.secret_count);
+    return 0;
+}
+
+static void on_secrets(void *arg, uint32_t events)
+{
+    (void)events;
+    struct run *run = arg;
+    uint32_t changed = secret_sources_take(run->secrets);
+    if (changed == 0)
+        return;
+    mf_log(MF_INFO, "%u secrets have changed", changed);
+    scatter_secrets_changed(run->scatter);
+}
+
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+static void on_generation(void *arg)
+{
+    const struct run *run = arg;
+    if (run->secrets != NULL)
+        secret_sources_refresh(run->secrets);
+}
+
+static int open_welcome(struct run *run, struct mf_error *error)
+{
+    run->welcome.epoch = run->epoch;
+    run->welcome.lease_us = run->job->lease_us;
+    run->welcome.orphan_us = run->job->orphan_us;
+    run->prepared = run_path(run->folder, "prepared");
+    if (run->prepared == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (job_task(run->job,
+                 access(run->prepared, F_OK) == 0 ? run->prepared : NULL,
+                 &run->welcome.task,
+                 &run->task_scratch,
+                 error) < 0)
+        return -1;
+    return run_stage_open(run, &run->welcome.task, error);
+}
+
 static int open_wire(struct run *run, struct mf_error *error)
 {
-    struct mf_welcome welcome = {
-        .epoch = run->epoch, .lease_us = run->job->lease_us, .orphan_us = run->job->orphan_us};
     run->keys_folder = run_path(run->folder, "keys");
-    char *prepared = run_path(run->folder, "prepared");
-    void *scratch = NULL;
-    int rc = run->keys_folder == NULL || prepared == NULL
-                 ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
-                 : 0;
-    if (rc == 0)
-        rc = job_task(run->job,
-                      access(prepared, F_OK) == 0 ? prepared : NULL,
-                      &welcome.task,
-                      &scratch,
-                      error);
-    if (rc == 0)
-        rc = run_stage_open(run, &welcome.task, error);
-    if (rc == 0)
-        rc = run_open_authority(run, error);
-    if (rc == 0)
-        rc = run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error);
+    if (run->keys_folder == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (open_welcome(run, error) < 0 || run_open_authority(run, error) < 0 ||
+        run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error) < 0)
+        return -1;
     struct scatter_config config = {.endpoint = run->endpoint,
                                     .authority = run->authority,
                                     .ttl_us = (int64_t)run->job->credentials_ttl_us,
                                     .run_id = run->run_id,
-                                    .welcome = &welcome};
+                                    .welcome = &run->welcome};
     run_wire_callbacks(run, &config.callbacks);
-    if (rc == 0 && (run->scatter = scatter_create(&config, error)) == NULL)
-        rc = -1;
-    mf_free(scratch);
-    mf_free(prepared);
-    return rc;
+    config.callbacks.generation = on_generation;
+    run->scatter = scatter_create(&config, error);
+    return run->scatter == NULL ? -1 : 0;
 }
 
 static void on_wire(void *arg, uint32_t events)
@@ -227,6 +269,9 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->tolerate_count = job->tolerate_count;
     config->tolerate_share = job->tolerate_share;
     config->stop_on_failure = job->stop_on_failure;
+    config->straggler_factor = job->straggler_factor;
+    config->straggler_min_us = job->straggler_after_us;
+    config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
@@ -248,7 +293,8 @@ static int open_rest(struct run *run, struct mf_error *error)
         return -1;
     run->intake = intake_create(
         run->folder, run->logs, run->job->durability == DURABILITY_FULL, run->job->log_max, error);
-    if (run->intake == NULL)
+    if (run->intake == NULL || (run->again != NULL && run->again->is_resume &&
+                                intake_resume(run->intake, run->epoch, error) < 0))
         return -1;
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
@@ -260,14 +306,18 @@ static int open_rest(struct run *run, struct mf_error *error)
         mf_loop_add(run->loop, run->commits.fd, EPOLLIN, run_batches_committed, run, error) < 0 ||
         mf_loop_add(run->loop, run->gathered.fd, EPOLLIN, run_gathered, run, error) < 0)
         return -1;
+    if (run->secrets != NULL &&
+        mf_loop_add(run->loop, secret_sources_fd(run->secrets), EPOLLIN, on_secrets, run, error) <
+            0)
+        return -1;
     return 0;
 }
 
 static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (open_log(run, error) < 0 || (run->loop = mf_loop_create(error)) == NULL ||
-        watch_signals(run, error) < 0)
+    if (run_disk_open(run, error) < 0 || open_log(run, error) < 0 ||
+        (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
         return -1;
@@ -281,9 +331,8 @@ static int open_run(struct run *run, struct mf_error *error)
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (run->again != NULL && run->again->is_resume)
-        run_drop_leftovers(run);
-    if (open_plan(run, error) < 0 || open_fleet(run, error) < 0 || open_wire(run, error) < 0)
+    if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
+        open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -325,6 +374,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
@@ -332,33 +382,29 @@ static int64_t tick(struct run *run)
 }
 
 /* What is known before the worker itself says it. */
-static uint32_t slots_of(const struct run *run, uint32_t id)
+static uint32_t slots_of(const struct run *run, uint32_t host)
 {
     const struct job *job = run->job;
-    uint32_t slots = id <= job->hosts.count ? job->hosts.items[id - 1].slots : 0;
+    uint32_t slots = host < job->hosts.count ? job->hosts.items[host].slots : 0;
     return slots > 0 ? slots : job->slots > 0 ? job->slots : 1;
 }
 
-static void add_workers(struct run *run)
+/* So many as the job asks for, without those that may still live. Ids are never used again. */
+static void add_workers(struct run *run, uint32_t known)
 {
-    for (uint32_t id = 1; id <= run->job->worker_count; id++)
+    uint32_t last = run->again == NULL ? 0 : run->again->last_worker;
+    for (uint32_t i = known; i < run->job->worker_count; i++)
         run_queue(run,
                   (struct schedule_event){
-                      .kind = EVENT_WORKER_ADD, .worker = id, .slots = slots_of(run, id)});
+                      .kind = EVENT_WORKER_ADD, .worker = ++last, .slots = slots_of(run, i)});
 }
 
-/* Those that may live, and new ones in place of the others, if anything is left to do. */
 static void resume_workers(struct run *run)
 {
     const struct run_again *again = run->again;
-    uint32_t last = again->worker_count == 0 ? 0 : again->workers[again->worker_count - 1].id;
     uint32_t known = run_take_over(run);
-    bool has_work = !again->has_total || again->open_count > 0;
-    for (uint32_t n = known; has_work && n < run->job->worker_count; n++)
-        run_queue(run,
-                  (struct schedule_event){.kind = EVENT_WORKER_ADD,
-                                          .worker = ++last,
-                                          .slots = run->job->slots > 0 ? run->job->slots : 1});
+    if (!again->has_total || again->open_count > 0)
+        add_workers(run, known);
     progress_say(run->progress,
                  "resuming: %llu subtasks are recorded, %u workers may still be there",
                  (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
@@ -372,7 +418,7 @@ static void begin(struct run *run)
     if (is_resume)
         resume_workers(run);
     else
-        add_workers(run);
+        add_workers(run, 0);
     if (is_resume && run->again->is_planned && run_plan_held(run, &error) < 0)
         run_plan_failed(run, &error);
     run_act(run);
@@ -438,6 +484,7 @@ static void record_end(struct run *run)
             run->failure = error;
     }
     run->recorder = NULL;
+    run_disk_close(run);
     row.has_total = run_has_total(run);
     row.total = run_total(run);
     run_history_end(run, &row);
@@ -473,6 +520,9 @@ static void close_run(struct run *run)
     record_close(run->recorder, NULL);
     authority_destroy(run->authority);
     remove_credentials(run);
+    secret_sources_close(run->secrets);
+    mf_free(run->prepared);
+    mf_free(run->task_scratch);
     plan_destroy(run->plan);
     schedule_destroy(run->schedule);
     if (run->own_batch != NULL)
@@ -515,6 +565,7 @@ static int finish(struct run *run)
 {
     struct mf_error error;
     remove_credentials(run);
+    run_disk_release(run);
     record_end(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
@@ -539,9 +590,13 @@ static int give_up(struct run *run, const struct mf_error *error)
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
     bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
+    run_disk_close(run);
     if (run->recorder != NULL && run->again == NULL) {
-        struct record_run row = {
-            .state = run_state_name(RUN_FAILED), .reason = error->text, .ended_us = mf_wall_us()};
+        struct record_run row = {.reason = error->text};
+        if (run->interrupts != 1) { /* else it can be taken up again */
+            row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
+            row.ended_us = mf_wall_us();
+        }
         record_run(run->recorder, &row, &ignored);
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
@@ -558,7 +613,7 @@ static int give_up(struct run *run, const struct mf_error *error)
         run_history_remove(run);
     }
     if (run->interrupts > 0)
-        return 130;
+        return run->interrupts > 1 ? MAYFLY_EXIT_CANCELLED : MAYFLY_EXIT_INTERRUPTED;
     return mf_error_exit_code(error->code);
 }
 

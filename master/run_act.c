@@ -101,19 +101,10 @@ static bool has_files(const struct mf_result *result)
     return result->output_count > 0 || result->result_bytes > result->inline_result.length;
 }
 
-static void settle_files(struct run *run, const struct record_row *row)
+static void drop_files(struct run *run, const struct record_row *row)
 {
     struct mf_fence fence = {.subtask = row->subtask, .attempt = row->attempt, .epoch = row->epoch};
-    struct mf_error error;
-    if (row->state != RECORD_DONE)
-        intake_drop(run->intake, row->worker, &fence);
-    else if (intake_accept(run->intake,
-                           row->worker,
-                           &fence,
-                           !row->has_result,
-                           row->output_count > 0,
-                           &error) < 0)
-        run_fail(run, &error);
+    intake_drop(run->intake, row->worker, &fence);
 }
 
 /* The first failures are told at once: they often show what is wrong with all. */
@@ -177,8 +168,8 @@ static void act_record(struct run *run, const struct schedule_action *action)
     struct run_worker *worker = run_worker(run, action->worker);
     worker->attempts++;
     worker->busy_us += result->wall_us;
-    if (has_files(result))
-        settle_files(run, row);
+    if (has_files(result) && row->state != RECORD_DONE)
+        drop_files(run, row);
     if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)
         tell_failure(run, row);
     MF_CRASH(MASTER_AFTER_RECORD);
@@ -202,6 +193,7 @@ static void note_state(struct run *run, enum run_state state)
         run->stats.gathering_us = now_us;
     if (state == RUN_DISMISSING) {
         run->stats.dismissing_us = now_us;
+        __atomic_store_n(&run->gather_stop, 1, __ATOMIC_RELAXED); /* at its timeout it may gather */
         run_leave_lost(run);
     }
     mf_log(MF_INFO, "the run is %s", run_state_name(state));
@@ -253,12 +245,34 @@ static void note_lost_subtask(struct run *run, const struct schedule_action *act
         run_fail(run, &error);
 }
 
+/* Another attempt of it is live: its worker is away, or takes much longer than the others. */
+static void note_second(struct run *run, const struct schedule_action *action)
+{
+    struct mf_error error;
+    mf_log(MF_INFO,
+           "subtask %llu is given to worker %u as well (attempt %u)",
+           (unsigned long long)action->subtask,
+           action->worker,
+           action->attempt);
+    if (record_event(run->recorder,
+                     mf_wall_us(),
+                     "second attempt",
+                     action->worker,
+                     action->subtask,
+                     action->straggler ? "the first one takes much longer than the others took"
+                                       : "the worker of the first one is not connected",
+                     &error) < 0)
+        run_fail(run, &error);
+}
+
 static void act_order(struct run *run, const struct schedule_action *action)
 {
     struct mf_fence fence = {
         .subtask = action->subtask, .attempt = action->attempt, .epoch = action->epoch};
     struct mf_error error;
     int rc = 0;
+    if (action->kind == SCHEDULE_OFFER && action->second)
+        note_second(run, action);
     if (action->kind == SCHEDULE_OFFER)
         rc = scatter_offer(run->scatter, action->worker, action->subtask, action->attempt, &error);
     else if (action->kind == SCHEDULE_TAKE_BACK)

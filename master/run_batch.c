@@ -38,8 +38,62 @@ void run_batch_free(struct run *run, struct run_batch *batch)
     run->free_batches = batch;
 }
 
+static bool has_files(const struct record_row *row)
+{
+    return row->state == RECORD_DONE &&
+           (row->output_count > 0 || (!row->has_result && row->result_bytes > 0));
+}
+
+/* A row is written after its files are in their places: none ever names a file that is not there.
+ */
+static int settle_files(struct run *run, struct run_batch *batch, struct mf_error *error)
+{
+    for (; batch->settled < batch->base.row_count; batch->settled++) {
+        const struct record_row *row = &batch->base.rows[batch->settled];
+        const struct mf_fence fence = {
+            .subtask = row->subtask, .attempt = row->attempt, .epoch = row->epoch};
+        bool has_result = !row->has_result && row->result_bytes > 0;
+        if (has_files(row) && intake_accept(run->intake,
+                                            row->worker,
+                                            &fence,
+                                            has_result,
+                                            row->output_count > 0,
+                                            batch->has_failed,
+                                            error) < 0) {
+            batch->has_failed = true;
+            return -1;
+        }
+        batch->has_failed = false;
+    }
+    return 0;
+}
+
+/* It waits for room; its worker is told so, and that its results are not recorded. */
+static void hold(struct run *run, struct run_batch *batch)
+{
+    run_disk_hold(run, batch);
+    if (batch->has_ticket)
+        scatter_uncommitted(run->scatter, &batch->ticket);
+}
+
 void run_batch_submit(struct run *run, struct run_batch *batch)
 {
+    struct mf_error error;
+    batch->weight = sizeof *batch + batch->capacity * sizeof *batch->base.rows +
+                    (batch->message == NULL ? 0 : nng_msg_len(batch->message));
+    run->batch_bytes += batch->weight;
+    if (!run->disk.is_waiting && settle_files(run, batch, &error) < 0) {
+        run_trouble(run, &error);
+        if (!run->disk.is_waiting) { /* unanswered: nothing of it is acknowledged */
+            run->batch_bytes -= batch->weight;
+            run_batch_free(run, batch);
+            return;
+        }
+    }
+    if (run->disk.is_waiting) {
+        hold(run, batch);
+        return;
+    }
     run->batches_out++;
     record_submit(run->recorder, &batch->base);
 }
@@ -55,9 +109,16 @@ static void take_back(struct run *run, struct run_batch *batch)
 {
     run->batches_out--;
     if (batch->base.error.code != MF_OK) {
-        run_fail(run, &batch->base.error);
+        run_trouble(run, &batch->base.error);
+        if (run->disk.is_waiting) {
+            hold(run, batch);
+            return;
+        }
+        run->batch_bytes -= batch->weight;
+        run_batch_free(run, batch);
         return;
     }
+    run_disk_stored(run);
     if (batch->base.fenced > 0)
         mf_log(MF_WARNING, "the results table refused %u rows that were void", batch->base.fenced);
     if (batch->high_water > 0) {
@@ -72,6 +133,8 @@ static void take_back(struct run *run, struct run_batch *batch)
         scatter_committed(run->scatter, &batch->ticket);
         MF_CRASH(MASTER_AFTER_ACKNOWLEDGE);
     }
+    run->batch_bytes -= batch->weight;
+    run_batch_free(run, batch);
 }
 
 void run_batches_committed(void *arg, uint32_t events)
@@ -83,7 +146,6 @@ void run_batches_committed(void *arg, uint32_t events)
         struct run_batch *batch = (struct run_batch *)mail;
         mail = mail->next;
         take_back(run, batch);
-        run_batch_free(run, batch);
     }
     run_act(run);
 }

@@ -56,7 +56,7 @@ static void on_pause(void *arg, bool on, const char *reason)
            run->pause_reason[0] == '\0' ? "" : ": ",
            run->pause_reason);
     run->pause_wall_us = on ? mf_wall_us() : 0;
-    run_apply(run, (struct schedule_event){.kind = EVENT_PAUSE, .ok = on});
+    run_pause(run, on);
 }
 
 static int on_flush(void *arg, struct mf_error *error)

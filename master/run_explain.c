@@ -12,13 +12,14 @@
 
 #include "common/clock.h"
 #include "master/run_internal.h"
+#include "master/schedule/explain.h"
 
 #define NAMED 8u /* launches, and hosts that were left out; the others are counted */
 
 /* What is looked at, and what was found. */
 struct explaining {
     struct run *run;
-    struct schedule_counts counts;
+    struct schedule_explanation core; /* what the scheduler says */
     int64_t now_us;
     json_t *reasons;
 };
@@ -41,6 +42,12 @@ static json_t *add(struct explaining *e, const char *word, const char *format, .
     return reason;
 }
 
+/* A time of the scheduler as a stamp. */
+static const char *stamp_of(const struct explaining *e, int64_t us, char stamp[MF_STAMP_SIZE])
+{
+    return us == INT64_MAX ? "?" : mf_stamp(mf_wall_us() + (us - e->now_us), stamp);
+}
+
 static double seconds_since(const struct explaining *e, int64_t from_us)
 {
     return from_us == 0 || e->now_us <= from_us ? 0 : (double)(e->now_us - from_us) / 1e6;
@@ -49,33 +56,48 @@ static double seconds_since(const struct explaining *e, int64_t from_us)
 static void explain_end(struct explaining *e)
 {
     const struct run *run = e->run;
-    const char *state = run_state_name(run->finished ? run->final_state : e->counts.state);
+    const char *state = run_state_name(run->finished ? run->final_state : e->core.state);
+    if (run->early == NULL && e->core.winding_down != NULL)
+        add(e, "ending", "the run is being ended: %s", e->core.winding_down);
     if (run->early != NULL)
         add(e,
             run->early,
             "the run is %s, asked for by %s: nothing new starts%s",
             run->early,
             run->early_by,
-            e->counts.running > 0 ? ", what runs is waited for" : "");
+            e->core.running > 0 ? ", what runs is waited for" : "");
     if (run->failure.code != MF_OK)
         add(e, "stopping", "the run stops: %s", run->failure.text);
-    if (e->counts.state == RUN_GATHERING)
+    if (e->core.state == RUN_GATHERING)
         add(e,
             "gathering",
             "every subtask has ended: the results have been gathered for %.0f s",
             seconds_since(e, run->stats.gathering_us));
-    if (e->counts.state >= RUN_DISMISSING)
+    if (e->core.state >= RUN_DISMISSING)
         add(e,
             "dismissing",
             "the work is over (%s): workers are dismissed and their hosts swept",
             state);
 }
 
+static void explain_disk(struct explaining *e)
+{
+    char since[MF_STAMP_SIZE], until[MF_STAMP_SIZE];
+    const struct run_disk *disk = &e->run->disk;
+    if (disk->is_waiting)
+        add(e,
+            "disk_full",
+            "waiting for room since %s, until %s at the latest (disk_wait): %s",
+            mf_stamp(disk->since_wall_us, since),
+            stamp_of(e, disk->since_us + (int64_t)e->run->job->disk_wait_us, until),
+            disk->text);
+}
+
 static void explain_pause(struct explaining *e)
 {
     char stamp[MF_STAMP_SIZE];
     const struct run *run = e->run;
-    if (!e->counts.paused)
+    if (!run->user_paused)
         return;
     json_t *reason = add(e,
                          "paused",
@@ -88,12 +110,11 @@ static void explain_pause(struct explaining *e)
 
 static void explain_plan(struct explaining *e)
 {
-    if (!e->counts.plan_ended)
+    if (!e->core.plan_ended)
         add(e,
             "planning",
-            "the plan is not finished: %" PRIu64 " subtasks are known so far%s",
-            e->counts.planned,
-            e->counts.pending > 0 ? ", more than are needed now" : "");
+            "the plan is not finished: %s",
+            e->core.pending > 0 ? "more of it is made when it is needed" : "the next are made");
 }
 
 /* Started or being started, and not heard of yet. */
@@ -121,6 +142,35 @@ static void explain_launch(struct explaining *e, uint32_t id)
     json_object_set_new(reason, "host", json_string(name));
 }
 
+/* Workers that are not there, although nobody starts them now. */
+static void explain_absent(struct explaining *e, uint32_t coming)
+{
+    char stamp[MF_STAMP_SIZE];
+    const char *problem = e->run->launch_problem;
+    if (e->core.away > 0)
+        add(e,
+            "away",
+            "%u of %u workers are not connected: they have until the end of their leases to come "
+            "back",
+            e->core.away,
+            e->core.ready);
+    if (e->core.wanted > 0)
+        add(e,
+            "relaunch",
+            "%u workers are to be launched in the place of lost ones%s%s%s%s",
+            e->core.wanted,
+            e->core.relaunch_us == INT64_MAX ? "" : ", not before ",
+            e->core.relaunch_us == INT64_MAX ? "" : stamp_of(e, e->core.relaunch_us, stamp),
+            *problem == '\0' ? "" : "; the last launch failed: ",
+            problem);
+    else if (coming == 0 && e->core.ready == 0)
+        add(e,
+            "no_worker",
+            "no worker is there%s%s",
+            *problem == '\0' ? "" : "; the last one could not be started: ",
+            problem);
+}
+
 static void explain_workers(struct explaining *e)
 {
     const struct run *run = e->run;
@@ -130,12 +180,7 @@ static void explain_workers(struct explaining *e)
             explain_launch(e, id);
     if (coming > NAMED)
         add(e, "launching", "and %u more workers are on their way", coming - NAMED);
-    if (coming == 0 && e->counts.workers_alive == 0)
-        add(e,
-            "no_worker",
-            "no worker is there%s%s",
-            run->launch_problem[0] == '\0' ? "" : "; the last one could not be started: ",
-            run->launch_problem);
+    explain_absent(e, coming);
 }
 
 static void explain_hosts(struct explaining *e)
@@ -181,47 +226,77 @@ static bool is_fetching(const struct run *run)
 static void explain_places(struct explaining *e)
 {
     uint64_t slots = places(e->run);
-    uint64_t queued = e->counts.pending + e->counts.offered;
+    uint64_t queued = e->core.pending + e->core.offered;
     if (slots == 0 || queued == 0)
         return;
-    if (e->counts.running >= slots)
+    if (e->core.running >= slots)
         add(e,
             "no_free_place",
             "%" PRIu64 " subtask%s for a place: all %" PRIu64 " places of %u worker%s are taken",
             queued,
             queued == 1 ? " waits" : "s wait",
             slots,
-            e->counts.workers_alive,
-            e->counts.workers_alive == 1 ? "" : "s");
-    else if (e->counts.offered > 0 && is_fetching(e->run))
+            e->core.ready,
+            e->core.ready == 1 ? "" : "s");
+    else if (e->core.offered > 0 && is_fetching(e->run))
         add(e,
             "staging",
             "%" PRIu64 " subtask%s offered to workers, and inputs are on their way to them",
-            e->counts.offered,
-            e->counts.offered == 1 ? " is" : "s are");
+            e->core.offered,
+            e->core.offered == 1 ? " is" : "s are");
 }
 
 static void explain_backoff(struct explaining *e)
 {
-    if (e->counts.waiting > 0)
+    char stamp[MF_STAMP_SIZE];
+    if (e->core.waiting > 0)
         add(e,
             "backoff",
-            "%" PRIu64 " failed subtask%s to be tried again after a pause",
-            e->counts.waiting,
-            e->counts.waiting == 1 ? " waits" : "s wait");
+            "%" PRIu64 " failed subtask%s to be tried again, the first at %s",
+            e->core.waiting,
+            e->core.waiting == 1 ? " waits" : "s wait",
+            stamp_of(e, e->core.waiting_until_us, stamp));
+}
+
+/* What an earlier master may have issued waits for its workers. */
+static void explain_held(struct explaining *e)
+{
+    char stamp[MF_STAMP_SIZE];
+    if (e->core.held > 0)
+        add(e,
+            "held",
+            "%" PRIu64 " subtask%s be with workers of the earlier master: they wait for %u of "
+            "these to come, until %s at the latest",
+            e->core.held,
+            e->core.held == 1 ? " may" : "s may",
+            e->core.known_workers,
+            stamp_of(e, e->core.held_until_us, stamp));
+}
+
+static void explain_records(struct explaining *e)
+{
+    if (e->core.unrecorded > 0 && e->core.running + e->core.offered == 0)
+        add(e,
+            "recording",
+            "%" PRIu64 " result%s for their commit to run.db",
+            e->core.unrecorded,
+            e->core.unrecorded == 1 ? " waits" : "s wait");
 }
 
 /* In the order in which they hold up: the first one is the headline. */
 static void explain(struct explaining *e)
 {
-    bool is_working = e->counts.state <= RUN_RUNNING && !e->run->finished;
+    bool is_working = e->core.state <= RUN_RUNNING && !e->run->finished;
+    explain_disk(e);
     explain_end(e);
-    if (is_working && e->run->early == NULL) {
+    if (is_working && e->core.winding_down == NULL) {
         explain_pause(e);
+        explain_held(e);
         explain_workers(e);
         explain_places(e);
         explain_backoff(e);
         explain_plan(e);
+        explain_records(e);
     }
     explain_hosts(e);
 }
@@ -229,26 +304,82 @@ static void explain(struct explaining *e)
 static bool begin(struct explaining *e, struct run *run)
 {
     *e = (struct explaining){.run = run, .now_us = mf_monotonic_us(), .reasons = json_array()};
-    schedule_counts(run->schedule, &e->counts);
+    schedule_explain(run->schedule, &e->core);
     return e->reasons != NULL;
 }
 
-/* What the scheduler knows of one subtask; a finished one stands in run.db. */
-static json_t *explain_subtask(const struct explaining *e, uint64_t subtask)
+/* Who has it, in words. */
+static void describe_holders(const struct explaining *e,
+                             const struct schedule_subtask *subtask,
+                             char *text,
+                             size_t size)
 {
-    static const char *const texts[][2] = {
-        {"pending", "it waits for its turn"},
-        {"waiting", "it has failed, and waits to be tried again"},
-        {"offered", "a worker has it and has not begun it"},
-        {"running", "it runs"},
-    };
-    const char *state = schedule_subtask_state(e->run->schedule, subtask);
-    const char *text = "the scheduler does not know it: it has ended, or is not planned yet";
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (strcmp(state, texts[i][0]) == 0)
-            text = texts[i][1];
-    return json_pack(
-        "{s:I, s:s, s:s}", "subtask", (json_int_t)subtask, "state", state, "text", text);
+    size_t length = strlen(text);
+    for (unsigned i = 0; i < subtask->holder_count && length < size; i++) {
+        const struct schedule_holder *holder = &subtask->holder[i];
+        const struct launch_host *host = fleet_host_of(e->run->fleet, holder->worker);
+        length += (size_t)snprintf(text + length,
+                                   size - length,
+                                   "%s%s on worker %u%s%s, attempt %u%s%s",
+                                   i == 0 ? "" : "; and ",
+                                   holder->running ? "it runs" : "it is offered, and not begun,",
+                                   holder->worker,
+                                   host == NULL ? "" : " on ",
+                                   host == NULL ? "" : host->name,
+                                   holder->attempt,
+                                   holder->told ? ", which was asked to give it up" : "",
+                                   holder->away ? ", whose connection is gone" : "");
+    }
+}
+
+static void describe_subtask(const struct explaining *e,
+                             const struct schedule_subtask *subtask,
+                             char *text,
+                             size_t size)
+{
+    char stamp[MF_STAMP_SIZE];
+    text[0] = '\0';
+    if (!subtask->found)
+        snprintf(text, size, subtask->ahead ? "it is not planned yet" : "it has ended");
+    else if (subtask->holder_count > 0)
+        describe_holders(e, subtask, text, size);
+    else if (strcmp(subtask->state, "waiting") == 0)
+        snprintf(text,
+                 size,
+                 "it has failed %u time%s, and is tried again at %s",
+                 subtask->failures,
+                 subtask->failures == 1 ? "" : "s",
+                 stamp_of(e, subtask->until_us, stamp));
+    else if (strcmp(subtask->state, "held") == 0)
+        snprintf(text,
+                 size,
+                 "a worker of the earlier master may have it: it waits for that until %s",
+                 stamp_of(e, subtask->until_us, stamp));
+    else
+        snprintf(text, size, "it waits for its turn: %s", schedule_why_text(subtask->why));
+}
+
+/* What the scheduler knows of one subtask; a finished one stands in run.db. */
+static json_t *explain_subtask(const struct explaining *e, uint64_t id)
+{
+    struct schedule_subtask subtask;
+    char text[1024];
+    schedule_explain_subtask(e->run->schedule, id, &subtask);
+    describe_subtask(e, &subtask, text, sizeof text);
+    json_t *object = json_pack("{s:I, s:s, s:s, s:i, s:i, s:i}",
+                               "subtask",
+                               (json_int_t)id,
+                               "state",
+                               subtask.ahead ? "planned later" : subtask.state,
+                               "text",
+                               text,
+                               "attempt",
+                               (int)subtask.attempt,
+                               "failures",
+                               (int)subtask.failures,
+                               "losses",
+                               (int)subtask.losses);
+    return object;
 }
 
 json_t *run_explain_json(struct run *run, uint64_t subtask)
@@ -265,7 +396,7 @@ json_t *run_explain_json(struct run *run, uint64_t subtask)
                                "run_id",
                                run->run_id,
                                "state",
-                               run_state_name(run->finished ? run->final_state : e.counts.state),
+                               run_state_name(run->finished ? run->final_state : e.core.state),
                                "reasons",
                                e.reasons);
     if (answer != NULL && subtask != 0)
@@ -278,7 +409,8 @@ const char *run_held_up(struct run *run)
     struct explaining e;
     if (!begin(&e, run))
         return NULL;
-    bool is_held = e.counts.paused || (e.counts.running == 0 && e.counts.state <= RUN_RUNNING);
+    bool is_held = e.core.paused || run->disk.is_waiting ||
+                   (e.core.running == 0 && e.core.state <= RUN_RUNNING);
     if (is_held)
         explain(&e);
     const char *text = json_string_value(json_object_get(json_array_get(e.reasons, 0), "text"));

@@ -19,8 +19,12 @@ void run_gather_start(struct run *run)
 {
     struct mf_error error;
     MF_CRASH(MASTER_BEFORE_GATHER);
-    if (log_writer_flush(run->logs, &error) < 0)
-        run_fail(run, &error);
+    if (log_writer_flush(run->logs, &error) < 0) {
+        run_trouble(run, &error);
+        run->disk.gather_again = run->disk.is_waiting;
+        if (run->disk.is_waiting)
+            return;
+    }
     int rc = pthread_create(&run->gather_thread, NULL, gather_main, run);
     if (rc == 0) {
         run->is_gathering = true;
@@ -40,10 +44,20 @@ void run_gathered(void *arg, uint32_t events)
     pthread_join(run->gather_thread, NULL);
     run->is_gathering = false;
     MF_CRASH(MASTER_AFTER_GATHER);
+    if (run->gather_rc < 0 && run->gather_error.code == MF_EFULL && run->failure.code == MF_OK) {
+        run_trouble(run, &run->gather_error);
+        run->disk.gather_again = run->disk.is_waiting;
+        if (!run->disk.is_waiting)
+            run_apply(run, (struct schedule_event){.kind = EVENT_GATHERED, .ok = false});
+        return;
+    }
     if (run->gather_rc < 0) {
         mf_error_prefix(&run->gather_error, "gathering failed");
         mf_log(MF_ERROR, "%s", run->gather_error.text);
-        snprintf(run->reason, sizeof run->reason, "%.500s", run->gather_error.text);
+        struct schedule_counts counts;
+        schedule_counts(run->schedule, &counts);
+        if (counts.state == RUN_GATHERING) /* else it was told to stop, and that is the reason */
+            snprintf(run->reason, sizeof run->reason, "%.500s", run->gather_error.text);
     }
     run_apply(run, (struct schedule_event){.kind = EVENT_GATHERED, .ok = run->gather_rc == 0});
 }

@@ -20,6 +20,7 @@
 #include "master/scatter/authority.h"
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
+#include "master/secret_sources.h"
 #include "master/stage/pace.h"
 
 /* The piece that is on its way to a worker, by lane. */
@@ -64,6 +65,21 @@ struct run_batch {
     bool has_ticket;
     struct scatter_ticket ticket;
     uint64_t high_water; /* not 0: this mark is durable when the batch comes back */
+    uint32_t settled;    /* rows whose files are in their places */
+    bool has_failed;     /* to settle: a part of the next one's may be in its place */
+    size_t weight;       /* bytes that it holds */
+};
+
+/* A full disk that is waited for: run_disk.c. */
+struct run_disk {
+    bool is_waiting;
+    bool is_last_try; /* cancelled meanwhile: it is not waited for again */
+    int64_t since_us; /* the disk is full since then; 0 = something was stored since */
+    int64_t since_wall_us;
+    int64_t probe_us, delay_us;
+    struct run_batch *held, **held_last; /* not recorded yet, oldest first */
+    bool gather_again;
+    char text[512]; /* what could not be written, and why */
 };
 
 /* The poll whose results are being decided. */
@@ -98,6 +114,10 @@ struct run {
     struct recorder *recorder;
     struct authority *authority;
     char *keys_folder;
+    struct secret_sources *secrets; /* NULL: the job has none */
+    struct mf_welcome welcome;      /* borrows from the job and from what follows */
+    char *prepared;
+    void *task_scratch;
     struct endpoint *endpoint;
     struct run_stage *stage; /* NULL: nothing travels to workers */
     struct scatter *scatter;
@@ -116,6 +136,9 @@ struct run {
     struct run_batch *own_batch; /* rows that the master itself makes */
     struct answering answering;
     unsigned batches_out;
+    size_t batch_bytes; /* of batches that are out or held */
+    struct run_disk disk;
+    bool user_paused;
 
     uint64_t plan_wanted; /* pieces that the scheduler waits for */
     bool plan_over;
@@ -155,9 +178,30 @@ struct run_worker *run_worker(struct run *run, uint32_t worker);
 uint64_t run_total(const struct run *run);
 bool run_has_total(const struct run *run);
 
+/* run_disk.c */
+/* Makes the reserve; MF_EFULL when there is no room even for that. */
+int run_disk_open(struct run *run, struct mf_error *error);
+/* Gives the reserve back, so that the end can be written: what run.db needs, then the rest. */
+void run_disk_release(struct run *run);
+void run_disk_close(struct run *run);
+/* Something could not be stored: a full disk is waited for, anything else is run_fail. */
+void run_trouble(struct run *run, const struct mf_error *error);
+/* Whether more results can be taken in now. */
+bool run_disk_takes(const struct run *run);
+/* Keeps a batch until there is room. */
+void run_disk_hold(struct run *run, struct run_batch *batch);
+/* Something was stored. */
+void run_disk_stored(struct run *run);
+/* Looks for room; the time it wants to be called again. */
+int64_t run_disk_step(struct run *run, int64_t now_us);
+/* The user pauses, or goes on; a full disk pauses besides. */
+void run_pause(struct run *run, bool on);
+
 /* run_batch.c */
 struct run_batch *run_batch_take(struct run *run, uint32_t rows);
 void run_batch_free(struct run *run, struct run_batch *batch);
+/* Moves files into their places and gives the rows to the writer; holds them while there is no
+ * room. */
 void run_batch_submit(struct run *run, struct run_batch *batch);
 void run_batches_committed(void *arg, uint32_t events);
 void run_batch_committed(struct record_batch *batch, void *arg);
@@ -187,8 +231,6 @@ int64_t run_dial_step(struct run *run, int64_t now_us);
 int run_open_authority(struct run *run, struct mf_error *error);
 /* Listens where the earlier one did, if that is possible. */
 int run_listen(struct run *run, const char *host, struct mf_error *error);
-/* Files that were on their way to the earlier one: they are sent again. */
-void run_drop_leftovers(const struct run *run);
 /* Takes over the workers that may live, before any action is taken; how many. */
 uint32_t run_take_over(struct run *run);
 /* What a worker says that it holds, before it joins. */

@@ -383,7 +383,6 @@ void run_launch(struct run *run, uint32_t id)
         return;
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
-    MF_CRASH(MASTER_BEFORE_LAUNCH);
     worker->begun_us = mf_monotonic_us();
     worker->is_due = true;
     run->has_due = true;
@@ -430,6 +429,7 @@ void run_start_due(struct run *run)
         if (!run->workers[id].is_due)
             continue;
         run->workers[id].is_due = false;
+        MF_CRASH(MASTER_BEFORE_LAUNCH);
         if (!is_durable || start_worker(run, id, &error) < 0)
             fail_start(run, id, &error);
     }
@@ -450,13 +450,13 @@ void run_worker_lost(struct run *run, uint32_t id)
     if (record_event(run->recorder, mf_wall_us(), "worker lost", id, 0, worker->host, &error) < 0)
         run_fail(run, &error);
     if (intake_lost(run->intake, id, &error) < 0)
-        run_fail(run, &error);
+        run_trouble(run, &error);
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
-    if (worker->alive)
+    if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
-    else if (!worker->launching)
+    else
         say_gone(run, id);
 }
 

@@ -75,7 +75,7 @@ void run_plan_failed(struct run *run, const struct mf_error *error)
 
 int64_t run_plan_step(struct run *run, int64_t now_us)
 {
-    if (run->plan_over || run->plan_wanted == 0 || run->finished)
+    if (run->plan_over || run->plan_wanted == 0 || run->finished || run->disk.is_waiting)
         return MF_NEVER;
     uint64_t most = run->plan_wanted;
     if (run->again == NULL || !run->again->has_total) {
@@ -87,7 +87,9 @@ int64_t run_plan_step(struct run *run, int64_t now_us)
     }
     struct mf_error error;
     int rc = plan_pull(run->plan, most, now_us + STEP_US, on_planned, run, &error);
-    if (rc < 0) {
+    if (rc < 0 && error.code == MF_EFULL && run->failure.code == MF_OK) {
+        run_trouble(run, &error); /* what could not be written comes with the next pull */
+    } else if (rc < 0) {
         run_plan_failed(run, &error);
     } else if (rc == 0) {
         end_plan(run);

@@ -117,31 +117,19 @@ static void queue_poll(struct run *run, const struct mf_poll *poll)
                   .kind = EVENT_WORKER_POLL, .worker = worker, .free_places = poll->free_places});
 }
 
-static bool on_polled(void *arg,
-                      const struct mf_poll *poll,
-                      const struct scatter_ticket *ticket,
-                      nng_msg **message,
-                      struct mf_decoder *decoder)
+/* The rows that the scheduler made of the poll's results go to the writer, with what they borrow.
+ */
+static enum scatter_polled submit_results(struct run *run,
+                                          struct run_batch *batch,
+                                          const struct scatter_ticket *ticket,
+                                          bool borrows,
+                                          nng_msg **message,
+                                          struct mf_decoder *decoder)
 {
-    struct run *run = arg;
-    struct run_batch *batch = NULL;
-    if (poll->result_count > 0 && (batch = run_batch_take(run, poll->result_count)) == NULL) {
-        struct mf_error error;
-        mf_raise(&error, MF_ENOMEM, "out of memory: %u results", poll->result_count);
-        run_fail(run, &error);
-        return true; /* not answered: the results are not acknowledged */
-    }
-    queue_poll(run, poll);
-    run->answering = (struct answering){.poll = poll, .batch = batch, .wall_us = mf_wall_us()};
-    run_act(run);
-    bool borrows = run->answering.borrows;
-    run->answering = (struct answering){0};
-    run_act(run); /* rows that the master itself made meanwhile go their own way */
-    if (batch == NULL)
-        return false;
-    if (batch->base.row_count == 0) {
+    /* All void: a result that came again is acknowledged behind its first coming. */
+    if (batch->base.row_count == 0 && run->batches_out == 0) {
         run_batch_free(run, batch);
-        return false;
+        return SCATTER_ANSWER;
     }
     if (borrows) {
         batch->decoder = mf_decoder_detach(decoder);
@@ -150,7 +138,7 @@ static bool on_polled(void *arg,
             mf_raise(&error, MF_ENOMEM, "out of memory: the results of a message");
             run_fail(run, &error);
             run_batch_free(run, batch);
-            return true;
+            return SCATTER_COMMITS; /* never: not acknowledged */
         }
         batch->message = *message;
         *message = NULL;
@@ -158,18 +146,52 @@ static bool on_polled(void *arg,
     batch->has_ticket = true;
     batch->ticket = *ticket;
     run_batch_submit(run, batch);
-    return true;
+    return SCATTER_COMMITS;
+}
+
+static enum scatter_polled on_polled(void *arg,
+                                     const struct mf_poll *poll,
+                                     const struct scatter_ticket *ticket,
+                                     nng_msg **message,
+                                     struct mf_decoder *decoder)
+{
+    struct run *run = arg;
+    struct run_batch *batch = NULL;
+    struct mf_poll taken = *poll;
+    if (!run_disk_takes(run))
+        taken.result_count = 0;
+    if (taken.result_count > 0 && (batch = run_batch_take(run, taken.result_count)) == NULL) {
+        struct mf_error error;
+        mf_raise(&error, MF_ENOMEM, "out of memory: %u results", taken.result_count);
+        run_fail(run, &error);
+        return SCATTER_COMMITS; /* not answered: the results are not acknowledged */
+    }
+    queue_poll(run, &taken);
+    run->answering = (struct answering){.poll = &taken, .batch = batch, .wall_us = mf_wall_us()};
+    run_act(run);
+    bool borrows = run->answering.borrows;
+    run->answering = (struct answering){0};
+    run_act(run); /* rows that the master itself made meanwhile go their own way */
+    if (taken.result_count < poll->result_count)
+        return SCATTER_UNRECORDED;
+    return batch == NULL ? SCATTER_ANSWER
+                         : submit_results(run, batch, ticket, borrows, message, decoder);
 }
 
 static int
 on_chunk(void *arg, uint32_t worker, const struct mf_chunk *chunk, struct mf_error *error)
 {
     struct run *run = arg;
+    bool is_file = chunk->kind == MF_CHUNK_RESULT || chunk->kind == MF_CHUNK_OUTPUT;
+    if (run->disk.is_waiting)
+        return 1;
+    if (run->failure.code != MF_OK && is_file)
+        return 0; /* no result is recorded any more: its files need not be kept */
     if (intake_chunk(run->intake, worker, chunk, error) == 0)
         return 0;
     if (error->code != MF_EPROTOCOL)
-        run_fail(run, error);
-    return -1;
+        run_trouble(run, error);
+    return run->disk.is_waiting ? 1 : -1;
 }
 
 static void on_bye(void *arg, uint32_t worker, const char *reason)

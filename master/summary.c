@@ -74,11 +74,15 @@ json_t *run_status_json(struct run *run)
                                subtasks_json(&totals));
     if (status == NULL)
         return NULL;
+    if (run->disk.is_waiting)
+        json_object_set_new(status, "disk_full", json_string(run->disk.text));
     json_object_set_new(status,
                         "live",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I}",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}",
                                   "pending",
                                   (json_int_t)counts.pending,
+                                  "held",
+                                  (json_int_t)counts.held,
                                   "waiting",
                                   (json_int_t)counts.waiting,
                                   "offered",
@@ -316,7 +320,9 @@ void run_summary_print(struct run *run)
                  (unsigned long long)totals.dead,
                  (unsigned long long)totals.cancelled,
                  seconds);
-    if (totals.failed + totals.dead > 0)
+    if (run->final_state == RUN_INTERRUPTED)
+        progress_say(run->progress, "mayfly resume %s goes on from here", run->run_id);
+    else if (totals.failed + totals.dead > 0)
         progress_say(
             run->progress,
             "mayfly results %s --dead shows the dead letters, mayfly retry %s tries them again",

@@ -33,6 +33,7 @@ struct attempt {
     struct segment *segments[2]; /* that executed.files refer to, or will */
     struct slot_streams streams; /* as they were told last, while it ran */
     struct stage_hold hold;
+    size_t kept; /* memory that it holds after its end */
     unsigned char bytes[];
 };
 

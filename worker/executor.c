@@ -7,6 +7,9 @@
  * callbacks never come out of executor_submit. A slot whose last attempt was short gets one ahead;
  * when its present one then turns out to be long, the one ahead is asked back.
  *
+ * Results in memory that nobody has acknowledged are bounded: beyond KEPT_MAX nothing more is
+ * started (what runs may still add to it). Large ones are files.
+ *
  * A slot process that dies leaves its tree to this process, which is a sub-reaper too: all children
  * that are no slots are killed, and only then the attempt is reported and the slot started again.
  * A slot that dies more than DEATHS_MAX times with nothing to do makes the executor fail.
@@ -33,6 +36,7 @@
 #define RECALL_US 100000    /* a slot that is busy for longer gives back what it has ahead */
 #define CLEAN_AGAIN_US 5000 /* between two looks for what a dead slot left */
 #define DEATHS_MAX 3
+#define KEPT_MAX (32u << 20) /* with so much unacknowledged in memory nothing more is started */
 
 static void fail_executor(struct executor *executor, const struct mf_error *error)
 {
@@ -47,6 +51,9 @@ static void end_attempt(struct executor *executor, struct attempt *attempt)
     if (executor->stage != NULL)
         stage_release(executor->stage, attempt);
     attempt->state = ATTEMPT_ENDED;
+    attempt->kept = sizeof *attempt + attempt->executed.result.inline_result.length +
+                    attempt->executed.result.detail.length;
+    executor->kept += attempt->kept;
     executor->attempts.unended--;
     MF_CRASH(WORKER_BEFORE_END);
     journal_end(&attempt->executed);
@@ -288,6 +295,8 @@ static void hand_over(struct executor *executor, struct slot_process *slot, int6
 static void hand_out(struct executor *executor, int64_t now_us)
 {
     struct attempts *attempts = &executor->attempts;
+    if (executor->kept >= KEPT_MAX)
+        return;
     for (uint32_t i = 0; i < executor->slot_count; i++) {
         struct slot_process *slot = &executor->slots[i];
         while (attempts->first != NULL && slot->pid > 0 && slot->running == NULL)
@@ -509,6 +518,7 @@ void executor_release(struct executor *executor, struct executed *executed)
         return;
     struct attempt *attempt =
         (struct attempt *)(void *)((char *)executed - offsetof(struct attempt, executed));
+    executor->kept -= attempt->kept;
     harvest_release(executor->folder, attempt);
     attempts_remove(&executor->attempts, attempt);
 }
@@ -528,6 +538,8 @@ uint32_t executor_running(const struct executor *executor, struct mf_fence *fenc
 uint32_t executor_free_places(const struct executor *executor)
 {
     uint32_t idle = 0;
+    if (executor->kept >= KEPT_MAX)
+        return 0;
     for (uint32_t i = 0; i < executor->slot_count; i++)
         idle += executor->slots[i].pid > 0 && executor->slots[i].running == NULL;
     uint32_t waiting = executor->attempts.staging + executor->attempts.queued;

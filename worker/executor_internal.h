@@ -26,6 +26,7 @@ struct executor {
     uint32_t dead; /* slots that wait for their leftovers to be gone */
     int64_t clean_at_us;
     int64_t clean_limit_us;
+    uint64_t kept; /* memory of attempts that have ended and are not released */
     bool failed;
 };
 

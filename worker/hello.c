@@ -9,7 +9,6 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
-#include "common/crash.h"
 
 static uint32_t add_bare(const struct ready_list *ready, struct mf_held *held, uint32_t count)
 {
@@ -29,7 +28,6 @@ int hello_encode(const struct launch_input *input,
                  struct mf_buffer *frame,
                  struct mf_error *error)
 {
-    MF_CRASH(WORKER_BEFORE_HELLO);
     struct utsname name;
     uname(&name);
     char system[256];

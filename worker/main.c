@@ -47,16 +47,7 @@ static void remove_folder(const char *folder)
         mf_log(MF_WARNING, "the worker's folder %s cannot be removed: %s", folder, error.text);
         return;
     }
-    char *path = mf_strdup(folder);
-    for (int level = 0; path != NULL && level < 3; level++) {
-        char *slash = strrchr(path, '/');
-        if (slash == NULL || slash == path)
-            break;
-        *slash = '\0';
-        if (rmdir(path) < 0)
-            break;
-    }
-    mf_free(path);
+    place_leave(folder, true);
 }
 
 /* What tests may have asked for. */

@@ -231,7 +231,7 @@ static int make_folders(char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1;
 }
 
-static int check_base(const char *base, struct mf_error *error)
+static int check_base(const char *base, bool executable, struct mf_error *error)
 {
     struct stat st;
     struct statvfs fs;
@@ -243,7 +243,7 @@ static int check_base(const char *base, struct mf_error *error)
         return mf_raise(error, MF_ESETUP, "%s belongs to user %u", base, (unsigned)st.st_uid);
     if (S_ISDIR(st.st_mode) && (st.st_mode & 022) != 0)
         return mf_raise(error, MF_ESETUP, "%s can be written by others", base);
-    if ((fs.f_flag & ST_NOEXEC) != 0)
+    if (executable && (fs.f_flag & ST_NOEXEC) != 0)
         return mf_raise(error, MF_ESETUP, "%s is on a file system mounted noexec", base);
     if (access(base, W_OK | X_OK) < 0)
         return mf_raise_errno(error, "%s", base);
@@ -263,13 +263,14 @@ static void leave_base(char *base)
     *slash = '/';
 }
 
-static char *make_below(char *base, const char *run_id, uint32_t worker, struct mf_error *error)
+static char *
+make_below(char *base, bool executable, const char *run_id, uint32_t worker, struct mf_error *error)
 {
     if (make_folders(base) < 0) {
         mf_raise_errno(error, "%s", base);
         return NULL;
     }
-    if (check_base(base, error) < 0) {
+    if (check_base(base, executable, error) < 0) {
         leave_base(base);
         return NULL;
     }
@@ -292,6 +293,30 @@ static char *make_below(char *base, const char *run_id, uint32_t worker, struct 
     mf_free(run);
     mf_free(path);
     return NULL;
+}
+
+char *place_make_in(char *base, const char *run_id, uint32_t worker, struct mf_error *error)
+{
+    return make_below(base, false, run_id, worker, error);
+}
+
+char *place_of_secrets(void)
+{
+    return mf_format("/dev/shm/mayfly-%u", (unsigned)geteuid());
+}
+
+void place_leave(const char *path, bool base)
+{
+    char *above = mf_strdup(path);
+    for (int level = 0; above != NULL && level < (base ? 3 : 2); level++) {
+        char *slash = strrchr(above, '/');
+        if (slash == NULL || slash == above)
+            break;
+        *slash = '\0';
+        if (rmdir(above) < 0)
+            break;
+    }
+    mf_free(above);
 }
 
 /* Whether the program of this process lies in that place: bin/<version>/mayfly-worker. */
@@ -344,7 +369,7 @@ char *place_make(const char *run_id, uint32_t worker, struct mf_error *error)
     prefer_own(places, count);
     for (unsigned i = 0; i < count && path == NULL; i++) {
         struct mf_error reason = {0};
-        path = make_below(places[i], run_id, worker, &reason);
+        path = make_below(places[i], true, run_id, worker, &reason);
         if (path == NULL)
             mf_buffer_printf(&reasons, NULL, "%s%s", i == 0 ? "" : "; ", reason.text);
     }

@@ -17,6 +17,7 @@
 
 #include "common/alloc.h"
 #include "common/placeholder.h"
+#include "worker/secrets.h"
 #include "worker/slot.h"
 
 struct request_maker {
@@ -48,7 +49,8 @@ static const char *const our_names[] = {"MAYFLY_RUN",
                                         "MAYFLY_EPOCH",
                                         "MAYFLY_SLOT",
                                         "MAYFLY_JOB",
-                                        "MAYFLY_PREPARED"};
+                                        "MAYFLY_PREPARED",
+                                        "MAYFLY_SECRETS"};
 
 static int out_of_memory(struct mf_error *error)
 {
@@ -151,6 +153,20 @@ lay_out_task_env(struct request_maker *maker, const struct mf_task *task, struct
     return 0;
 }
 
+/* Where they are, if the run has any: the folder itself, not the link in the worker's own. */
+static int
+add_secrets(struct request_maker *maker, const struct mf_task *task, struct mf_error *error)
+{
+    char *link = mf_format("%s/" SECRETS_NAME, maker->folder);
+    if (link == NULL)
+        return out_of_memory(error);
+    char *folder = realpath(link, NULL);
+    mf_free(link);
+    int rc = folder == NULL ? 0 : add_default(maker, task, "MAYFLY_SECRETS", folder, error);
+    free(folder); /* the C library's own */
+    return rc;
+}
+
 static int lay_out_env(struct request_maker *maker,
                        const struct mf_task *task,
                        const char *run_id,
@@ -167,7 +183,8 @@ static int lay_out_env(struct request_maker *maker,
         add_default(maker, task, "MAYFLY_RUN", run_id, error) < 0 ||
         add_default(maker, task, "MAYFLY_WORKER", number, error) < 0 ||
         add_default(maker, task, "MAYFLY_JOB", maker->files_folder, error) < 0 ||
-        add_default(maker, task, "MAYFLY_PREPARED", task->prepared_folder, error) < 0)
+        add_default(maker, task, "MAYFLY_PREPARED", task->prepared_folder, error) < 0 ||
+        add_secrets(maker, task, error) < 0)
         return -1;
     return lay_out_task_env(maker, task, error);
 }

@@ -250,7 +250,8 @@ static void end_processes(struct sweep *sweep)
     }
 }
 
-static void remove_below(struct sweep *sweep, const char *place)
+/* `base`: the place itself goes, too, when it is empty. */
+static void remove_below(struct sweep *sweep, const char *place, bool base)
 {
     struct mf_error error;
     uint32_t removed = 0;
@@ -266,6 +267,8 @@ static void remove_below(struct sweep *sweep, const char *place)
     } else {
         rmdir(run); /* when it was the last one */
         rmdir(runs);
+        if (base)
+            rmdir(place);
     }
     sweep->files_removed += removed;
     mf_free(runs);
@@ -282,8 +285,14 @@ static void remove_folders(struct sweep *sweep)
         return;
     }
     for (unsigned i = 0; i < count; i++)
-        remove_below(sweep, places[i]);
+        remove_below(sweep, places[i], false);
     place_candidates_free(places, count);
+    char *secrets = place_of_secrets();
+    if (secrets != NULL)
+        remove_below(sweep, secrets, true);
+    else
+        add_left(sweep, "unknown: out of memory");
+    mf_free(secrets);
 }
 
 static int report(struct sweep *sweep)

@@ -20,7 +20,6 @@
 #include "common/alloc.h"
 #include "common/checksum.h"
 #include "common/crash.h"
-#include "worker/journal.h"
 
 struct item {
     struct item *next;
@@ -310,7 +309,6 @@ static void fail_item(struct upload *upload, const struct mf_error *why)
         executed->result.output_count = 0;
         executed->failure = mf_strdup(why->text);
         executed->result.detail = mf_bytes_text(executed->failure);
-        journal_end(executed); /* it has become another end than it was */
     }
     finish_item(upload);
 }

@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "master/command.h"
+#include "master/commands/export.h"
 #include "master/commands/items.h"
 #include "master/commands/letter.h"
 #include "master/commands/outcome.h"
@@ -19,10 +20,10 @@
 #include "master/run_folder.h"
 #include "master/run_result.h"
 
-enum { KEY_DEAD = 256, KEY_FAILED, KEY_GATHERED, KEY_JOBLOG, KEY_TAIL };
+enum { KEY_DEAD = 256, KEY_EXPORT, KEY_FAILED, KEY_GATHERED, KEY_JOBLOG, KEY_TAIL };
 
 struct arguments {
-    const char *run;
+    const char *run, *export;
     struct selection selection;
     bool gathered, dead, failed, json, joblog;
     uint64_t tail;
@@ -32,6 +33,12 @@ static const struct argp_option options[] = {
     {"gathered", KEY_GATHERED, NULL, 0, "Print the one gathered result of the run", 0},
     {"dead", KEY_DEAD, NULL, 0, "List the subtasks that used up their attempts, and why", 0},
     {"failed", KEY_FAILED, NULL, 0, "List those that failed for good at once", 0},
+    {"export",
+     KEY_EXPORT,
+     "FILE",
+     0,
+     "Write the dead letters as a job to FILE, which mayfly run takes as it is",
+     0},
     {"tail", KEY_TAIL, "N", 0, "Show the last N lines of their standard error (5)", 0},
     {"json", 'J', NULL, 0, "Write a line of JSON a finished subtask", 0},
     {"joblog", KEY_JOBLOG, NULL, 0, "Write the columns of GNU Parallel's joblog", 0},
@@ -59,6 +66,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case KEY_FAILED:
         arguments->failed = true;
         return 0;
+    case KEY_EXPORT:
+        arguments->export = text;
+        return 0;
     case KEY_TAIL:
         if (text_number(text, 0, 1000, &arguments->tail) < 0)
             argp_error(state, "--tail takes a number up to 1000, not \"%s\"", text);
@@ -75,8 +85,11 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case ARGP_KEY_END:
         if (arguments->json && arguments->joblog)
             argp_error(state, "--json and --joblog exclude each other");
-        if (arguments->gathered && (arguments->json || arguments->joblog || arguments->dead ||
-                                    arguments->failed || arguments->selection.count > 0))
+        if (arguments->export != NULL && (arguments->json || arguments->joblog))
+            argp_error(state, "--export excludes --json and --joblog");
+        if (arguments->gathered &&
+            (arguments->export != NULL || arguments->json || arguments->joblog || arguments->dead ||
+             arguments->failed || arguments->selection.count > 0))
             argp_error(state, "--gathered stands alone");
         return 0;
     default:
@@ -238,6 +251,25 @@ static int results(const char *folder, const struct arguments *arguments)
     return code;
 }
 
+static int export(const char *folder, const struct arguments *arguments)
+{
+    struct mf_error error;
+    int rc = export_letters(folder,
+                            &arguments->selection,
+                            arguments->dead,
+                            arguments->failed,
+                            arguments->export,
+                            &error);
+    return rc < 0 ? command_fail(&error) : 0;
+}
+
+static int print(const char *folder, const struct arguments *arguments)
+{
+    if (arguments->export != NULL)
+        return export(folder, arguments);
+    return arguments->gathered ? print_gathered(folder) : results(folder, arguments);
+}
+
 static int results_main(int argc, char **argv)
 {
     struct arguments arguments = {.tail = 5};
@@ -257,11 +289,7 @@ static int results_main(int argc, char **argv)
     selection_close(&arguments.selection);
     char *folder = run_folder_find(arguments.run == NULL ? "last" : arguments.run, run_id, &error);
     text_begin();
-    int code;
-    if (folder == NULL)
-        code = command_fail(&error);
-    else
-        code = arguments.gathered ? print_gathered(folder) : results(folder, &arguments);
+    int code = folder == NULL ? command_fail(&error) : print(folder, &arguments);
     mf_free(folder);
     selection_fini(&arguments.selection);
     return text_end(code);

@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "master/command.h"
+#include "master/commands/export.h"
 #include "master/commands/items.h"
 #include "master/commands/left.h"
 #include "master/commands/overview.h"
@@ -20,12 +21,12 @@
 #include "master/run.h"
 #include "master/run_folder.h"
 
-enum { KEY_DEAD = 256, KEY_FAILED };
+enum { KEY_DEAD = 256, KEY_EXPORT, KEY_FAILED };
 
 #define SUBTASKS_MAX 1000000u /* that can be named */
 
 struct arguments {
-    const char *run;
+    const char *run, *export;
     struct selection selection;
     bool dead, failed;
     struct run_options options;
@@ -34,6 +35,12 @@ struct arguments {
 static const struct argp_option options[] = {
     {"dead", KEY_DEAD, NULL, 0, "Only those that used up their attempts", 0},
     {"failed", KEY_FAILED, NULL, 0, "Only those that failed for good at once", 0},
+    {"export",
+     KEY_EXPORT,
+     "FILE",
+     0,
+     "Try nothing: write them as a job to FILE, which mayfly run takes as it is",
+     0},
     {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
     {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
     {"quiet", 'q', NULL, 0, "Show no progress", 0},
@@ -57,6 +64,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_FAILED:
         arguments->failed = true;
+        return 0;
+    case KEY_EXPORT:
+        arguments->export = text;
         return 0;
     case 'o':
         arguments->options.output = text;
@@ -89,6 +99,13 @@ static bool has_letters(const struct overview *overview, const struct arguments 
 
 static int refuse_unfinished(const struct overview *overview, struct mf_error *error)
 {
+    if (!overview->is_ended)
+        return mf_raise(
+            error,
+            MF_EUSAGE,
+            "run %s was interrupted, it has not ended: mayfly resume %s goes on with it",
+            overview->run_id,
+            overview->run_id);
     return mf_raise(error,
                     MF_EUSAGE,
                     "run %s was %s: only a run that has ended partial or failed can be retried; "
@@ -99,12 +116,9 @@ static int refuse_unfinished(const struct overview *overview, struct mf_error *e
                     overview->job_path);
 }
 
-/* Why this run can't be retried, with what to do instead; 0 when it can. `was_redriven`: it is a
- * retry that was interrupted. */
-static int check(const struct overview *overview,
-                 const struct arguments *arguments,
-                 bool was_redriven,
-                 struct mf_error *error)
+/* Why this run can't be retried, with what to do instead; 0 when it can. */
+static int
+check(const struct overview *overview, const struct arguments *arguments, struct mf_error *error)
 {
     const char *id = overview->run_id, *state = overview->state;
     if (overview->is_live)
@@ -117,9 +131,9 @@ static int check(const struct overview *overview,
     if (strcmp(state, "succeeded") == 0)
         return mf_raise(
             error, MF_EUSAGE, "run %s succeeded: it has nothing that could be tried again", id);
-    if (strcmp(state, "cancelled") == 0 || (!overview->is_ended && !was_redriven))
+    if (strcmp(state, "cancelled") == 0 || !overview->is_ended)
         return refuse_unfinished(overview, error);
-    if (!was_redriven && !has_letters(overview, arguments))
+    if (!has_letters(overview, arguments))
         return mf_raise(error,
                         MF_EUSAGE,
                         "run %s has no such dead letter to try again; it is %s%s%s",
@@ -179,6 +193,10 @@ static int collect(sqlite3 *db, struct left *left, struct run_again *retry, stru
         return -1;
     if (left_collect(left, db, facts.total, error) < 0)
         return -1;
+    int64_t last_worker;
+    if (sql_integer(
+            db, facts.run_id, "SELECT coalesce(max(id), 0) FROM worker", &last_worker, error) < 0)
+        return -1;
     uint64_t known = facts.done + facts.failed + facts.dead + left->count;
     if (known != facts.total)
         return mf_raise(error,
@@ -191,6 +209,7 @@ static int collect(sqlite3 *db, struct left *left, struct run_again *retry, stru
     *retry = (struct run_again){.open = left->open,
                                 .open_count = left->count,
                                 .is_planned = true,
+                                .last_worker = (uint32_t)last_worker,
                                 .has_total = true,
                                 .high_water = facts.total,
                                 .total = facts.total,
@@ -216,19 +235,11 @@ struct attempt_again {
 static int check_run(const struct attempt_again *again, const char *run_id, struct mf_error *error)
 {
     struct overview overview;
-    int64_t superseded = 0;
     if (overview_read(again->folder, run_id, &overview, error) < 0)
         return -1;
     if (again->lock_fd >= 0)
         overview.is_live = false; /* the lock is ours */
-    if (!overview.is_ended &&
-        sql_integer(again->db,
-                    again->path,
-                    "SELECT EXISTS (SELECT 1 FROM attempt WHERE superseded = 1)",
-                    &superseded,
-                    error) < 0)
-        return -1;
-    return check(&overview, again->arguments, superseded != 0, error);
+    return check(&overview, again->arguments, error);
 }
 
 /* All that can fail before the run is touched. */
@@ -266,6 +277,18 @@ static int go(struct attempt_again *again, char *folder, const char *run_id)
     return run_master(again->job, run_id, folder, lock_fd, &retry, &run_options);
 }
 
+static int export(const char *folder, const struct arguments *arguments)
+{
+    struct mf_error error;
+    int rc = export_letters(folder,
+                            &arguments->selection,
+                            arguments->dead,
+                            arguments->failed,
+                            arguments->export,
+                            &error);
+    return rc < 0 ? command_fail(&error) : 0;
+}
+
 static int retry_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -288,7 +311,10 @@ static int retry_main(int argc, char **argv)
     selection_close(&arguments.selection);
     char *folder = run_folder_find(arguments.run, run_id, &error);
     again.folder = folder;
-    code = folder == NULL ? command_fail(&error) : go(&again, folder, run_id);
+    if (folder == NULL)
+        code = command_fail(&error);
+    else
+        code = arguments.export == NULL ? go(&again, folder, run_id) : export(folder, &arguments);
     if (again.lock_fd >= 0)
         close(again.lock_fd);
     run_db_close(again.db);

@@ -165,11 +165,40 @@ static void print_text(const char *folder, const struct overview *overview, cons
     printf("time     %s\n", text_duration(overview_wall_us(overview), time));
     if (overview->reason[0] != '\0')
         printf("reason   %s\n", overview->reason);
+    if (strcmp(overview->state, "interrupted") == 0)
+        printf("next     mayfly resume %s\n", overview->run_id);
     json_t *summary = overview->is_ended ? load_summary(folder) : NULL;
     if (summary != NULL)
         print_summary(summary);
     json_decref(summary);
     printf("folder   %s\n", folder);
+}
+
+static int show(const char *folder,
+                const struct overview *overview,
+                const struct arguments *arguments,
+                json_t *live,
+                struct mf_error *error)
+{
+    json_t *explanation = NULL;
+    int rc = 0;
+    if (arguments->explain) {
+        explanation = explain_run(folder, overview, arguments->subtask, error);
+        if (explanation == NULL)
+            return -1;
+    }
+    if (arguments->json) {
+        rc = print_json(folder,
+                        overview,
+                        live == NULL ? recorded_status(overview) : json_incref(live),
+                        explanation,
+                        error);
+    } else {
+        print_text(folder, overview, live);
+        explain_print(explanation);
+    }
+    json_decref(explanation);
+    return rc;
 }
 
 static int status_main(int argc, char **argv)
@@ -196,23 +225,7 @@ static int status_main(int argc, char **argv)
         fputs("mayfly: the run's master does not answer (is it stopped?): this is what it has "
               "recorded\n",
               stderr);
-    json_t *explanation = NULL;
-    int code = 0;
-    if (arguments.explain)
-        explanation = explain_run(folder, &overview, arguments.subtask, &error);
-    if (arguments.explain && explanation == NULL) {
-        code = command_fail(&error);
-    } else if (!arguments.json) {
-        print_text(folder, &overview, live);
-        explain_print(explanation);
-    } else if (print_json(folder,
-                          &overview,
-                          live == NULL ? recorded_status(&overview) : json_incref(live),
-                          explanation,
-                          &error) < 0) {
-        code = command_fail(&error);
-    }
-    json_decref(explanation);
+    int code = show(folder, &overview, &arguments, live, &error) < 0 ? command_fail(&error) : 0;
     json_decref(live);
     mf_free(folder);
     return text_end(code);

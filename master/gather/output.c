@@ -26,13 +26,7 @@ struct output {
 
 static int raise_write(const struct output *output, struct mf_error *error)
 {
-    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the disk of %s is full (%s): free space, then try again",
-                        output->path,
-                        strerror(errno));
-    return mf_raise_errno(error, "cannot write %s", output->path);
+    return mf_raise_write(error, "cannot write %s", output->path);
 }
 
 struct output *output_open(const char *run_folder, struct mf_error *error)
@@ -117,7 +111,7 @@ int output_finish(struct output *output, uint64_t *bytes, struct mf_error *error
         return raise_write(output, error);
     MF_CRASH(MASTER_BEFORE_RESULT);
     if (rename(output->temporary, output->path) < 0)
-        return mf_raise_errno(error, "cannot rename %s", output->temporary);
+        return mf_raise_write(error, "cannot rename %s", output->temporary);
     MF_CRASH(MASTER_AFTER_RESULT);
     close(output->fd);
     output->fd = -1;

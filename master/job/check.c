@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/placeholder.h"
+#include "master/job/only.h"
 #include "master/job/read.h"
 
 #define NAME_MAX_BYTES 64
@@ -115,6 +116,19 @@ static int check_pieces(const struct reader *reader, struct mf_error *error)
     return 0;
 }
 
+static int check_only(const struct reader *reader, struct mf_error *error)
+{
+    struct job_split *split = &reader->job->split;
+    struct mf_error inner = {0};
+    if (reader_seen(reader, "split.only") == 0)
+        return 0;
+    if (only_parse(&split->only_texts, &split->only, &inner) == 0)
+        return 0;
+    if (inner.code == MF_ENOMEM)
+        return mf_raise(error, MF_ENOMEM, "%s", inner.text);
+    return reader_raise(reader, "split.only", error, "%s", inner.text);
+}
+
 static int check_split(const struct reader *reader, struct mf_error *error)
 {
     static const char *const paths[] = {
@@ -150,7 +164,7 @@ static int check_split(const struct reader *reader, struct mf_error *error)
             return reader_raise(
                 reader, "split.range.step", error, "expected a number that is not 0");
     }
-    return check_pieces(reader, error);
+    return check_pieces(reader, error) < 0 ? -1 : check_only(reader, error);
 }
 
 static bool is_inside(const char *path)
@@ -342,6 +356,12 @@ static int check_task(const struct reader *reader, struct mf_error *error)
                             "task.output.columns",
                             error,
                             "columns need 'format: csv', tsv or jsonl; the format is text");
+    if (job->straggler_factor > 0 && job->straggler_factor < 1)
+        return reader_raise(reader,
+                            "task.stragglers.factor",
+                            error,
+                            "expected 0, or a number from 1: nothing is slow by taking less than "
+                            "the others");
     return 0;
 }
 

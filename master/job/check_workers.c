@@ -52,7 +52,7 @@ static int inline_hosts(struct reader *reader, struct mf_error *error)
         texts[i] = mf_bytes_text(hosts->items[i].text);
     int mapping = reader_seen(reader, "workers");
     tree_drop(&reader->tree, mapping, "hosts_file");
-    int rc = tree_put_list(&reader->tree, mapping, "hosts", texts, hosts->count, error);
+    int rc = tree_put_list(&reader->tree, mapping, "hosts", texts, hosts->count, false, error);
     reader->is_changed = true;
     mf_free(texts);
     return rc;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/job/only.h"
 #include "master/job/hosts.h"
 #include "master/job/read.h"
 
@@ -256,6 +257,7 @@ void job_destroy(struct job *job)
         return;
     struct job_strings *lists[] = {&job->split.globs,
                                    &job->split.list,
+                                   &job->split.only_texts,
                                    &job->prepare,
                                    &job->command,
                                    &job->files,
@@ -278,6 +280,8 @@ void job_destroy(struct job *job)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         mf_free(texts[i]);
     hosts_fini(&job->hosts);
+    only_fini(&job->split.only);
+    read_secrets_fini(job);
     for (size_t i = 0; i < job->output.column_count; i++)
         mf_free(job->output.columns[i].name);
     mf_free(job->output.columns);

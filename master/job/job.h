@@ -47,6 +47,16 @@ struct job_column {
     enum column_type type;
 };
 
+struct job_range {
+    uint64_t first, last; /* last is inclusive */
+};
+
+/* Sorted, apart from each other; none = all. */
+struct job_only {
+    size_t count;
+    struct job_range *ranges;
+};
+
 struct job_split {
     enum split_kind kind;
     struct job_strings
@@ -57,7 +67,9 @@ struct job_split {
     enum records_format format;                  /* records */
     int64_t range_first, range_last, range_step; /* range: last is inclusive */
     struct job_strings list;                     /* list */
-    bool allow_empty; /* a plan without subtasks succeeds; else it is an error */
+    bool allow_empty;              /* a plan without subtasks succeeds; else it is an error */
+    struct job_strings only_texts; /* as written */
+    struct job_only only;          /* pieces that are wanted, by their numbers */
 };
 
 struct job_retries {
@@ -93,6 +105,15 @@ struct job_hosts {
     struct job_host *items;
 };
 
+/* One of `secrets`: exactly one of file, command and env says where its value comes from. */
+struct job_secret {
+    char *name;
+    char *place; /* "FILE:LINE: secrets.NAME", for messages */
+    char *file;  /* absolute */
+    struct job_strings command;
+    char *env; /* a variable of the master's environment */
+};
+
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
     char *identity, *known_hosts;
@@ -102,7 +123,7 @@ struct job_ssh {
 
 struct job {
     char *path;   /* of the job file, as given */
-    char *folder; /* absolute folder of the job file */
+    char *folder; /* absolute: where relative paths start; that of the job file unless it says so */
     char *text; /* the file's bytes as read (kept as job.yaml in the run folder, with --set applied:
                    see job_write) */
     size_t text_length;
@@ -139,7 +160,12 @@ struct job {
     double tolerate_share;
     bool stop_on_failure;
     enum durability durability;
+    double straggler_factor; /* 0 = never */
+    uint64_t straggler_after_us;
+    uint64_t run_timeout_us; /* 0 = no limit */
     uint64_t lease_us, orphan_us, credentials_ttl_us, disk_wait_us;
+    size_t secret_count;
+    struct job_secret *secrets;
     bool keep_folders; /* for debugging: keep attempts' folders until dismissal */
 };
 

@@ -279,25 +279,57 @@ static const char *find_home(void)
     return user != NULL ? user->pw_dir : home;
 }
 
+char *read_path_text(const struct job *job, const char *text, struct mf_error *error)
+{
+    bool is_home = strncmp(text, "~/", 2) == 0;
+    const char *home = is_home ? find_home() : "";
+    if (*text == '\0' || home == NULL) {
+        mf_raise(error,
+                 MF_EUSAGE,
+                 home == NULL ? "~/ is of no use here: the user has no home"
+                              : "expected a path, got an empty text");
+        return NULL;
+    }
+    char *path = is_home        ? mf_format("%s%s", home, text + 1)
+                 : *text == '/' ? mf_strdup(text)
+                                : mf_format("%s/%s", job->folder, text);
+    if (path == NULL)
+        raise_memory(error);
+    return path;
+}
+
+/* Gives an error that has no place yet the one of the entry. */
+static int place_error(struct reader *reader,
+                       const struct entry *entry,
+                       const struct mf_error *inner,
+                       struct mf_error *error)
+{
+    return inner->code == MF_ENOMEM ? raise_memory(error)
+                                    : raise_entry(reader, entry, error, inner->text);
+}
+
 static int read_path(struct reader *reader,
                      const struct entry *entry,
                      const char *text,
                      struct mf_error *error)
 {
-    bool is_home = strncmp(text, "~/", 2) == 0;
-    const char *home = is_home ? find_home() : "";
-    if (*text == '\0')
-        return raise_entry(reader, entry, error, "expected a path, got an empty text");
-    if (home == NULL)
-        return raise_entry(reader, entry, error, "~/ is of no use here: the user has no home");
-    char *path = is_home        ? mf_format("%s%s", home, text + 1)
-                 : *text == '/' ? mf_strdup(text)
-                                : mf_format("%s/%s", reader->job->folder, text);
+    struct mf_error inner = {0};
+    char *path = read_path_text(reader->job, text, &inner);
     if (path == NULL)
-        return raise_memory(error);
+        return place_error(reader, entry, &inner, error);
     int rc = store_text(reader->job, entry->row, path, error);
     mf_free(path);
     return rc;
+}
+
+static int read_secret(struct reader *reader,
+                       const struct entry *entry,
+                       const char *text,
+                       struct mf_error *error)
+{
+    struct mf_error inner = {0};
+    int rc = read_secret_source(reader->job, entry->name, text, &inner);
+    return rc < 0 ? place_error(reader, entry, &inner, error) : 0;
 }
 
 /* One text of hosts: of `text` as a whole, or one item of a list. */
@@ -311,9 +343,7 @@ static int read_hosts(struct reader *reader,
     struct mf_error inner = {0};
     int rc = is_item ? hosts_add(hosts, mf_bytes_text(text), &inner)
                      : hosts_add_list(hosts, text, &inner);
-    if (rc < 0 && inner.code == MF_ENOMEM)
-        return raise_memory(error);
-    return rc < 0 ? raise_entry(reader, entry, error, inner.text) : 0;
+    return rc < 0 ? place_error(reader, entry, &inner, error) : 0;
 }
 
 /* Texts that go elsewhere than into a number: 1 taken, 0 not meant for here, -1. */
@@ -347,6 +377,10 @@ static int read_special(struct reader *reader,
         return read_path(reader, entry, text, error) < 0 ? -1 : 1;
     case TARGET_HOSTS:
         return read_hosts(reader, entry, text, false, error) < 0 ? -1 : 1;
+    case TARGET_SECRET:
+        if ((row->types & SCHEMA_TEXT) == 0)
+            return 0;
+        return read_secret(reader, entry, text, error) < 0 ? -1 : 1;
     default:
         break;
     }
@@ -415,8 +449,9 @@ static int read_list(struct reader *reader,
                      struct mf_error *error)
 {
     const struct schema_key *row = entry->row;
-    struct job_strings *strings = strcmp(row->path, "prepare") == 0
-                                      ? &reader->job->prepare
+    struct job_strings *strings = strcmp(row->path, "prepare") == 0 ? &reader->job->prepare
+                                  : row->target == TARGET_SECRET
+                                      ? read_secret_command(reader->job)
                                       : (void *)((char *)reader->job + row->offset);
     for (int *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
          item++) {
@@ -445,24 +480,43 @@ static int read_list(struct reader *reader,
 
 static int raise_unknown(struct reader *reader,
                          const char *parent,
+                         const char *shown,
                          const struct entry *entry,
                          struct mf_error *error)
 {
     struct mf_buffer hint = {0};
-    char text[800], shown[TREE_PLACE_MAX];
-    tree_describe(tree_node(&reader->tree, entry->id), shown);
+    char text[800], said[TREE_PLACE_MAX];
+    tree_describe(tree_node(&reader->tree, entry->id), said);
     if (schema_hint(parent, entry->name, &hint, error) < 0 || mf_buffer_text(&hint) == NULL) {
         mf_buffer_fini(&hint);
         return raise_memory(error);
     }
-    snprintf(text, sizeof text, "unknown key %s%s", shown, mf_buffer_text(&hint));
+    snprintf(text, sizeof text, "unknown key %s%s", said, mf_buffer_text(&hint));
     mf_buffer_fini(&hint);
     struct entry at = *entry;
-    at.path = *parent == '\0' ? "the job file" : parent;
+    at.path = *parent == '\0' ? "the job file" : shown;
     return raise_entry(reader, &at, error, text);
 }
 
-static int read_mapping(struct reader *reader, const char *parent, int id, struct mf_error *error);
+static int read_mapping(
+    struct reader *reader, const char *parent, const char *shown, int id, struct mf_error *error);
+
+static int
+read_secret_mapping(struct reader *reader, const struct entry *entry, struct mf_error *error)
+{
+    char place[TREE_PLACE_MAX];
+    struct mf_error inner = {0};
+    char *named = mf_format("%s: %s", tree_place(&reader->tree, entry->id, place), entry->path);
+    if (named == NULL)
+        return raise_memory(error);
+    int rc = read_secret_begin(reader->job, entry->name, named, &inner);
+    mf_free(named);
+    if (rc < 0)
+        return place_error(reader, entry, &inner, error);
+    if (read_mapping(reader, entry->row->path, entry->path, entry->id, error) < 0)
+        return -1;
+    return read_secret_end(reader->job, &inner) < 0 ? place_error(reader, entry, &inner, error) : 0;
+}
 
 static int read_value(struct reader *reader, const struct entry *entry, struct mf_error *error)
 {
@@ -471,7 +525,9 @@ static int read_value(struct reader *reader, const struct entry *entry, struct m
     if (node->type == YAML_SCALAR_NODE)
         return read_scalar(reader, entry, node, error);
     if (node->type == YAML_MAPPING_NODE && (entry->row->types & SCHEMA_MAP) != 0)
-        return read_mapping(reader, entry->path, entry->id, error);
+        return entry->row->target == TARGET_SECRET
+                   ? read_secret_mapping(reader, entry, error)
+                   : read_mapping(reader, entry->row->path, entry->path, entry->id, error);
     if (node->type == YAML_SEQUENCE_NODE && (entry->row->types & SCHEMA_CODES) != 0)
         return read_codes(reader, entry, node, error);
     if (node->type == YAML_SEQUENCE_NODE && (entry->row->types & SCHEMA_LIST) != 0)
@@ -479,8 +535,10 @@ static int read_value(struct reader *reader, const struct entry *entry, struct m
     return raise_expected(reader, entry, error);
 }
 
-/* The keys of one mapping. Recursion is as deep as the schema. */
-static int read_mapping(struct reader *reader, const char *parent, int id, struct mf_error *error)
+/* The keys of one mapping: `parent` is its path in the schema, `shown` the same with the names that
+ * the file gives. Recursion is as deep as the schema. */
+static int read_mapping(
+    struct reader *reader, const char *parent, const char *shown, int id, struct mf_error *error)
 {
     const yaml_node_t *node = tree_node(&reader->tree, id);
     for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
@@ -489,10 +547,10 @@ static int read_mapping(struct reader *reader, const char *parent, int id, struc
         char path[PATH_BYTES];
         struct entry entry = {
             .name = tree_text(tree_node(&reader->tree, pair->key)), .path = path, .id = pair->key};
-        snprintf(path, sizeof path, "%s%s%.100s", parent, *parent == '\0' ? "" : ".", entry.name);
+        snprintf(path, sizeof path, "%s%s%.100s", shown, *shown == '\0' ? "" : ".", entry.name);
         entry.row = schema_find(parent, entry.name);
         if (entry.row == NULL)
-            return raise_unknown(reader, parent, &entry, error);
+            return raise_unknown(reader, parent, shown, &entry, error);
         if ((entry.row->types & SCHEMA_LATER) != 0)
             return raise_entry(reader, &entry, error, "not available in this version");
         /* Errors name the line of the value: it is the one to be mended. */
@@ -543,11 +601,33 @@ static int check_version(struct reader *reader, struct mf_error *error)
                     tree_place(&reader->tree, 0, place));
 }
 
+/* Before all others: paths may start at it. */
+static int read_folder(struct reader *reader, struct mf_error *error)
+{
+    const yaml_node_t *root = tree_root(&reader->tree);
+    char place[TREE_PLACE_MAX], shown[TREE_PLACE_MAX];
+    for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+         pair < root->data.mapping.pairs.top;
+         pair++) {
+        const yaml_node_t *value = tree_node(&reader->tree, pair->value);
+        if (strcmp(tree_text(tree_node(&reader->tree, pair->key)), "folder") != 0)
+            continue;
+        if (value->type != YAML_SCALAR_NODE || *tree_text(value) != '/')
+            return mf_raise(error,
+                            MF_EUSAGE,
+                            "%s: folder: expected an absolute path, got %s",
+                            tree_place(&reader->tree, pair->value, place),
+                            tree_describe(value, shown));
+        return store_text(reader->job, schema_row("folder"), tree_text(value), error);
+    }
+    return 0;
+}
+
 int read_job(struct reader *reader, struct mf_error *error)
 {
-    if (check_version(reader, error) < 0)
+    if (check_version(reader, error) < 0 || read_folder(reader, error) < 0)
         return -1;
     if (set_defaults(reader->job, error) < 0)
         return -1;
-    return read_mapping(reader, "", 1, error);
+    return read_mapping(reader, "", "", 1, error);
 }

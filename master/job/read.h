@@ -37,6 +37,20 @@ int reader_raise(const struct reader *reader,
                  const char *format,
                  ...) __attribute__((format(printf, 4, 5)));
 
+/* An absolute path of a text: ~/ is the home, else from the job's folder. NULL, with a sentence
+ * that has no place yet or MF_ENOMEM. */
+char *read_path_text(const struct job *job, const char *text, struct mf_error *error);
+
+/* One of `secrets` (read_secrets.c). Each: 0, or -1 with a sentence that has no place yet or
+ * MF_ENOMEM. Begins a new one; `place` is for messages. */
+int read_secret_begin(struct job *job, const char *name, const char *place, struct mf_error *error);
+/* What `key` of it says: a text. A command's texts are added by strings_add. */
+int read_secret_source(struct job *job, const char *key, const char *text, struct mf_error *error);
+/* It has exactly one source. */
+int read_secret_end(const struct job *job, struct mf_error *error);
+struct job_strings *read_secret_command(struct job *job);
+void read_secrets_fini(struct job *job);
+
 /* Appends a copy. -1 and MF_ENOMEM. */
 int strings_add(struct job_strings *strings, const char *text, struct mf_error *error);
 void strings_fini(struct job_strings *strings);

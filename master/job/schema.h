@@ -39,6 +39,7 @@ enum schema_target {
     TARGET_PATH, /* a text that becomes an absolute path: ~/ is the home, else from the job's folder
                   */
     TARGET_HOSTS,
+    TARGET_SECRET,    /* of secrets.NAME, which is the last of job->secrets while it is read */
     TARGET_NAMED_KIND /* a bare word of a kind whose mapping has options */
 };
 
@@ -59,7 +60,7 @@ struct schema_key {
 
 extern const struct schema_key schema_keys[];
 extern const size_t schema_count;
-#define SCHEMA_MAX 96
+#define SCHEMA_MAX 128
 
 /* The row of `parent` (its path, "" at the top) and `key`; NULL when unknown. */
 const struct schema_key *schema_find(const char *parent, const char *key);

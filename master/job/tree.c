@@ -502,18 +502,17 @@ int tree_put_list(struct tree *tree,
                   const char *key,
                   const struct mf_bytes *items,
                   size_t count,
+                  bool quoted,
                   struct mf_error *error)
 {
     yaml_document_t *document = &tree->document;
+    yaml_scalar_style_t style = quoted ? YAML_DOUBLE_QUOTED_SCALAR_STYLE : YAML_ANY_SCALAR_STYLE;
     int list = yaml_document_add_sequence(document, NULL, YAML_BLOCK_SEQUENCE_STYLE);
     if (list == 0)
         return raise_memory(error);
     for (size_t i = 0; i < count; i++) {
-        int item = yaml_document_add_scalar(document,
-                                            NULL,
-                                            (const yaml_char_t *)items[i].data,
-                                            (int)items[i].length,
-                                            YAML_ANY_SCALAR_STYLE);
+        int item = yaml_document_add_scalar(
+            document, NULL, (const yaml_char_t *)items[i].data, (int)items[i].length, style);
         if (item == 0 || !yaml_document_append_sequence_item(document, list, item))
             return raise_memory(error);
     }

@@ -53,12 +53,14 @@ size_t tree_rank(const struct tree *tree, int id);
 
 /* Changes of a mapping, for the copy that is written. Nothing happens when the key is not there. */
 void tree_drop(struct tree *tree, int mapping, const char *key);
-/* A list of texts under `key`, in place of what was there. */
+/* A list of texts in UTF-8 under `key`, in place of what was there. Not quoted, a text such as null
+ * or 1 is read as that. */
 int tree_put_list(struct tree *tree,
                   int mapping,
                   const char *key,
                   const struct mf_bytes *items,
                   size_t count,
+                  bool quoted,
                   struct mf_error *error);
 
 /* Copies at most 60 bytes of text, with what is unprintable escaped, so that a hostile text can't

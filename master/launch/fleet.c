@@ -406,7 +406,8 @@ void fleet_leave_out(struct fleet *fleet, uint32_t worker, const char *reason)
 
 const struct launch_host *fleet_host_of(const struct fleet *fleet, uint32_t worker)
 {
-    return assignment_of(fleet, worker)->host;
+    const struct assignment *assignment = assignment_of(fleet, worker);
+    return assignment == NULL ? NULL : assignment->host;
 }
 
 void fleet_farewell(struct fleet *fleet, uint32_t worker)

@@ -66,7 +66,7 @@ void fleet_stop(struct fleet *fleet, uint32_t worker);
 void fleet_farewell(struct fleet *fleet, uint32_t worker);
 /* No other worker is started where this one was begun. `host` is told as unusable. */
 void fleet_leave_out(struct fleet *fleet, uint32_t worker, const char *reason);
-/* Where the worker was begun; it was. */
+/* Where the worker was begun, NULL = nowhere. */
 const struct launch_host *fleet_host_of(const struct fleet *fleet, uint32_t worker);
 /* Whether another worker could be started: a host is free and usable. */
 bool fleet_has_room(const struct fleet *fleet);

@@ -44,7 +44,7 @@ struct launch_report {
     uint32_t worker;
     bool ok;
     bool again;            /* not ok: another launch on that host may succeed */
-    bool given_up;         /* not ok: it was stopped before anything was begun */
+    bool given_up;         /* not ok: it was stopped before it was done */
     bool touched;          /* something was begun on the host: it has to be swept */
     const char *place;     /* the host's name */
     const char *address;   /* ok: numeric, where the host was reached; NULL = this machine */

@@ -35,6 +35,7 @@ struct worker_process {
     uint32_t pid;
     int pidfd;          /* -1 before it runs and after it has ended */
     int64_t kill_at_us; /* 0 = not asked to stop */
+    bool given_up;      /* asked to stop while it was started */
 };
 
 struct launcher {
@@ -241,11 +242,33 @@ static void local_readdress(struct launcher *launcher,
 static void local_stop(struct launcher *launcher, const struct launch_host *host, uint32_t worker)
 {
     (void)host;
-    for (struct worker_process *p = launcher->workers; p != NULL; p = p->next)
-        if (p->worker == worker && p->pidfd >= 0 && p->kill_at_us == 0) {
+    for (struct worker_process *p = launcher->workers; p != NULL; p = p->next) {
+        if (p->worker != worker)
+            continue;
+        p->given_up = p->child != NULL;
+        if (p->pidfd >= 0 && p->kill_at_us == 0) {
             pidfd_send_signal(p->pidfd, SIGTERM, NULL, 0);
             p->kill_at_us = mf_monotonic_us() + KILL_AFTER_US;
         }
+    }
+}
+
+/* Nobody waits for the end of this start. What it may have left is found by the sweep. */
+static void give_up_start(struct worker_process *process)
+{
+    struct launcher *launcher = process->launcher;
+    struct launch_report report = {.worker = process->worker,
+                                   .place = launcher->host,
+                                   .touched = true,
+                                   .again = true,
+                                   .given_up = true};
+    mf_raise(
+        &report.error, MF_ESETUP, "worker %u was given up while it was started", process->worker);
+    child_abandon(process->child);
+    process->child = NULL;
+    process->given_up = false;
+    launcher->under_way--;
+    launcher->callbacks.launched(launcher->callbacks.arg, &report);
 }
 
 /* A pidfd knows better than what a worker says of itself. */
@@ -324,6 +347,8 @@ static int64_t local_tick(struct launcher *launcher, int64_t now_us)
 {
     int64_t next = MF_NEVER;
     for (struct worker_process *p = launcher->workers; p != NULL; p = p->next) {
+        if (p->given_up && p->child != NULL)
+            give_up_start(p);
         if (p->pidfd < 0 || p->kill_at_us == 0)
             continue;
         if (p->kill_at_us <= now_us) {

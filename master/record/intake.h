@@ -32,22 +32,29 @@ struct intake *intake_create(const char *run_folder,
                              bool sync,
                              uint64_t log_max,
                              struct mf_error *error);
+/*
+ * This master, of `epoch`, goes on after another one. What was received and never accepted is
+ * removed: it is sent again. Of the streams that come again, what is in the log store is left out.
+ */
+int intake_resume(struct intake *intake, uint32_t epoch, struct mf_error *error);
 /* Removes what was received and never accepted; what is left of attempts that ran goes into the log
  * store. */
 void intake_destroy(struct intake *intake);
 
-/* One chunk of `worker`. -1: MF_EPROTOCOL when it does not fit what came before, else the disk's
- * error. */
+/* One chunk of `worker`. -1: MF_EPROTOCOL when it does not fit what came before, MF_EFULL when
+ * there is no room (the same chunk may be given again), else the disk's error. */
 int intake_chunk(struct intake *intake,
                  uint32_t worker,
                  const struct mf_chunk *chunk,
                  struct mf_error *error);
-/* Moves the files of an accepted attempt to their places. */
+/* Moves the files of an accepted attempt to their places. `again`: it has failed for them before
+ * (MF_EFULL), and a part may be in its place already. */
 int intake_accept(struct intake *intake,
                   uint32_t worker,
                   const struct mf_fence *fence,
                   bool has_result,
                   bool has_outputs,
+                  bool again,
                   struct mf_error *error);
 /* The end of an attempt has arrived, whatever it is: nothing of it is shown as running. */
 void intake_ended(struct intake *intake, uint32_t worker, const struct mf_fence *fence);

@@ -28,6 +28,7 @@ struct entry {
     struct mf_fence fence;
     uint32_t worker;
     uint64_t length;
+    uint64_t kept; /* of it, is in the log store */
 };
 
 struct live {
@@ -182,6 +183,10 @@ void live_append(struct live *live, uint32_t worker, const struct mf_chunk *chun
     struct mf_bytes data = chunk->data;
     struct mf_error error;
     struct entry *entry = find(live, worker, &fence);
+    if (entry != NULL && chunk->offset == 0) { /* again from its start: to another master */
+        forget(live, entry);
+        entry = NULL;
+    }
     if (entry == NULL && chunk->offset == 0)
         entry = add(live, worker, &fence, 0);
     if (entry == NULL || chunk->offset != entry->length)
@@ -207,15 +212,15 @@ void live_drop(struct live *live, uint32_t worker, const struct mf_fence *fence)
 
 /* Into the log store, piece by piece. What can't be read here is lost: it was only shown. */
 static int keep_file(const struct live *live,
-                     const struct entry *entry,
+                     struct entry *entry,
                      const char *path,
                      unsigned char *piece,
                      struct mf_error *error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     int rc = 0;
-    for (uint64_t at = 0; fd >= 0 && rc == 0 && at < entry->length;) {
-        ssize_t got = pread(fd, piece, PIECE, (off_t)at);
+    while (fd >= 0 && rc == 0 && entry->kept < entry->length) {
+        ssize_t got = pread(fd, piece, PIECE, (off_t)entry->kept);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0) {
@@ -230,7 +235,8 @@ static int keep_file(const struct live *live,
                                mf_bytes_of(piece, (size_t)got),
                                0,
                                error);
-        at += (uint64_t)got;
+        if (rc == 0)
+            entry->kept += (uint64_t)got;
     }
     if (fd >= 0)
         close(fd);
@@ -239,6 +245,7 @@ static int keep_file(const struct live *live,
     return rc;
 }
 
+/* Where there is no room it stays, to be tried again. */
 static int keep(struct live *live, struct entry *entry, struct mf_error *error)
 {
     char *path = path_of(live, entry);
@@ -248,7 +255,8 @@ static int keep(struct live *live, struct entry *entry, struct mf_error *error)
                  : keep_file(live, entry, path, piece, error);
     mf_free(piece);
     mf_free(path);
-    forget(live, entry);
+    if (rc == 0)
+        forget(live, entry);
     return rc;
 }
 
@@ -266,8 +274,8 @@ void live_destroy(struct live *live)
     if (live == NULL)
         return;
     struct mf_error error;
-    while (live->count > 0)
-        if (keep(live, &live->entries[live->count - 1], &error) < 0)
+    for (uint32_t i = live->count; i-- > 0;)
+        if (keep(live, &live->entries[i], &error) < 0)
             mf_log(MF_WARNING, "%s", error.text);
     if (tree_remove(live->folder, &error) < 0)
         mf_log(MF_WARNING, "%s", error.text);

@@ -41,13 +41,7 @@ static int no_memory(const struct log_writer *writer, struct mf_error *error)
 
 static int raise_write(const struct log_writer *writer, struct mf_error *error)
 {
-    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the disk of %s is full (%s): free space, then try again",
-                        writer->folder,
-                        strerror(errno));
-    return mf_raise_errno(error, "cannot write a log in %s", writer->folder);
+    return mf_raise_write(error, "cannot write a log in %s", writer->folder);
 }
 
 static int write_at(const struct log_writer *writer,
@@ -83,7 +77,7 @@ static int open_file(const struct log_writer *writer,
         return no_memory(writer, error);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, &facts) < 0) {
-        mf_raise_errno(error, "cannot open %s", path);
+        mf_raise_write(error, "cannot open %s", path);
         goto fail;
     }
     *size = (uint64_t)facts.st_size;
@@ -265,7 +259,7 @@ struct log_writer *log_writer_open(const char *folder, struct mf_error *error)
     }
     writer->has_stream = true;
     if (mkdir(folder, 0700) < 0 && errno != EEXIST) {
-        mf_raise_errno(error, "cannot make the folder %s", folder);
+        mf_raise_write(error, "cannot make the folder %s", folder);
         goto fail;
     }
     writer->index_fd = open_file(writer, LOG_INDEX, 0, &writer->index_size, error);

@@ -38,11 +38,11 @@ int sql_raise(sqlite3 *db, const char *path, struct mf_error *error)
     switch (rc) {
     case SQLITE_FULL:
         return mf_raise(
-            error, MF_ESETUP, "the disk of %s is full: free space, then try again", path);
+            error, MF_EFULL, "the disk of %s is full: free space, then try again", path);
     case SQLITE_IOERR:
         if (os == ENOSPC || os == EDQUOT || os == EFBIG)
             return mf_raise(error,
-                            MF_ESETUP,
+                            MF_EFULL,
                             "the disk of %s is full (%s): free space, then try again",
                             path,
                             strerror(os));

@@ -22,7 +22,7 @@ int tree_make_parents(const char *path, size_t known, struct mf_error *error)
          slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-            rc = mf_raise_errno(error, "cannot make the folder %s", copy);
+            rc = mf_raise_write(error, "cannot make the folder %s", copy);
         *slash = '/';
     }
     mf_free(copy);
@@ -47,6 +47,16 @@ int tree_remove(const char *path, struct mf_error *error)
     return mf_raise_errno(error, "cannot remove %s", path);
 }
 
+/* 0, or errno. EINVAL: a file system that can't sync a folder; there is nothing more to be done. */
+static int sync_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int number = fd < 0 || (fsync(fd) < 0 && errno != EINVAL) ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return number;
+}
+
 int tree_sync_parent(const char *path, struct mf_error *error)
 {
     char *folder = mf_strdup(path);
@@ -54,13 +64,25 @@ int tree_sync_parent(const char *path, struct mf_error *error)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     char *slash = strrchr(folder, '/');
     if (slash != NULL)
-        *slash = '\0';
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) < 0
-                 ? mf_raise_errno(error, "cannot write the folder %s to the disk", folder)
-                 : 0;
-    if (fd >= 0)
-        close(fd);
+        slash[slash == folder] = '\0';
+    errno = sync_folder(folder);
+    int rc =
+        errno != 0 ? mf_raise_errno(error, "cannot write the folder %s to the disk", folder) : 0;
     mf_free(folder);
     return rc;
+}
+
+static int sync_entry(const char *path, const struct stat *stat, int kind, struct FTW *position)
+{
+    (void)stat;
+    (void)position;
+    return kind == FTW_DP || kind == FTW_D ? sync_folder(path) : 0;
+}
+
+int tree_sync_folders(const char *path, struct mf_error *error)
+{
+    int rc = nftw(path, sync_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    if (rc > 0)
+        errno = rc;
+    return rc == 0 ? 0 : mf_raise_errno(error, "cannot write the folder %s to the disk", path);
 }

@@ -14,5 +14,7 @@ int tree_make_parents(const char *path, size_t known, struct mf_error *error);
 int tree_remove(const char *path, struct mf_error *error);
 /* Writes the entry of `path` in its folder to the disk. */
 int tree_sync_parent(const char *path, struct mf_error *error);
+/* Writes the entries of the folder `path` and of all folders in it to the disk. */
+int tree_sync_folders(const char *path, struct mf_error *error);
 
 #endif

@@ -232,6 +232,7 @@ static void handle_hello(struct scatter *scatter,
     session->session = hello->request.session;
     session->joined = true;
     note_generation(scatter, session, &hello->request);
+    session->secrets_sent = scatter->secrets_version;
     scatter_lane_answer(scatter, lane, endpoint_message(mf_buffer_view(&scatter->welcome)));
     scatter->callbacks.joined(
         scatter->callbacks.arg, hello, peer == NULL ? "a closed connection" : peer->address);
@@ -254,9 +255,18 @@ static void handle_poll(struct scatter *scatter,
     lane->must_answer =
         poll->result_count > 0 || poll->returned_count > 0 || poll->request.lane == 1;
     lane->committing = true; /* not answered from inside the callback */
-    if (!scatter->callbacks.polled(
-            scatter->callbacks.arg, poll, &ticket, &lane->held->message, scatter->decoder))
+    lane->unrecorded = false;
+    switch (scatter->callbacks.polled(
+        scatter->callbacks.arg, poll, &ticket, &lane->held->message, scatter->decoder)) {
+    case SCATTER_ANSWER:
         scatter_committed(scatter, &ticket);
+        break;
+    case SCATTER_COMMITS:
+        break;
+    case SCATTER_UNRECORDED:
+        scatter_uncommitted(scatter, &ticket);
+        break;
+    }
 }
 
 static void handle_chunk(struct scatter *scatter,
@@ -265,7 +275,11 @@ static void handle_chunk(struct scatter *scatter,
                          const struct mf_chunk *chunk)
 {
     struct mf_error error;
-    if (scatter->callbacks.chunk(scatter->callbacks.arg, session->worker, chunk, &error) < 0) {
+    int rc = scatter->callbacks.chunk(scatter->callbacks.arg, session->worker, chunk, &error);
+    lane->is_deferred = rc > 0;
+    if (rc > 0)
+        return;
+    if (rc < 0) {
         mf_log(MF_ERROR, "a piece from worker %u cannot be kept: %s", session->worker, error.text);
         scatter_turn_away(scatter, lane->held);
         lane->held = NULL;
@@ -277,6 +291,19 @@ static void handle_chunk(struct scatter *scatter,
     if (mf_encode_received(&scatter->frame, &error) == 0)
         reply = endpoint_message(mf_buffer_view(&scatter->frame));
     scatter_lane_answer(scatter, lane, reply);
+}
+
+/* It was decoded once: it decodes again, unless memory is exhausted. */
+void scatter_handle_deferred(struct scatter *scatter, struct session *session, struct lane *lane)
+{
+    struct mf_message message;
+    struct mf_error error;
+    struct mf_bytes frame =
+        mf_bytes_of(nng_msg_body(lane->held->message), nng_msg_len(lane->held->message));
+    if (mf_decode(scatter->decoder, frame, &message, &error) == 0)
+        handle_chunk(scatter, session, lane, &message.chunk);
+    else
+        mf_log(MF_ERROR, "%s", error.text);
 }
 
 static void handle_bye(struct scatter *scatter,

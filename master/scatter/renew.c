@@ -65,6 +65,8 @@ static int64_t begin_generation(struct scatter *scatter, int64_t now_us)
     if (authority_begin_generation(scatter->authority, &error) == 0) {
         validity_advance(&scatter->validity, now_us);
         scatter->renew_us = now_us;
+        if (scatter->callbacks.generation != NULL)
+            scatter->callbacks.generation(scatter->callbacks.arg);
     } else {
         mf_log(MF_WARNING, "credentials cannot be renewed now: %s", error.text);
         validity_postpone(&scatter->validity, now_us);

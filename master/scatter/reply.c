@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is said to workers: the answer to a poll, made from the outbox when it is due. */
-#include <mbedtls/platform_util.h>
-
 #include "common/log.h"
 #include "master/scatter/scatter_internal.h"
 
@@ -75,6 +73,7 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
 {
     size_t weight = 0;
     struct mf_renewal renewal = {0};
+    struct mf_secret secrets[MF_SECRETS_MAX];
     if (session->renewal != NULL)
         renewal = renewal_of(session->renewal);
     struct mf_work work = {.subtask_count = collect_offers(scatter, session, &weight),
@@ -86,7 +85,11 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
                            .drain = session->dismiss,
                            .dismiss = session->dismiss,
                            .renewal_count = session->renewal != NULL,
-                           .renewals = &renewal};
+                           .renewals = &renewal,
+                           .secret_count = scatter_new_secrets(scatter, session, secrets),
+                           .secrets = secrets,
+                           .unrecorded = lane->unrecorded};
+    lane->committing = lane->unrecorded = false;
     if (work.take_back_count > MF_BATCH_MAX)
         work.take_back_count = MF_BATCH_MAX;
     if (work.cancel_count > MF_BATCH_MAX)
@@ -101,10 +104,10 @@ void scatter_send_work(struct scatter *scatter, struct session *session, struct 
     fence_list_drop(&session->take_back, work.take_back_count);
     fence_list_drop(&session->cancel, work.cancel_count);
     session->dismiss_sent = session->dismiss;
-    if (session->renewal != NULL) {
-        mbedtls_platform_zeroize(scatter->frame.data, scatter->frame.length);
-        session_drop_renewal(session);
-    }
+    if (work.renewal_count + work.secret_count > 0)
+        scatter_wipe(&scatter->frame);
+    session_drop_renewal(session);
+    session->secrets_sent = scatter->secrets_version;
     scatter_lane_answer(scatter, lane, reply);
 }
 
@@ -117,7 +120,7 @@ void scatter_flush_session(struct scatter *scatter, struct session *session)
         if (lane->held != NULL && !lane->committing && lane->must_answer)
             scatter_send_work(scatter, session, lane);
     }
-    for (unsigned i = 0; i < 2 && session_has_news(session); i++) {
+    for (unsigned i = 0; i < 2 && scatter_has_news(scatter, session); i++) {
         struct lane *lane = &session->lanes[i];
         if (lane->held != NULL && !lane->committing)
             scatter_send_work(scatter, session, lane);

@@ -47,7 +47,8 @@ struct scatter *scatter_create(const struct scatter_config *config, struct mf_er
         mf_raise(error, MF_ENOMEM, "out of memory: the sessions of workers");
         goto fail;
     }
-    if (mf_encode_welcome(config->welcome, &scatter->welcome, error) < 0)
+    scatter->said = config->welcome;
+    if (scatter_encode_welcome(scatter, error) < 0)
         goto fail;
     return scatter;
 fail:
@@ -63,6 +64,7 @@ void scatter_destroy(struct scatter *scatter)
         session_clear(&scatter->sessions[i], scatter->endpoint);
     mf_free(scatter->sessions);
     peers_fini(&scatter->peers);
+    scatter_wipe(&scatter->welcome);
     mf_buffer_fini(&scatter->welcome);
     mf_buffer_fini(&scatter->frame);
     mf_decoder_destroy(scatter->decoder);
@@ -153,11 +155,13 @@ void scatter_dismiss(struct scatter *scatter, uint32_t worker)
 void scatter_flush(struct scatter *scatter, uint32_t worker)
 {
     struct session *session = scatter_session(scatter, worker);
-    if (session != NULL && session->expected && session_has_news(session))
+    if (session != NULL && session->expected && scatter_has_news(scatter, session))
         scatter_flush_session(scatter, session);
 }
 
-void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket)
+/* The results of that poll have been waited for; `unrecorded`: in vain. */
+static void
+end_commit(struct scatter *scatter, const struct scatter_ticket *ticket, bool unrecorded)
 {
     struct session *session = scatter_session(scatter, ticket->worker);
     if (session == NULL || !session->expected || session->session != ticket->session)
@@ -166,7 +170,28 @@ void scatter_committed(struct scatter *scatter, const struct scatter_ticket *tic
     if (lane->sequence != ticket->sequence || !lane->committing)
         return;
     lane->committing = false;
+    lane->unrecorded = unrecorded;
     scatter_flush_session(scatter, session);
+}
+
+void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket)
+{
+    end_commit(scatter, ticket, false);
+}
+
+void scatter_uncommitted(struct scatter *scatter, const struct scatter_ticket *ticket)
+{
+    end_commit(scatter, ticket, true);
+}
+
+void scatter_retry_chunks(struct scatter *scatter)
+{
+    for (uint32_t i = 0; i < scatter->session_count; i++) {
+        struct session *session = &scatter->sessions[i];
+        struct lane *lane = &session->lanes[MF_LANE_CHUNK];
+        if (session->expected && lane->is_deferred && lane->held != NULL)
+            scatter_handle_deferred(scatter, session, lane);
+    }
 }
 
 bool scatter_piece(struct scatter *scatter,
@@ -238,9 +263,12 @@ static int64_t answer_overdue(struct scatter *scatter, int64_t now_us)
         struct session *session = &scatter->sessions[i];
         for (unsigned k = 0; k < 2 && session->expected; k++) {
             struct lane *lane = &session->lanes[k];
-            if (lane->held == NULL || lane->committing)
+            if (lane->held == NULL)
                 continue;
             int64_t due = lane->held_since_us + scatter->hold_us;
+            /* The disk is slow: without a word the worker would take its master for dead. */
+            if (due <= now_us && lane->committing)
+                lane->unrecorded = true;
             if (due <= now_us)
                 scatter_send_work(scatter, session, lane);
             else if (due < next)

@@ -28,18 +28,25 @@ struct scatter_ticket {
     uint64_t session, sequence;
 };
 
+/* What becomes of a poll. */
+enum scatter_polled {
+    SCATTER_ANSWER,    /* it is answered when there is something to say, or now when it must be */
+    SCATTER_COMMITS,   /* its results wait for their commit, scatter_committed(ticket) follows */
+    SCATTER_UNRECORDED /* its results were not taken: the worker keeps them and sends them again */
+};
+
 struct scatter_callbacks {
     /* A worker is here (again). */
     void (*joined)(void *arg, const struct mf_hello *hello, const char *address);
     /* A poll. What it borrows lives as long as `message` and `decoder`; the callback may take both
-     * (set the pointers to NULL). True: its results wait for their commit,
-     * scatter_committed(ticket) follows. */
-    bool (*polled)(void *arg,
-                   const struct mf_poll *poll,
-                   const struct scatter_ticket *ticket,
-                   nng_msg **message,
-                   struct mf_decoder *decoder);
-    /* A chunk. -1: it could not be kept; the worker is not answered. */
+     * (set the pointers to NULL). */
+    enum scatter_polled (*polled)(void *arg,
+                                  const struct mf_poll *poll,
+                                  const struct scatter_ticket *ticket,
+                                  nng_msg **message,
+                                  struct mf_decoder *decoder);
+    /* A chunk. 1: not now, it is given again by scatter_retry_chunks. -1: it could not be kept; the
+     * worker is not answered. */
     int (*chunk)(void *arg, uint32_t worker, const struct mf_chunk *chunk, struct mf_error *error);
     /* A part of a file is asked for; scatter_piece(ticket) answers it, whenever it can. Comes again
      * with the same ticket when the answer was lost. NULL: nothing is fetched in this run. */
@@ -48,6 +55,8 @@ struct scatter_callbacks {
     void (*disconnected)(void *arg, uint32_t worker);
     /* Something of ours does not fit into a message: the run can't go on. */
     void (*failed)(void *arg, const struct mf_error *error);
+    /* A generation of credentials has begun. NULL: nobody wants to know. */
+    void (*generation)(void *arg);
     /* The subtask as it is offered (without attempt and epoch). -1: not known any more (skipped).
      */
     int (*payload)(void *arg, uint64_t subtask, struct mf_subtask *out);
@@ -61,7 +70,7 @@ struct scatter_config {
     struct authority *authority; /* the same; knows which tokens are right */
     int64_t ttl_us;              /* how long credentials are valid */
     const char *run_id;
-    const struct mf_welcome *welcome; /* its strings are borrowed during the call only */
+    const struct mf_welcome *welcome; /* borrowed until scatter_destroy; only its secrets change */
     struct scatter_callbacks callbacks;
 };
 
@@ -90,10 +99,19 @@ int scatter_cancel(struct scatter *scatter,
                    struct mf_error *error);
 void scatter_dismiss(struct scatter *scatter, uint32_t worker);
 
+/* Some of the welcome's secrets have another value and a higher version: whoever has joined is
+ * told, whoever comes is welcomed with them. */
+void scatter_secrets_changed(struct scatter *scatter);
+
 /* Sends the outbox if a poll of the worker is held. */
 void scatter_flush(struct scatter *scatter, uint32_t worker);
-/* The results of that poll are durable: answer it, with what is in the outbox. */
+/* The results of that poll are durable: answer it, with what is in the outbox. A poll that has
+ * waited for its commit as long as one is held was answered before, as unrecorded. */
 void scatter_committed(struct scatter *scatter, const struct scatter_ticket *ticket);
+/* They will not be for a while: answer it now, as unrecorded. */
+void scatter_uncommitted(struct scatter *scatter, const struct scatter_ticket *ticket);
+/* Gives the chunks again that could not be kept before. */
+void scatter_retry_chunks(struct scatter *scatter);
 
 /* The answer to a fetch: an encoded frame (empty: there is none, the connection is closed and the
  * fetch comes again). False: nobody waits for it any more. */

@@ -18,9 +18,11 @@ struct scatter {
     struct scatter_callbacks callbacks;
     char *run_id;
     uint32_t epoch;
-    int64_t hold_us;          /* a poll is held no longer than this */
-    struct mf_buffer welcome; /* the encoded frame: the same for all */
-    struct mf_buffer frame;   /* scratch */
+    int64_t hold_us;               /* a poll is held no longer than this */
+    const struct mf_welcome *said; /* what is encoded in welcome, and the secrets as they are now */
+    struct mf_buffer welcome;      /* the encoded frame: the same for all */
+    uint32_t secrets_version;      /* the highest */
+    struct mf_buffer frame;        /* scratch */
     struct mf_decoder *decoder;
     struct mf_subtask *subtasks; /* scratch, MF_BATCH_MAX */
     struct session *sessions;    /* by worker id */
@@ -45,8 +47,22 @@ int64_t scatter_renew(struct scatter *scatter, int64_t now_us);
 /* The connection ends then. */
 void scatter_expire_at(struct scatter *scatter, struct peer *peer, int64_t at_us);
 
+/* secrets.c */
+void scatter_wipe(struct mf_buffer *buffer);
+/* Whether there is anything to say to the worker. */
+bool scatter_has_news(const struct scatter *scatter, const struct session *session);
+/* Those that the session has not been sent, into `out` (MF_SECRETS_MAX of them); their
+ * number. */
+uint32_t scatter_new_secrets(const struct scatter *scatter,
+                             const struct session *session,
+                             struct mf_secret *out);
+/* Encodes the welcome with the secrets as they are now. */
+int scatter_encode_welcome(struct scatter *scatter, struct mf_error *error);
+
 /* admission.c */
 void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry);
+/* Once more the chunk that the lane holds. */
+void scatter_handle_deferred(struct scatter *scatter, struct session *session, struct lane *lane);
 
 /* reply.c: replies are taken; NULL (memory is exhausted) closes the connection, so that the request
  * comes again. */

@@ -23,6 +23,8 @@ struct lane {
     struct endpoint_mail *held; /* the request to answer, NULL = none */
     bool committing;            /* not before its commit */
     bool must_answer;           /* at once, also with nothing to say */
+    bool unrecorded;            /* the answer says that the results are not recorded */
+    bool is_deferred;           /* a chunk that could not be kept yet */
     bool is_fetching;           /* it is one of those that carry fetches */
     int64_t held_since_us;
     nng_msg *reply; /* to the last request, NULL while it is held */

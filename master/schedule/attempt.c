@@ -9,7 +9,7 @@
 #include "master/schedule/core.h"
 
 static void push_record(struct schedule *s,
-                        const struct subtask *sub,
+                        struct subtask *sub,
                         const struct issue *issue,
                         enum schedule_record record,
                         uint32_t cause)
@@ -20,6 +20,8 @@ static void push_record(struct schedule *s,
     action->record = record;
     action->cause = cause;
     s->record_asked++;
+    if (issue->attempt > sub->recorded)
+        sub->recorded = issue->attempt;
     if (record == RECORD_RETRIED)
         s->counts.retried++;
 }
@@ -106,7 +108,7 @@ void attempt_planned(struct schedule *s, const struct schedule_event *event)
     bool held = event->held && resume_waits(s);
     uint32_t index = core_subtask_add(s, event->subtask, held ? SUBTASK_HELD : SUBTASK_PENDING);
     struct subtask *sub = core_subtask_at(s, index);
-    sub->attempt = (uint16_t)event->attempt;
+    sub->attempt = sub->recorded = (uint16_t)event->attempt;
     sub->failures = (uint16_t)(event->failures < UINT16_MAX ? event->failures : UINT16_MAX);
     pending_put(s, index, false);
 }

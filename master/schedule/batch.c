@@ -52,7 +52,7 @@ static void offer(struct schedule *s, struct worker *w, uint32_t index)
     pending_take(s, index);
     core_subtask_step(s, index, SUBTASK_OFFER);
     issue_add(s, w, index, sub->attempt + 1u, 0);
-    action_push_issue(s, SCHEDULE_OFFER, sub->id, sub->attempt, w->id);
+    action_push_issue(s, SCHEDULE_OFFER, sub->id, sub->attempt, w->id)->second = again;
     if (again) /* its first attempt may have been running */
         issue_settle(s, index);
 }

@@ -11,12 +11,13 @@
 
 #define SCHEDULE_BREAKS(X)                                                                         \
     X(FENCE, "fence")   /* any live attempt of the subtask will do */                              \
-    X(EPOCH, "epoch")   /* an attempt of another epoch is taken for this one */                    \
+    X(NUMBER, "number") /* an attempt is adopted whose number has a record */                      \
     X(LEASE, "lease")   /* a silent worker is never lost */                                        \
     X(KNOWN, "known")   /* a known worker that never joins is waited for for ever */               \
     X(HELD, "held")     /* what an earlier master may have issued is issued again at once */       \
     X(LOSE, "lose")     /* what a lost worker had is forgotten */                                  \
     X(FORGET, "forget") /* the memory of a finished subtask is not used again */                   \
+    X(MARK, "mark")     /* the shell offers beyond the high-water mark that is durable */          \
     X(ACK, "ack")       /* the shell acknowledges before the commit */                             \
     X(REPLAN, "replan") /* a resumed shell plans what has a final record */
 #define SCHEDULE_BREAK_ENUM(name, text) BREAK_##name,

@@ -47,7 +47,8 @@ struct subtask {
         uint32_t free;      /* next free record */
     };
     struct issue issue[2];
-    uint16_t attempt; /* the last number used */
+    uint16_t attempt;  /* the last number used */
+    uint16_t recorded; /* there may be rows of attempts up to this number */
     uint16_t failures;
     uint8_t losses;
     uint8_t state; /* enum subtask_state */

@@ -141,7 +141,7 @@ bool issue_named(const struct schedule *s,
         if (BREAKS(FENCE))
             return true;
         if (issue->worker == event->worker && issue->attempt == event->attempt &&
-            (event->epoch == issue_epoch(s, issue) || BREAKS(EPOCH)))
+            event->epoch == issue_epoch(s, issue))
             return true;
     }
     return false;

@@ -28,6 +28,19 @@ bool resume_release(struct schedule *s)
     return true;
 }
 
+/*
+ * In the results table an attempt is (subtask, number), without its epoch: of two that two masters
+ * gave the same number only one could be recorded.
+ */
+static bool number_is_free(const struct subtask *sub, uint32_t attempt)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        if (sub->issue[k].worker != 0 && sub->issue[k].attempt == attempt)
+            return false;
+    }
+    return attempt > sub->recorded || BREAKS(NUMBER);
+}
+
 /* There is room for it, and it does not do again what is being waited for or done elsewhere. */
 static bool
 may_adopt(const struct schedule *s, const struct worker *w, const struct schedule_event *event)
@@ -39,9 +52,22 @@ may_adopt(const struct schedule *s, const struct worker *w, const struct schedul
         event->attempt == 0 || event->attempt > SCHEDULE_ATTEMPT_MAX)
         return false;
     const struct subtask *sub = core_subtask_at(s, index);
-    if (sub->state == SUBTASK_WAITING || (sub->issue[0].worker != 0 && sub->issue[1].worker != 0))
+    if (sub->state == SUBTASK_WAITING || (sub->issue[0].worker != 0 && sub->issue[1].worker != 0) ||
+        !number_is_free(sub, event->attempt))
         return false;
     return event->ok || (!issue_any(sub) && s->intent == INTENT_NONE);
+}
+
+/* Its number is not used again, so that no worker has two attempts of the same number. */
+static void
+skip_number(struct schedule *s, const struct worker *w, const struct schedule_event *event)
+{
+    uint32_t index = core_subtask_find(s, event->subtask);
+    if (index == NONE || w->state >= WORKER_READY || event->attempt >= SCHEDULE_ATTEMPT_MAX)
+        return;
+    struct subtask *sub = core_subtask_at(s, index);
+    if (event->attempt > sub->attempt)
+        sub->attempt = (uint16_t)event->attempt;
 }
 
 static void adopt(struct schedule *s, struct worker *w, const struct schedule_event *event)
@@ -71,12 +97,15 @@ void resume_adopted(struct schedule *s, const struct schedule_event *event)
     } else if (may_adopt(s, w, event)) {
         adopt(s, w, event);
     } else {
-        action_push_issue(s,
-                          event->ok ? SCHEDULE_CANCEL : SCHEDULE_TAKE_BACK,
-                          event->subtask,
-                          event->attempt,
-                          w->id)
-            ->epoch = event->epoch;
+        skip_number(s, w, event);
+        struct schedule_action *action =
+            action_push_issue(s,
+                              event->ok ? SCHEDULE_CANCEL : SCHEDULE_TAKE_BACK,
+                              event->subtask,
+                              event->attempt,
+                              w->id);
+        action->epoch = event->epoch;
+        action->not_adopted = true;
         core_list_put(s, LIST_FLUSH, w);
     }
 }

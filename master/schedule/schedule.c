@@ -46,6 +46,7 @@ struct schedule *schedule_create(const struct schedule_config *config, struct mf
     if (s->config.plan_ahead == 0)
         s->config.plan_ahead = 1;
     s->random = config->seed;
+    s->worker_last = config->worker_last < SCHEDULE_WORKER_MAX ? config->worker_last : 0;
     s->now_us = INT64_MIN;
     s->first_us = -1;
     s->wind_us = INT64_MAX;

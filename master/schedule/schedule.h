@@ -72,9 +72,11 @@ struct schedule_config {
                                   the done attempts gets a second attempt elsewhere (3; 0 = never) */
     uint64_t straggler_min_us; /* and for at least this time (30 s) */
     uint64_t run_timeout_us;   /* after this time since the first event the run fails (0 = none) */
-    uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
-    uint64_t base_ended; /* those that ended before, and are not planned here: used when base_total
-                            is 0, and added to what is planned here */
+    uint32_t worker_last; /* of a run that goes on: the largest id of a worker so far; those that
+                             replace lost ones get larger ones */
+    uint64_t base_total;  /* of a run that goes on: all its subtasks, 0 = only those planned here */
+    uint64_t base_ended;  /* those that ended before, and are not planned here: used when base_total
+                             is 0, and added to what is planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
 
@@ -100,9 +102,10 @@ enum schedule_event_kind {
                             one too) */
     EVENT_ADOPTED,     /* worker, subtask, attempt, epoch, ok: a known worker holds this attempt of
                           an earlier epoch; ok = it runs, or has ended (EVENT_ENDED follows), else
-                          it is queued. Said before its EVENT_WORKER_JOINED, all in one step. It
-                          is live from now on, or void (the subtask has ended, is not planned or
-                          waits for its backoff, or has enough live attempts): then it is
+                          it is queued. Said before its EVENT_WORKER_JOINED, all in one step, and
+                          after all that may have been issued is planned. It is live from now on,
+                          or void (the subtask has ended, is not planned, waits for its backoff, or
+                          has enough live attempts; or the number may have a row): then it is
                           answered by SCHEDULE_CANCEL or SCHEDULE_TAKE_BACK. After the worker has
                           joined nothing is adopted any more */
     EVENT_WORKER_POLL, /* worker, free_places: alive, and can be spoken to */
@@ -144,7 +147,8 @@ enum schedule_action_kind {
     SCHEDULE_PLAN,   /* count: pull so many subtasks from the split, one EVENT_PLANNED each */
     SCHEDULE_LAUNCH, /* worker: start it. A replacement has an id of its own, `replaces` names the
                         lost one */
-    SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it */
+    SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it. second = another
+                        attempt of it is live; straggler = since that one takes so long */
     SCHEDULE_FLUSH,  /* worker: that was all for now; send if a poll of it is held */
     SCHEDULE_TAKE_BACK, /* worker, subtask, attempt, epoch: ask it to give back what it has not
                            started */
@@ -205,6 +209,8 @@ struct schedule_action {
     enum run_state state;
     uint64_t count;
     bool partial;
+    bool second, straggler;
+    bool not_adopted;   /* SCHEDULE_TAKE_BACK, SCHEDULE_CANCEL: the answer to an EVENT_ADOPTED */
     const char *reason; /* SCHEDULE_FINISH: why it is not succeeded, static text; else NULL */
     bool no_worker;     /* SCHEDULE_FINISH: there was no worker (left); the shell knows why */
 };

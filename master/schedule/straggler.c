@@ -95,7 +95,9 @@ static void help(struct schedule *s, struct worker *helper, uint32_t index)
 {
     struct subtask *sub = core_subtask_at(s, index);
     issue_add(s, helper, index, sub->attempt + 1u, 0);
-    action_push_issue(s, SCHEDULE_OFFER, sub->id, sub->attempt, helper->id);
+    struct schedule_action *action =
+        action_push_issue(s, SCHEDULE_OFFER, sub->id, sub->attempt, helper->id);
+    action->second = action->straggler = true;
     s->counts.stragglers++;
     core_worker_weigh(s, helper);
     core_list_put(s, LIST_FLUSH, helper);

@@ -54,7 +54,7 @@ struct plan_writer *plan_writer_create(const char *path, struct mf_error *error)
     writer->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (writer->fd >= 0)
         return writer;
-    mf_raise_errno(error, "cannot make the plan %s", path);
+    mf_raise_write(error, "cannot make the plan %s", path);
 fail:
     plan_writer_destroy(writer);
     return NULL;
@@ -161,7 +161,7 @@ int plan_writer_flush(struct plan_writer *writer, bool sync, struct mf_error *er
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return mf_raise_errno(error, "cannot write the plan %s", writer->path);
+            return mf_raise_write(error, "cannot write the plan %s", writer->path);
         writer->written += (size_t)n;
     }
     mf_buffer_clear(&writer->pending);

@@ -3,6 +3,8 @@
  * end. */
 #include "master/split/split.h"
 
+#include <inttypes.h>
+
 #include "common/alloc.h"
 #include "master/split/kind.h"
 
@@ -11,7 +13,9 @@ struct split {
     const struct split_class *class;
     struct split_state *state;
     struct inputs inputs;
-    uint64_t count;
+    uint64_t count;   /* pieces that were given out */
+    uint64_t walked;  /* pieces of the kind so far, with those that `only` leaves out */
+    size_t only_next; /* the range of `only` that is at hand or comes next */
 };
 
 static const struct split_class *class_of(enum split_kind kind)
@@ -66,12 +70,49 @@ static int raise_empty(const struct split *split, struct mf_error *error)
                     why);
 }
 
+/* Whether piece `walked` is wanted. */
+static bool is_wanted(struct split *split)
+{
+    const struct job_only *only = &split->job->split.only;
+    if (only->count == 0)
+        return true;
+    while (split->only_next < only->count && only->ranges[split->only_next].last < split->walked)
+        split->only_next++;
+    return split->only_next < only->count && only->ranges[split->only_next].first <= split->walked;
+}
+
+/* The plan ends, perhaps with the last wanted piece. */
+static int end(const struct split *split, struct mf_error *error)
+{
+    const struct job_only *only = &split->job->split.only;
+    uint64_t last = only->count == 0 ? 0 : only->ranges[only->count - 1].last;
+    if (last > split->walked)
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "%s: split.only names piece %" PRIu64 ", but there are only %" PRIu64
+                        "; have the inputs changed?",
+                        split->job->path,
+                        last,
+                        split->walked);
+    return split->count == 0 && !split->job->split.allow_empty ? raise_empty(split, error) : 0;
+}
+
+static bool is_past_only(const struct split *split)
+{
+    const struct job_only *only = &split->job->split.only;
+    return only->count > 0 && split->walked >= only->ranges[only->count - 1].last;
+}
+
 int split_next(struct split *split, struct mf_subtask *piece, struct mf_error *error)
 {
-    *piece = (struct mf_subtask){0};
-    int rc = split->class->next(split->state, piece, error);
-    if (rc == 0 && split->count == 0 && !split->job->split.allow_empty)
-        return raise_empty(split, error);
+    int rc;
+    do {
+        *piece = (struct mf_subtask){0};
+        rc = is_past_only(split) ? 0 : split->class->next(split->state, piece, error);
+        split->walked += rc == 1;
+    } while (rc == 1 && !is_wanted(split));
+    if (rc == 0)
+        return end(split, error);
     if (rc == 1)
         piece->id = ++split->count;
     return rc;

@@ -261,13 +261,15 @@ class History:
 
     def check_summary(self):
         path = os.path.join(self.folder, "summary.json")
-        over = self.db.execute("SELECT is_over, done, failed, dead, cancelled FROM run").fetchone()
+        over = self.db.execute("SELECT is_over, done, failed, dead, cancelled, total FROM run").fetchone()
         if over is None or not over[0] or not os.path.exists(path):
             return
         with open(path, encoding="utf-8") as file:
             said = json.load(file)["subtasks"]
         counts = {"done": over[1], "failed": over[2], "dead": over[3], "cancelled": over[4]}
-        if any(said[key] != counts[key] for key in counts) or said["total"] != sum(counts.values()):
+        # A plan that was not finished has no total.
+        total = None if over[5] is None else sum(counts.values())
+        if any(said[key] != counts[key] for key in counts) or said["total"] != total:
             self.say("G1", f"summary.json says {said}, run.db {counts}")
 
     def check(self):

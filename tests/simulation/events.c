@@ -48,6 +48,7 @@ void later(struct sim *sim, int64_t delay_us, struct world_event event)
 {
     event.at_us = sim->now_us + delay_us;
     event.order = sim->order++;
+    event.epoch = sim->epoch;
     if (sim->heap_count == sim->heap_cap) {
         sim->heap_cap = sim->heap_cap == 0 ? 256 : sim->heap_cap * 2;
         sim->heap = need(realloc(sim->heap, sim->heap_cap * sizeof *sim->heap));
@@ -93,10 +94,12 @@ void tasks_remove(struct tasks *tasks, uint32_t i)
     memmove(&tasks->at[i], &tasks->at[i + 1], (tasks->count - i) * sizeof *tasks->at);
 }
 
-bool tasks_find(const struct tasks *tasks, uint64_t subtask, uint32_t attempt, uint32_t *i)
+bool tasks_find(const struct tasks *tasks, const struct task *task, uint32_t *i)
 {
     for (*i = 0; *i < tasks->count; ++*i) {
-        if (tasks->at[*i].subtask == subtask && tasks->at[*i].attempt == attempt)
+        const struct task *one = &tasks->at[*i];
+        if (one->subtask == task->subtask && one->attempt == task->attempt &&
+            one->epoch == task->epoch)
             return true;
     }
     return false;
@@ -109,12 +112,13 @@ void tasks_move(struct tasks *from, struct tasks *to)
     *from = (struct tasks){0};
 }
 
-struct letter *letter_create(unsigned lane, uint64_t sequence)
+struct letter *letter_create(unsigned lane, uint64_t sequence, uint32_t epoch)
 {
     struct letter *letter = need(calloc(1, sizeof *letter));
     letter->references = 1;
     letter->lane = lane;
     letter->sequence = sequence;
+    letter->epoch = epoch;
     return letter;
 }
 
@@ -125,6 +129,7 @@ void letter_release(struct letter *letter)
     free(letter->results.at);
     free(letter->running.at);
     free(letter->returned.at);
+    free(letter->held.at);
     free(letter->offers.at);
     free(letter->take_back.at);
     free(letter->cancel.at);

@@ -7,10 +7,15 @@
  *       is in exactly one final state
  *   G2  at most one final record a subtask; a record only for a fence that is live in the books,
  *       and a live one's result is never dropped; an attempt is recorded at most once
+ *   G3  a worker may forget a result only when its record is committed or its fence void; what has
+ *       a final record in the table is never planned, offered or started by a later master
  *   G4  (with main.c) the run ends in bounded time, and after a tick its deadline lies ahead
+ *   G8  the scheduler's memory is bounded by the subtasks that are alive at once, and by workers
  *
- * Besides: attempts are numbered on, at most two are live, offers go to workers that are there, a
- * lost worker's subtasks are all named, retries and tolerance are kept.
+ * Besides: attempts are numbered on, at most two are live, and the second has a cause; offers go to
+ * workers that are there; a lost worker's subtasks are all named; retries, tolerance and time limit
+ * are kept. What an earlier master may have issued is held, is offered to nobody while a known
+ * worker may have it, and is not dropped when one says that it does.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +29,30 @@ void ledger_begin(struct sim *sim)
     sim->accounts = need(calloc(sim->options->subtasks + 1, sizeof *sim->accounts));
 }
 
-static int fence_of(const struct account *account, uint32_t worker, uint32_t attempt)
+static int
+fence_of(const struct account *account, uint32_t worker, uint32_t attempt, uint32_t epoch)
 {
     for (int k = 0; k < 2; k++) {
-        if (account->worker[k] == worker && worker != 0 && account->attempt[k] == attempt)
+        if (account->worker[k] == worker && worker != 0 && account->attempt[k] == attempt &&
+            account->epoch[k] == epoch)
             return k;
     }
     return -1;
+}
+
+static void add_fence(
+    struct sim *sim, struct account *account, uint32_t worker, uint32_t attempt, uint32_t epoch)
+{
+    int k = account->worker[0] == 0 ? 0 : 1;
+    account->worker[k] = worker;
+    account->attempt[k] = (uint16_t)attempt;
+    account->epoch[k] = epoch;
+    account->issued = true;
+    if (attempt > account->last)
+        account->last = (uint16_t)attempt;
+    sim->live_of[worker]++;
+    sim->live++;
+    sim->offers++;
 }
 
 static void void_fence(struct sim *sim, struct account *account, int k)
@@ -44,10 +66,55 @@ static void void_fence(struct sim *sim, struct account *account, int k)
 
 static void void_all(struct sim *sim)
 {
-    for (uint64_t id = 1; id <= sim->planned && sim->live > 0; id++) {
+    for (uint64_t id = 1; id <= sim->cursor && sim->live > 0; id++) {
         void_fence(sim, &sim->accounts[id], 0);
         void_fence(sim, &sim->accounts[id], 1);
     }
+}
+
+/* A known worker has spoken, or is over. */
+static void known_over(struct sim *sim, struct peer *peer)
+{
+    sim->known_waiting -= peer->known;
+    peer->known = false;
+}
+
+static void planned(struct sim *sim, const struct schedule_event *event)
+{
+    struct account *account = &sim->accounts[event->subtask];
+    if (account->table_final != 0)
+        violation(
+            sim, "G3: subtask %llu has a final record and is planned again", ID(event->subtask));
+    if (account->issued && !event->held)
+        violation(sim,
+                  "G3: subtask %llu was issued by an earlier master, beyond the high-water mark",
+                  ID(event->subtask));
+    account->held = event->held;
+    account->last = (uint16_t)event->attempt;
+    account->failures = (uint8_t)event->failures;
+    account->final = 0;
+}
+
+/* Booked as live where there is room; when it is void the scheduler says so in this step. */
+static void adopted(struct sim *sim, const struct schedule_event *event)
+{
+    struct account *account = &sim->accounts[event->subtask];
+    struct peer *peer = peer_of(sim, event->worker);
+    if (peer->joined || peer->lost || peer->dismissed || peer->gone || account->final != 0 ||
+        event->subtask > sim->cursor)
+        return;
+    if (event->attempt > account->last)
+        account->last = (uint16_t)event->attempt;
+    if ((account->worker[0] != 0 && account->worker[1] != 0) ||
+        fence_of(account, event->worker, event->attempt, event->epoch) >= 0)
+        return;
+    add_fence(sim, account, event->worker, event->attempt, event->epoch);
+    tasks_add(&sim->adoptions,
+              (struct task){.subtask = event->subtask,
+                            .attempt = event->attempt,
+                            .epoch = event->epoch,
+                            .cause = event->worker,
+                            .told = event->ok});
 }
 
 void ledger_event(struct sim *sim, const struct schedule_event *event)
@@ -56,18 +123,95 @@ void ledger_event(struct sim *sim, const struct schedule_event *event)
         tasks_add(&sim->expected,
                   (struct task){.subtask = event->subtask,
                                 .attempt = event->attempt,
+                                .epoch = event->epoch,
                                 .cause = event->cause,
                                 .exit_code = event->exit_code,
                                 .duration_us = event->worker});
     } else if (event->kind == EVENT_RETURNED) {
         struct account *account = &sim->accounts[event->subtask];
-        int k = fence_of(account, event->worker, event->attempt);
+        int k = fence_of(account, event->worker, event->attempt, event->epoch);
         if (k >= 0)
             void_fence(sim, account, k);
+    } else if (event->kind == EVENT_PLANNED) {
+        planned(sim, event);
+    } else if (event->kind == EVENT_ADOPTED) {
+        adopted(sim, event);
+    } else if (event->kind == EVENT_WORKER_JOINED || event->kind == EVENT_WORKER_DIED ||
+               event->kind == EVENT_WORKER_GONE) {
+        known_over(sim, peer_of(sim, event->worker));
     }
     if (event->kind == EVENT_CANCEL || event->kind == EVENT_STOP ||
         event->kind == EVENT_PLAN_FAILED)
         sim->aborted = true;
+}
+
+/* Ordered to end, or to give back: if it was adopted in this step, that is void. */
+static void ordered(struct sim *sim, const struct schedule_action *action)
+{
+    struct account *account = &sim->accounts[action->subtask];
+    struct task task = {
+        .subtask = action->subtask, .attempt = action->attempt, .epoch = action->epoch};
+    uint32_t i;
+    if (!action->not_adopted || !tasks_find(&sim->adoptions, &task, &i) ||
+        sim->adoptions.at[i].cause != action->worker)
+        return;
+    int k = fence_of(account, action->worker, action->attempt, action->epoch);
+    bool ran = sim->adoptions.at[i].told;
+    tasks_remove(&sim->adoptions, i);
+    if (k < 0)
+        return;
+    void_fence(sim, account, k);
+    sim->offers--;
+    if (account->held && ran && action->attempt > account->table_last && !sim->aborted &&
+        account->worker[1 - k] == 0 && sim->epoch - action->epoch <= 255)
+        violation(sim,
+                  "subtask %llu is held, runs on worker %u, and is not adopted",
+                  ID(action->subtask),
+                  action->worker);
+}
+
+/* The worker forgets these results from now on. */
+void ledger_acknowledged(struct sim *sim, const struct letter *request)
+{
+    for (uint32_t i = 0; i < request->results.count; i++) {
+        if (!table_has(sim, &request->results.at[i]))
+            violation(sim,
+                      "G3: the result of subtask %llu is acknowledged before its record is "
+                      "committed",
+                      ID(request->results.at[i].subtask));
+    }
+}
+
+void ledger_started(struct sim *sim, const struct task *task)
+{
+    const struct account *account = &sim->accounts[task->subtask];
+    if (account->table_final != 0 && task->epoch > account->table_epoch)
+        violation(sim,
+                  "G3: subtask %llu has a final record by the master of epoch %u, and what the one "
+                  "of epoch %u issued is executed",
+                  ID(task->subtask),
+                  account->table_epoch,
+                  task->epoch);
+}
+
+void ledger_crashed(struct sim *sim)
+{
+    for (uint64_t id = 1; id <= sim->options->subtasks; id++) {
+        struct account *account = &sim->accounts[id];
+        account->worker[0] = account->worker[1] = 0;
+        account->held = false;
+        account->final = account->table_final;
+        account->numbers = account->table_numbers;
+    }
+    for (uint32_t id = 0; id < sim->peer_cap; id++) {
+        sim->peers[id].unflushed = false;
+        sim->live_of[id] = 0;
+    }
+    sim->expected.count = sim->adoptions.count = 0;
+    sim->done = sim->failed = sim->dead = sim->retried = sim->offers = sim->fenced = 0;
+    sim->stragglers = sim->live = sim->live_most = 0;
+    sim->unflushed = sim->known_waiting = 0;
+    sim->aborted = sim->gather_seen = false;
 }
 
 /* Something for a worker has to be followed by a flush. */
@@ -92,17 +236,21 @@ static void offered(struct sim *sim, const struct schedule_action *action)
                   ID(action->subtask),
                   action->attempt,
                   account->last);
-    int k = account->worker[0] == 0 ? 0 : 1;
-    if (account->worker[k] != 0)
+    if (account->worker[0] != 0 && account->worker[1] != 0)
         violation(sim, "G2: subtask %llu has three live fences", ID(action->subtask));
-    if (account->worker[1 - k] == action->worker)
+    uint32_t other = account->worker[0] != 0 ? account->worker[0] : account->worker[1];
+    if (other == action->worker)
         violation(sim, "subtask %llu is twice on worker %u", ID(action->subtask), action->worker);
-    account->last = (uint16_t)action->attempt;
-    account->worker[k] = action->worker;
-    account->attempt[k] = (uint16_t)action->attempt;
-    sim->live_of[action->worker]++;
-    sim->live++;
-    sim->offers++;
+    if (action->second != (other != 0) ||
+        (other != 0 && !action->straggler && !sim->peers[other].away))
+        violation(sim, "subtask %llu is issued a second time without cause", ID(action->subtask));
+    if (account->held && sim->known_waiting > 0)
+        violation(sim,
+                  "subtask %llu is held and offered while %u known workers may have it",
+                  ID(action->subtask),
+                  sim->known_waiting);
+    sim->stragglers += action->straggler;
+    add_fence(sim, account, action->worker, action->attempt, action->epoch);
     to_flush(sim, action->worker, true);
 }
 
@@ -140,10 +288,17 @@ static void recorded(struct sim *sim, const struct schedule_action *action)
 {
     struct account *account = &sim->accounts[action->subtask];
     bool lost = action->cause == MF_CAUSE_POISON;
-    int k = fence_of(account, action->worker, action->attempt);
+    int k = fence_of(account, action->worker, action->attempt, action->epoch);
     sim->recorded++;
     if (account->final != 0)
         violation(sim, "G2: subtask %llu is recorded after its end", ID(action->subtask));
+    uint64_t number = 1ull << (action->attempt & 63);
+    if (account->numbers & number && action->attempt < 64)
+        violation(sim,
+                  "G2: attempt %u of subtask %llu is recorded a second time",
+                  action->attempt,
+                  ID(action->subtask));
+    account->numbers |= number;
     if (k < 0 && !lost)
         violation(sim,
                   "G2: subtask %llu attempt %u of worker %u is recorded, its fence is void",
@@ -155,7 +310,8 @@ static void recorded(struct sim *sim, const struct schedule_action *action)
     if (!lost) {
         const struct task *end = &sim->expected.at[0];
         if (sim->expected.count == 0 || end->subtask != action->subtask ||
-            end->attempt != action->attempt || end->duration_us != action->worker) {
+            end->attempt != action->attempt || end->epoch != action->epoch ||
+            end->duration_us != action->worker) {
             violation(sim, "G2: subtask %llu is recorded out of order", ID(action->subtask));
             return;
         }
@@ -181,11 +337,11 @@ static void fenced(struct sim *sim, const struct schedule_action *action)
     struct account *account = &sim->accounts[action->subtask];
     const struct task *end = &sim->expected.at[0];
     if (sim->expected.count == 0 || end->subtask != action->subtask ||
-        end->attempt != action->attempt) {
+        end->attempt != action->attempt || end->epoch != action->epoch) {
         violation(sim, "G2: subtask %llu is fenced out of order", ID(action->subtask));
         return;
     }
-    int k = fence_of(account, action->worker, action->attempt);
+    int k = fence_of(account, action->worker, action->attempt, action->epoch);
     if (k >= 0 && end->cause != MF_CAUSE_CANCELLED && !sim->aborted)
         violation(sim,
                   "G2: the result of subtask %llu attempt %u is dropped, its fence is live",
@@ -201,11 +357,12 @@ static void gather(struct sim *sim)
 {
     sim->gather_seen = true;
     if (sim->committed != sim->recorded || sim->uncommitted > 0)
-        violation(sim, "gathering begins before all records are committed");
+        violation(sim, "G3: gathering begins before all records are committed");
     if (sim->live > 0)
         violation(sim, "gathering begins while %llu attempts are live", ID(sim->live));
-    if (sim->done + sim->failed + sim->dead != sim->options->subtasks)
-        violation(sim, "gathering begins before all subtasks have ended");
+    if (sim->base_done + sim->base_failures + sim->done + sim->failed + sim->dead !=
+        sim->options->subtasks)
+        violation(sim, "G1: gathering begins before all subtasks have ended");
 }
 
 void ledger_action(struct sim *sim, const struct schedule_action *action)
@@ -224,7 +381,7 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
         break;
     case SCHEDULE_LOST_SUBTASK: {
         struct account *account = &sim->accounts[action->subtask];
-        int k = fence_of(account, action->worker, action->attempt);
+        int k = fence_of(account, action->worker, action->attempt, action->epoch);
         if (k < 0 && !sim->aborted)
             violation(sim, "subtask %llu was not on the lost worker", ID(action->subtask));
         else if (k >= 0)
@@ -240,10 +397,17 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
         break;
     case SCHEDULE_TAKE_BACK:
     case SCHEDULE_CANCEL:
+        ordered(sim, action);
         to_flush(sim, action->worker, true);
         break;
-    case SCHEDULE_FLUSH:
     case SCHEDULE_LOST:
+    case SCHEDULE_DISMISS:
+        known_over(sim, peer_of(sim, action->worker));
+        if (action->kind == SCHEDULE_DISMISS)
+            break;
+        to_flush(sim, action->worker, false);
+        break;
+    case SCHEDULE_FLUSH:
         to_flush(sim, action->worker, false);
         break;
     case SCHEDULE_GATHER:
@@ -256,7 +420,8 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
 
 static void check_counts(struct sim *sim, const struct schedule_counts *counts)
 {
-    uint64_t live = counts->pending + counts->waiting + counts->offered + counts->running;
+    uint64_t live =
+        counts->pending + counts->held + counts->waiting + counts->offered + counts->running;
     uint64_t final = counts->done + counts->failed + counts->dead + counts->cancelled;
     if (live + final != counts->planned)
         violation(sim,
@@ -266,7 +431,7 @@ static void check_counts(struct sim *sim, const struct schedule_counts *counts)
                   ID(counts->planned));
     if (counts->done != sim->done || counts->failed != sim->failed || counts->dead != sim->dead ||
         counts->retried != sim->retried || counts->attempts != sim->offers ||
-        counts->fenced != sim->fenced)
+        counts->fenced != sim->fenced || counts->stragglers != sim->stragglers)
         violation(sim,
                   "G1: counts differ from the books: done %llu/%llu failed %llu/%llu dead "
                   "%llu/%llu retried %llu/%llu attempts %llu/%llu fenced %llu/%llu",
@@ -284,13 +449,41 @@ static void check_counts(struct sim *sim, const struct schedule_counts *counts)
                   ID(sim->fenced));
     if (live > sim->peak_live)
         sim->peak_live = live;
+    if (live > sim->live_most)
+        sim->live_most = live;
+}
+
+/* Subtasks in chunks of 1,024, their index, the backoffs; workers; a queue of actions that was
+ * filled by one large message. */
+static void check_memory(struct sim *sim)
+{
+    uint64_t bytes = schedule_memory(sim->schedule);
+    uint64_t bound = sim->first_bytes + (sim->live_most / 1024 + 1) * 1024 * (56 + 32 + 32) +
+                     (sim->worker_last + 4ull * sim->options->workers + 128) * 400 + (256u << 10);
+    if (bytes > bound)
+        violation(sim,
+                  "G8: the scheduler holds %llu bytes with at most %llu subtasks alive at once",
+                  ID(bytes),
+                  ID(sim->live_most));
+    if (bytes > sim->peak_bytes)
+        sim->peak_bytes = bytes;
+}
+
+static void settle_adoptions(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->adoptions.count; i++)
+        sim->accounts[sim->adoptions.at[i].subtask].held = false;
+    sim->adopted += sim->adoptions.count;
+    sim->adoptions.count = 0;
 }
 
 void ledger_step(struct sim *sim)
 {
     struct schedule_counts counts;
     schedule_counts(sim->schedule, &counts);
+    settle_adoptions(sim);
     check_counts(sim, &counts);
+    check_memory(sim);
     if (sim->expected.count > 0)
         violation(sim,
                   "G2: the end of subtask %llu is neither recorded nor fenced",
@@ -302,15 +495,13 @@ void ledger_step(struct sim *sim)
     /* What was given up after a cancel has no action of its own. */
     if (sim->aborted && counts.offered + counts.running + counts.pending == 0 && sim->live > 0)
         void_all(sim);
-    uint64_t bytes = schedule_memory(sim->schedule);
-    if (bytes > sim->peak_bytes)
-        sim->peak_bytes = bytes;
 }
 
 static void check_end(struct sim *sim, const struct schedule_counts *counts)
 {
-    uint64_t failures = sim->failed + sim->dead;
-    bool all = counts->planned == sim->options->subtasks && counts->cancelled == 0;
+    uint64_t failures = sim->base_failures + sim->failed + sim->dead;
+    uint64_t known = sim->base_done + sim->base_failures + counts->planned;
+    bool all = known == sim->options->subtasks && counts->cancelled == 0;
     bool right = true;
     switch (sim->final_state) {
     case RUN_SUCCEEDED:
@@ -334,6 +525,9 @@ static void check_end(struct sim *sim, const struct schedule_counts *counts)
                   ID(counts->planned),
                   ID(failures),
                   sim->reason == NULL ? "none" : sim->reason);
+    if (sim->config.run_timeout_us != 0 &&
+        sim->finished_us - sim->started_us > (int64_t)sim->config.run_timeout_us + 300 * SECOND)
+        violation(sim, "G4: the run goes on for more than five minutes after its timeout");
 }
 
 void ledger_end(struct sim *sim)
@@ -341,11 +535,12 @@ void ledger_end(struct sim *sim)
     struct schedule_counts counts;
     schedule_counts(sim->schedule, &counts);
     uint64_t final[RECORD_DEAD + 2] = {0};
-    for (uint64_t id = 1; id <= sim->planned; id++)
+    for (uint64_t id = 1; id <= sim->options->subtasks; id++)
         final[sim->accounts[id].final]++;
-    uint64_t ended = final[RECORD_DONE + 1] + final[RECORD_FAILED + 1] + final[RECORD_DEAD + 1];
-    if (final[RECORD_DONE + 1] != counts.done || final[RECORD_FAILED + 1] != counts.failed ||
-        final[RECORD_DEAD + 1] != counts.dead)
+    uint64_t failures = final[RECORD_FAILED + 1] + final[RECORD_DEAD + 1];
+    uint64_t ended = counts.done + counts.failed + counts.dead;
+    if (final[RECORD_DONE + 1] != sim->base_done + counts.done ||
+        failures != sim->base_failures + counts.failed + counts.dead)
         violation(sim, "G1: the final states of the subtasks are not what the counts say");
     if (sim->final_state != RUN_INTERRUPTED && ended + counts.cancelled != counts.planned)
         violation(sim, "G1: %llu subtasks are in no final state", ID(counts.planned - ended));
@@ -360,5 +555,6 @@ void ledger_free(struct sim *sim)
 {
     free(sim->accounts);
     free(sim->expected.at);
+    free(sim->adoptions.at);
     free(sim->live_of);
 }

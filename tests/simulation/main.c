@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/simulation/sim.h"
 
@@ -60,6 +63,11 @@ static void configure(struct sim *sim)
     config->backoff_us = percent(sim, 20) ? 0 : 1000000;
     if (percent(sim, 20))
         config->relaunch_max = (uint32_t)chance(sim, 4);
+    config->straggler_factor = percent(sim, 30) ? 0 : 1 + (double)chance(sim, 3);
+    config->straggler_min_us = percent(sim, 50) ? 0 : (uint64_t)between(sim, 0, 30 * SECOND);
+    config->resume_us = percent(sim, 50) ? 0 : (uint64_t)between(sim, SECOND, 60 * SECOND);
+    if (fault(sim, FAULT_USER) && percent(sim, 8))
+        config->run_timeout_us = (uint64_t)between(sim, SECOND, 300 * SECOND);
     if (fault(sim, FAULT_FAIL) && percent(sim, 60))
         sim->fail_percent = (unsigned)chance(sim, 40);
 }
@@ -67,7 +75,8 @@ static void configure(struct sim *sim)
 static bool of_worker(enum world_kind kind)
 {
     return kind == WORLD_DIAL || kind == WORLD_REPLY || kind == WORLD_TASK_END ||
-           kind == WORLD_CUT || kind == WORLD_RECONNECT || kind == WORLD_SILENCE;
+           kind == WORLD_CUT || kind == WORLD_ORPHAN || kind == WORLD_RECONNECT ||
+           kind == WORLD_SILENCE;
 }
 
 static void run(struct sim *sim)
@@ -131,10 +140,11 @@ static void report(const struct sim *sim)
 }
 
 struct totals {
-    uint64_t runs, steps, offers, fenced, subtasks;
+    uint64_t runs, steps, offers, fenced, subtasks, crashes, adopted, stragglers;
     uint64_t ends[RUN_INTERRUPTED + 1];
     uint64_t peak_bytes, peak_live;
     double virtual_s;
+    bool failed; /* it could not be run */
 };
 
 static int run_seed(const struct options *options, struct totals *totals)
@@ -144,7 +154,9 @@ static int run_seed(const struct options *options, struct totals *totals)
     sim.tick_us = INT64_MAX;
     configure(&sim);
     ledger_begin(&sim);
+    table_begin(&sim);
     sim.schedule = need(schedule_create(&sim.config, &error));
+    sim.first_bytes = schedule_memory(sim.schedule);
     run(&sim);
     bool bad = sim.violation[0] != '\0';
     if (bad)
@@ -156,6 +168,9 @@ static int run_seed(const struct options *options, struct totals *totals)
     totals->offers += sim.offers;
     totals->fenced += sim.fenced;
     totals->subtasks += sim.planned;
+    totals->crashes += sim.crashes;
+    totals->adopted += sim.adopted;
+    totals->stragglers += sim.stragglers;
     totals->virtual_s += (double)sim.now_us / 1e6;
     totals->peak_bytes = sim.peak_bytes > totals->peak_bytes ? sim.peak_bytes : totals->peak_bytes;
     totals->peak_live = sim.peak_live > totals->peak_live ? sim.peak_live : totals->peak_live;
@@ -164,6 +179,7 @@ static int run_seed(const struct options *options, struct totals *totals)
     free(sim.heap);
     shell_end(&sim);
     ledger_free(&sim);
+    table_end(&sim);
     schedule_destroy(sim.schedule);
     return bad ? -1 : 0;
 }
@@ -175,16 +191,74 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static int run_seeds(struct options *options)
+static void add_totals(struct totals *sum, const struct totals *more)
+{
+    sum->runs += more->runs;
+    sum->steps += more->steps;
+    sum->offers += more->offers;
+    sum->fenced += more->fenced;
+    sum->subtasks += more->subtasks;
+    sum->crashes += more->crashes;
+    sum->adopted += more->adopted;
+    sum->stragglers += more->stragglers;
+    for (int state = 0; state <= RUN_INTERRUPTED; state++)
+        sum->ends[state] += more->ends[state];
+    if (more->peak_bytes > sum->peak_bytes)
+        sum->peak_bytes = more->peak_bytes;
+    if (more->peak_live > sum->peak_live)
+        sum->peak_live = more->peak_live;
+    sum->virtual_s += more->virtual_s;
+}
+
+/* Every jobs-th seed from the first one of this job on. */
+static int run_share(struct options options, uint32_t job, struct totals *totals)
+{
+    uint64_t first = options.seed;
+    for (uint64_t i = job; i < options.seeds; i += options.jobs) {
+        options.seed = first + i;
+        if (run_seed(&options, totals) == -1)
+            return 1;
+    }
+    return 0;
+}
+
+/* A process a share; each writes its totals into memory that all of them see. */
+static int run_shares(const struct options *options, struct totals *sum)
+{
+    size_t size = options->jobs * sizeof *sum;
+    struct totals *totals =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (totals == MAP_FAILED)
+        need(NULL);
+    fflush(stdout);
+    for (uint32_t job = 0; job < options->jobs; job++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            exit(run_share(*options, job, &totals[job]));
+        if (pid == -1) {
+            perror("mayfly-sim: fork");
+            totals[job].failed = true;
+        }
+    }
+    int status, rc = 0;
+    while (wait(&status) > 0)
+        rc |= !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    for (uint32_t job = 0; job < options->jobs; job++) {
+        rc |= totals[job].failed;
+        add_totals(sum, &totals[job]);
+    }
+    munmap(totals, size);
+    return rc;
+}
+
+static int run_seeds(const struct options *options)
 {
     struct totals totals = {0};
     double begin = seconds();
     uint64_t first = options->seed;
-    for (uint64_t i = 0; i < options->seeds; i++) {
-        options->seed = first + i;
-        if (run_seed(options, &totals) == -1)
-            return 1;
-    }
+    int rc = options->jobs > 1 ? run_shares(options, &totals) : run_share(*options, 0, &totals);
+    if (rc != 0)
+        return rc;
     double took = seconds() - begin;
     printf("mayfly-sim: %llu seeds from %llu, %u workers, %llu subtasks, faults ",
            (unsigned long long)totals.runs,
@@ -192,11 +266,15 @@ static int run_seeds(struct options *options)
            options->workers,
            (unsigned long long)options->subtasks);
     print_faults(options->faults);
-    printf(": every guarantee held\n  %llu steps, %llu attempts, %llu fenced, %.0f s of virtual "
-           "time in %.1f s\n ",
+    printf(": every guarantee held\n  %llu steps, %llu attempts, %llu fenced, %llu by stragglers, "
+           "%llu "
+           "masters died, %llu attempts adopted, %.0f s of virtual time in %.1f s\n ",
            (unsigned long long)totals.steps,
            (unsigned long long)totals.offers,
            (unsigned long long)totals.fenced,
+           (unsigned long long)totals.stragglers,
+           (unsigned long long)totals.crashes,
+           (unsigned long long)totals.adopted,
            totals.virtual_s,
            took);
     for (int state = RUN_SUCCEEDED; state <= RUN_INTERRUPTED; state++)
@@ -270,6 +348,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'n':
         options->seeds = parse_number(state, arg, 1, UINT64_MAX);
         break;
+    case 'j':
+        options->jobs = (uint32_t)parse_number(state, arg, 1, 1024);
+        break;
     case 'w':
         options->workers = (uint32_t)parse_number(state, arg, 1, 100000);
         break;
@@ -309,7 +390,8 @@ int main(int argc, char **argv)
 {
     static const struct argp_option keys[] = {
         {"seed", 's', "N", 0, "first seed (1)", 0},
-        {"seeds", 'n', "N", 0, "how many seeds, one after the other (1)", 0},
+        {"seeds", 'n', "N", 0, "how many seeds (1)", 0},
+        {"jobs", 'j', "N", 0, "so many processes share the seeds (1)", 0},
         {"workers", 'w', "N", 0, "workers (8)", 0},
         {"subtasks", 't', "N", 0, "subtasks (200)", 0},
         {"retries", 'r', "N", 0, "re-tries of a failed subtask (2)", 0},
@@ -319,7 +401,7 @@ int main(int argc, char **argv)
          "LIST",
          0,
          "all (default), none, or a list of late slow fail silent crash return reconnect delay "
-         "double reorder launchfail user",
+         "double reorder master straggle launchfail user",
          0},
         {"verbose", 'v', NULL, 0, "print every event and action", 0},
 #ifdef SCHEDULE_BREAKABLE
@@ -334,8 +416,13 @@ int main(int argc, char **argv)
                                      NULL,
                                      NULL,
                                      NULL};
-    struct options options = {
-        .seed = 1, .seeds = 1, .workers = 8, .subtasks = 200, .retries = 2, .faults = FAULT_ALL};
+    struct options options = {.seed = 1,
+                              .seeds = 1,
+                              .jobs = 1,
+                              .workers = 8,
+                              .subtasks = 200,
+                              .retries = 2,
+                              .faults = FAULT_ALL};
     argp_parse(&argp, argc, argv, 0, NULL, &options);
     return options.bench ? bench(&options) : run_seeds(&options);
 }

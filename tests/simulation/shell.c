@@ -49,18 +49,19 @@ static const char *const action_names[] = {"plan",
                                            "gather",
                                            "finish"};
 
-static void apply(struct sim *sim, struct schedule_event event)
+void shell_apply(struct sim *sim, struct schedule_event event)
 {
     struct mf_error error = {0};
     event.now_us = sim->now_us;
     ledger_event(sim, &event);
     if (sim->options->verbose)
         say(sim,
-            "-> %s worker %u subtask %llu attempt %u cause %u count %llu ok %d",
+            "-> %s worker %u subtask %llu attempt %u epoch %u cause %u count %llu ok %d",
             event_names[event.kind],
             event.worker,
             (unsigned long long)event.subtask,
             event.attempt,
+            event.epoch,
             event.cause,
             (unsigned long long)event.count,
             event.ok);
@@ -79,13 +80,15 @@ static void apply_worker(struct sim *sim, enum schedule_event_kind kind, uint32_
         peer->lost = true;
     else if (kind == EVENT_WORKER_GONE)
         peer->gone = true;
-    apply(sim,
-          (struct schedule_event){
-              .kind = kind, .worker = worker, .slots = peer->slots, .free_places = 0});
+    if (kind == EVENT_WORKER_GONE && percent(sim, 80)) /* else the master dies before it is noted */
+        peer->buried = true;
+    shell_apply(sim,
+                (struct schedule_event){
+                    .kind = kind, .worker = worker, .slots = peer->slots, .free_places = 0});
 }
 
 /* The end of a group of events: actions, checks, the next tick. */
-static void settle(struct sim *sim)
+void shell_settle(struct sim *sim)
 {
     act(sim);
     ledger_step(sim);
@@ -98,31 +101,51 @@ static void settle(struct sim *sim)
     }
 }
 
-static void plan(struct sim *sim, uint64_t count)
+static void plan_one(struct sim *sim, uint64_t id)
 {
-    for (; count > 0 && sim->planned < sim->options->subtasks && !sim->plan_failed; count--) {
-        uint64_t id = ++sim->planned;
-        /* Some were tried before, by an earlier master. */
-        uint32_t before = sim->options->faults != 0 && percent(sim, 5) ? 3 : 0;
-        sim->accounts[id].last = (uint16_t)before;
-        apply(sim,
-              (struct schedule_event){.kind = EVENT_PLANNED, .subtask = id, .attempt = before});
+    struct account *account = &sim->accounts[id];
+    if (account->table_final != 0 && !BREAKS(REPLAN))
+        return;
+    /* Some were tried before this run goes on. */
+    if (sim->crashes == 0 && sim->options->faults != 0 && percent(sim, 5))
+        account->table_last = 3;
+    sim->plan_owed--;
+    sim->planned++;
+    shell_apply(sim,
+                (struct schedule_event){.kind = EVENT_PLANNED,
+                                        .subtask = id,
+                                        .attempt = account->table_last,
+                                        .failures = account->table_failures,
+                                        .held = id <= sim->held_mark});
+}
+
+/* Never beyond the mark that is durable. */
+static void plan(struct sim *sim)
+{
+    while (sim->plan_owed > 0 && sim->cursor < sim->options->subtasks && !sim->plan_failed) {
+        if (sim->cursor == sim->mark && !BREAKS(MARK)) {
+            sim->mark_asked = sim->cursor + sim->mark_block;
+            return;
+        }
+        plan_one(sim, ++sim->cursor);
     }
-    if (sim->planned == sim->options->subtasks && !sim->plan_failed) {
+    if (sim->cursor == sim->options->subtasks && !sim->plan_failed) {
         sim->plan_failed = true; /* nothing more may follow */
-        apply(sim, (struct schedule_event){.kind = EVENT_PLAN_ENDED});
+        shell_apply(sim, (struct schedule_event){.kind = EVENT_PLAN_ENDED});
     }
 }
 
 static void commit(struct sim *sim)
 {
-    if (sim->committing || sim->uncommitted == 0 || sim->stopped)
+    if (sim->committing || sim->stopped || (sim->uncommitted == 0 && sim->mark_asked <= sim->mark))
         return;
     int64_t us = between(sim, MS, 10 * MS);
     if (fault(sim, FAULT_DELAY) && percent(sim, 5))
         us += between(sim, 0, 15 * SECOND);
     sim->committing = true;
-    later(sim, us, (struct world_event){.kind = WORLD_COMMIT, .a = sim->uncommitted});
+    later(sim,
+          us,
+          (struct world_event){.kind = WORLD_COMMIT, .a = sim->uncommitted, .b = sim->mark_asked});
     sim->uncommitted = 0;
 }
 
@@ -130,7 +153,7 @@ static void send_reply(struct sim *sim, uint32_t worker, unsigned k)
 {
     struct peer *peer = peer_of(sim, worker);
     struct lane *lane = &peer->lane[k];
-    struct letter *letter = letter_create(k, lane->seen);
+    struct letter *letter = letter_create(k, lane->seen, sim->epoch);
     lane->held = false;
     lane->answered = lane->seen;
     tasks_move(&peer->offers, &letter->offers);
@@ -202,7 +225,7 @@ static void answer_committed(struct sim *sim)
 
 static void take_request(struct sim *sim, uint32_t worker, const struct letter *letter)
 {
-    struct schedule_event event = {.worker = worker, .epoch = sim->config.epoch};
+    struct schedule_event event = {.worker = worker};
     const struct tasks *lists[] = {&letter->running, &letter->returned, &letter->results};
     static const enum schedule_event_kind kinds[] = {EVENT_STARTED, EVENT_RETURNED, EVENT_ENDED};
     for (unsigned l = 0; l < 3; l++) {
@@ -211,10 +234,11 @@ static void take_request(struct sim *sim, uint32_t worker, const struct letter *
             const struct task *task = &lists[l]->at[i];
             event.subtask = task->subtask;
             event.attempt = task->attempt;
+            event.epoch = task->epoch;
             event.cause = task->cause;
             event.exit_code = task->exit_code;
             event.duration_us = (uint64_t)task->duration_us;
-            apply(sim, event);
+            shell_apply(sim, event);
         }
     }
     apply_worker(sim, EVENT_WORKER_POLL, worker);
@@ -225,7 +249,7 @@ static void request(struct sim *sim, uint32_t worker, const struct letter *lette
 {
     struct peer *peer = peer_of(sim, worker);
     struct lane *lane = &peer->lane[letter->lane];
-    if (!peer->joined)
+    if (!peer->joined || letter->epoch != sim->epoch)
         return; /* no session */
     if (letter->sequence <= lane->seen) {
         if (fault(sim, FAULT_DOUBLE) && percent(sim, 50))
@@ -236,18 +260,43 @@ static void request(struct sim *sim, uint32_t worker, const struct letter *lette
     }
     lane->seen = letter->sequence;
     take_request(sim, worker, letter);
-    if (letter->results.count > 0)
+    if (letter->results.count > 0 && !BREAKS(ACK))
         ticket_add(sim, worker, letter);
     else
         answer(sim, worker, letter->lane);
     answer_committed(sim);
 }
 
-static void hello(struct sim *sim, uint32_t worker)
+static void adopt(struct sim *sim, uint32_t worker, const struct tasks *held)
 {
-    peer_of(sim, worker)->joined = true;
+    for (uint32_t i = 0; i < held->count; i++)
+        shell_apply(sim,
+                    (struct schedule_event){.kind = EVENT_ADOPTED,
+                                            .worker = worker,
+                                            .subtask = held->at[i].subtask,
+                                            .attempt = held->at[i].attempt,
+                                            .epoch = held->at[i].epoch,
+                                            .ok = held->at[i].told});
+}
+
+static void hello(struct sim *sim, const struct world_event *event)
+{
+    uint32_t worker = event->worker;
+    struct peer *peer = peer_of(sim, worker);
+    if (!peer->expected)
+        return; /* refused: an earlier master saw it gone */
+    uint64_t issued =
+        sim->held_mark < sim->options->subtasks ? sim->held_mark : sim->options->subtasks;
+    if (!peer->joined && sim->cursor < issued) { /* it may hold what is not planned yet */
+        later(sim, 10 * MS, *event);
+        event->letter->references++;
+        return;
+    }
+    if (!peer->joined || (fault(sim, FAULT_DOUBLE) && percent(sim, 30)))
+        adopt(sim, worker, &event->letter->held);
+    peer->joined = true;
     apply_worker(sim, EVENT_WORKER_JOINED, worker);
-    world_reply(sim, worker, NULL);
+    world_welcome(sim, worker);
 }
 
 static void notice(struct sim *sim, const struct world_event *event)
@@ -281,7 +330,8 @@ static void stop_later(struct sim *sim, uint32_t worker, unsigned share, int64_t
 
 static struct task task_of(const struct schedule_action *action)
 {
-    return (struct task){.subtask = action->subtask, .attempt = action->attempt};
+    return (struct task){
+        .subtask = action->subtask, .attempt = action->attempt, .epoch = action->epoch};
 }
 
 static void dismissed(struct sim *sim, struct peer *peer, uint32_t worker)
@@ -306,16 +356,16 @@ static void carry_out(struct sim *sim, const struct schedule_action *action)
     case SCHEDULE_PLAN:
         sim->plan_owed += action->count;
         if (fault(sim, FAULT_LATE))
-            later(sim,
-                  between(sim, 0, 100 * MS),
-                  (struct world_event){.kind = WORLD_PLAN, .a = action->count});
+            later(sim, between(sim, 0, 100 * MS), (struct world_event){.kind = WORLD_PLAN});
         else
-            plan(sim, action->count);
+            plan(sim);
         break;
     case SCHEDULE_LAUNCH:
         if (action->replaces != 0)
             peer->slots = peer_of(sim, action->replaces)->slots;
         peer = peer_of(sim, action->worker);
+        peer->launched = peer->expected = true;
+        sim->worker_last = action->worker > sim->worker_last ? action->worker : sim->worker_last;
         world_launch(sim,
                      action->worker,
                      action->replaces != 0 ? peer_of(sim, action->replaces)->slots : peer->slots);
@@ -333,7 +383,7 @@ static void carry_out(struct sim *sim, const struct schedule_action *action)
         flush(sim, action->worker);
         break;
     case SCHEDULE_RECORD:
-        sim->uncommitted++;
+        table_add(sim, action);
         break;
     case SCHEDULE_LOST:
         lost(sim, peer, action->worker);
@@ -346,6 +396,7 @@ static void carry_out(struct sim *sim, const struct schedule_action *action)
         break;
     case SCHEDULE_FINISH:
         sim->finished = true;
+        sim->finished_us = sim->now_us;
         sim->final_state = action->state;
         sim->reason = action->reason;
         break;
@@ -360,14 +411,17 @@ static void act(struct sim *sim)
     while (sim->violation[0] == '\0' && schedule_next(sim->schedule, &action)) {
         if (sim->options->verbose)
             say(sim,
-                "<- %s worker %u subtask %llu attempt %u record %d cause %u state %s",
+                "<- %s worker %u subtask %llu attempt %u epoch %u record %d cause %u state %s",
                 action_names[action.kind],
                 action.worker,
                 (unsigned long long)action.subtask,
                 action.attempt,
+                action.epoch,
                 (int)action.record,
                 action.cause,
                 run_state_name(action.state));
+        if (sim->crash_in > 0 && !sim->finished && --sim->crash_in == 0)
+            longjmp(sim->death, 1);
         ledger_action(sim, &action);
         carry_out(sim, &action);
     }
@@ -379,7 +433,7 @@ static void tick(struct sim *sim)
     sim->tick_us = INT64_MAX;
     if (schedule_deadline(sim->schedule) > sim->now_us)
         return;
-    apply(sim, (struct schedule_event){.kind = EVENT_TICK});
+    shell_apply(sim, (struct schedule_event){.kind = EVENT_TICK});
     act(sim);
     if (schedule_deadline(sim->schedule) <= sim->now_us)
         violation(sim, "G4: after a tick the deadline is not ahead");
@@ -396,23 +450,52 @@ static void user(struct sim *sim, const struct world_event *event)
     }
     if (event->a == EVENT_STOP)
         sim->stopped = true;
-    apply(sim,
-          (struct schedule_event){.kind = (enum schedule_event_kind)event->a, .ok = event->b != 0});
+    shell_apply(
+        sim,
+        (struct schedule_event){.kind = (enum schedule_event_kind)event->a, .ok = event->b != 0});
+}
+
+/* What was to happen to a master that is dead. */
+static bool is_void(const struct sim *sim, const struct world_event *event)
+{
+    if (event->kind == WORLD_RESUME)
+        return false;
+    if (sim->down)
+        return true;
+    return event->epoch != sim->epoch && event->kind != WORLD_CRASH && event->kind != WORLD_USER &&
+           event->kind != WORLD_HELLO && event->kind != WORLD_REQUEST;
+}
+
+static void crash(struct sim *sim, bool cut)
+{
+    if (sim->finished)
+        return;
+    sim->cut = cut;
+    if (percent(sim, 50))
+        crash_happen(sim);
+    else
+        sim->crash_in = 1 + (unsigned)chance(sim, 20);
 }
 
 void shell_event(struct sim *sim, struct world_event *event)
 {
+    if (is_void(sim, event))
+        return;
+    if (setjmp(sim->death) != 0) {
+        crash_happen(sim);
+        return;
+    }
     switch (event->kind) {
     case WORLD_REPORT:
-        apply(sim,
-              (struct schedule_event){.kind = event->a ? EVENT_WORKER_LAUNCHED
-                                                       : EVENT_WORKER_LAUNCH_FAILED,
-                                      .worker = event->worker,
-                                      .ok = event->b != 0});
+        shell_apply(sim,
+                    (struct schedule_event){.kind = event->a ? EVENT_WORKER_LAUNCHED
+                                                             : EVENT_WORKER_LAUNCH_FAILED,
+                                            .worker = event->worker,
+                                            .ok = event->b != 0});
         break;
     case WORLD_HELLO:
         if (world_arrives(sim, event))
-            hello(sim, event->worker);
+            hello(sim, event);
         break;
     case WORLD_REQUEST:
         if (world_arrives(sim, event))
@@ -433,26 +516,37 @@ void shell_event(struct sim *sim, struct world_event *event)
     case WORLD_COMMIT:
         sim->committing = false;
         sim->committed += event->a;
-        apply(sim, (struct schedule_event){.kind = EVENT_RECORDED, .count = event->a});
+        table_commit(sim, event->a, event->b);
+        if (event->a > 0)
+            shell_apply(sim, (struct schedule_event){.kind = EVENT_RECORDED, .count = event->a});
+        plan(sim);
         act(sim);
         answer_committed(sim);
         break;
     case WORLD_PLAN:
-        plan(sim, event->a);
+        plan(sim);
         break;
     case WORLD_GATHERED:
-        apply(sim,
-              (struct schedule_event){.kind = EVENT_GATHERED,
-                                      .ok = !fault(sim, FAULT_USER) || percent(sim, 90)});
+        shell_apply(sim,
+                    (struct schedule_event){.kind = EVENT_GATHERED,
+                                            .ok = !fault(sim, FAULT_USER) || percent(sim, 90)});
         break;
     case WORLD_USER:
         user(sim, event);
         break;
+    case WORLD_CRASH:
+        crash(sim, event->a != 0);
+        if (sim->down)
+            return;
+        break;
+    case WORLD_RESUME:
+        crash_resume(sim);
+        return;
     default:
         tick(sim);
         break;
     }
-    settle(sim);
+    shell_settle(sim);
 }
 
 /* What the user does, and when: nothing in half of the runs. */
@@ -475,16 +569,38 @@ static void plan_user(struct sim *sim)
     }
 }
 
+void shell_forget(struct sim *sim)
+{
+    sim->ticket_count = 0;
+    sim->tick_us = INT64_MAX;
+    sim->plan_failed = sim->stopped = sim->gathering = false;
+    sim->cursor = sim->planned = sim->plan_owed = 0;
+    for (uint32_t id = 0; id < sim->peer_cap; id++) {
+        struct peer *peer = &sim->peers[id];
+        peer->joined = peer->away = peer->lost = peer->dismissed = peer->gone = false;
+        peer->expected = peer->known = peer->tell_dismiss = false;
+        peer->offers.count = peer->take_back.count = peer->cancel.count = 0;
+        for (unsigned k = 0; k < 2; k++) {
+            struct lane *lane = &peer->lane[k];
+            letter_release(lane->reply);
+            lane->reply = NULL;
+            lane->seen = lane->answered = 0;
+            lane->held = false;
+        }
+    }
+}
+
 void shell_begin(struct sim *sim)
 {
+    crash_plan(sim);
     plan_user(sim);
     for (uint32_t id = 1; id <= sim->options->workers; id++) {
         peer_of(sim, id)->slots = 1 + (uint32_t)chance(sim, 4);
-        apply(sim,
-              (struct schedule_event){
-                  .kind = EVENT_WORKER_ADD, .worker = id, .slots = peer_of(sim, id)->slots});
+        shell_apply(sim,
+                    (struct schedule_event){
+                        .kind = EVENT_WORKER_ADD, .worker = id, .slots = peer_of(sim, id)->slots});
     }
-    settle(sim);
+    shell_settle(sim);
 }
 
 void shell_end(struct sim *sim)

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The simulated world around the scheduler: virtual time, one seeded source of chance, a fake
- * master shell (shell.c), fake workers and a network that delays, doubles, reorders and drops
- * (world.c), and a ledger that checks the guarantees from what it saw itself (ledger.c).
+ * master shell (shell.c) over a fake results table (table.c), fake workers and a network that
+ * delays, doubles, reorders and drops (world.c), and a ledger that checks the guarantees from what
+ * it saw itself (ledger.c).
+ *
+ * A master may die (crash.c): the scheduler and all that the shell has in memory are gone, in the
+ * middle of its actions too; a new one with the next epoch starts from the table, and workers come
+ * back to it with what they hold, or late, or twice, or never.
  *
  * The same seed and options give the same run, event by event.
  */
 #ifndef MAYFLY_TESTS_SIMULATION_SIM_H
 #define MAYFLY_TESTS_SIMULATION_SIM_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,6 +38,8 @@
     X(DELAY, "delay")           /* messages, commits and ticks take long */                        \
     X(DOUBLE, "double")         /* messages come twice */                                          \
     X(REORDER, "reorder")       /* messages overtake each other, old ones come late */             \
+    X(MASTER, "master")         /* the master dies and is resumed */                               \
+    X(STRAGGLE, "straggle")     /* a few attempts take very long */                                \
     X(LAUNCHFAIL, "launchfail") /* launches fail or come to nothing */                             \
     X(USER, "user")             /* cancel, drain, pause, stop; the plan or the gather fails */
 #define FAULT_BIT(name, text) FAULT_BIT_##name,
@@ -41,6 +49,7 @@ enum fault { FAULTS(FAULT_ENUM) FAULT_ALL = (1 << FAULT_COUNT) - 1 };
 
 struct options {
     uint64_t seed, seeds;
+    uint32_t jobs;
     uint32_t workers;
     uint64_t subtasks;
     unsigned faults;
@@ -52,10 +61,11 @@ struct options {
 struct task {
     uint64_t subtask;
     uint32_t attempt;
+    uint32_t epoch; /* that it was issued in */
     uint32_t cause;
     int32_t exit_code;
     int64_t duration_us;
-    bool told; /* its start was said in a poll */
+    bool told; /* its start was said in a poll; in a list of what is held: it is not queued */
 };
 
 struct tasks {
@@ -67,8 +77,10 @@ struct tasks {
 struct letter {
     unsigned references;
     unsigned lane;
+    uint32_t epoch; /* of the session */
     uint64_t sequence;
     struct tasks results, running, returned; /* of a request */
+    struct tasks held;                       /* of a hello */
     struct tasks offers, take_back, cancel;  /* of a reply */
     bool dismiss;
 };
@@ -76,20 +88,24 @@ struct letter {
 enum world_kind {
     WORLD_REPORT,    /* the launcher reports to the master; a = it went well */
     WORLD_DIAL,      /* the worker's process begins */
-    WORLD_HELLO,     /* arrives at the master; a = generation of the connection */
+    WORLD_HELLO,     /* arrives at the master; a = generation of the connection; the letter says
+                        what the worker holds */
     WORLD_REQUEST,   /* arrives at the master; a = generation */
-    WORLD_REPLY,     /* arrives at the worker; a = generation */
-    WORLD_TASK_END,  /* a = subtask, b = attempt */
+    WORLD_REPLY,     /* arrives at the worker; a = generation; no letter: welcome to epoch b */
+    WORLD_TASK_END,  /* a = subtask, b = epoch and attempt */
     WORLD_CUT,       /* a connection breaks; a = for how long, 0 = the process dies */
     WORLD_RECONNECT, /* the worker is back on the wire */
+    WORLD_ORPHAN,    /* a worker without its master gives up; a = generation */
     WORLD_SILENCE,   /* a worker stops; a = for how long, 0 = for ever */
     WORLD_NOTICE,    /* the master notices; a = enum schedule_event_kind */
     WORLD_STOP,      /* the master's launcher ends the process */
     WORLD_HOLD,      /* a held poll has to be answered; a = lane, b = sequence */
-    WORLD_COMMIT,    /* a = records */
-    WORLD_PLAN,      /* a = subtasks to plan */
+    WORLD_COMMIT,    /* a = records, b = high-water mark */
+    WORLD_PLAN,      /* what is owed of the plan */
     WORLD_GATHERED,
-    WORLD_USER, /* a = enum schedule_event_kind, b = ok */
+    WORLD_CRASH,  /* of the master; a = it is a power cut */
+    WORLD_RESUME, /* a new master starts */
+    WORLD_USER,   /* a = enum schedule_event_kind, b = ok */
     WORLD_TICK
 };
 
@@ -98,6 +114,7 @@ struct world_event {
     uint64_t order; /* same time: first come, first served */
     enum world_kind kind;
     uint32_t worker;
+    uint32_t epoch; /* of the master that it was made under: what a dead one waited for is void */
     uint64_t a, b;
     struct letter *letter;
 };
@@ -121,23 +138,47 @@ struct peer {
     bool welcome; /* it has joined once */
     bool connected;
     uint64_t generation; /* of its connection: letters of an older one are lost */
+    uint32_t epoch;      /* of the master that it has a session with */
     int64_t silent_until;
     struct tasks queue, running, results, returned;
     struct lane lane[2];
     /* The master's side. */
     bool joined, away, lost, dismissed, gone;
+    bool expected; /* by this master */
+    bool known;    /* of an earlier one, and waited for */
     struct tasks offers, take_back, cancel;
     bool tell_dismiss;
     bool unflushed; /* the ledger's */
+    /* In the table. */
+    bool launched, buried; /* buried: known to be gone */
 };
 
-/* What the ledger knows of a subtask. */
+/* What the ledger knows of a subtask, and what stands in the table. */
 struct account {
     uint32_t worker[2]; /* live fences; 0 = none */
+    uint32_t epoch[2];
     uint16_t attempt[2];
     uint16_t last;
     uint8_t failures;
-    uint8_t final; /* enum schedule_record + 1 */
+    uint8_t final;                   /* enum schedule_record + 1 */
+    bool held;                       /* planned so by this master, and not adopted */
+    bool issued;                     /* by any master */
+    uint64_t numbers, table_numbers; /* bit per number of an attempt that is recorded, below 64 */
+    uint16_t table_last;
+    uint8_t table_failures, table_final;
+    uint32_t table_epoch; /* of the master that wrote the final record */
+};
+
+/* A record whose commit is waited for. */
+struct row {
+    uint64_t subtask;
+    uint32_t attempt, epoch;
+    enum schedule_record record;
+};
+
+struct rows {
+    struct row *at;
+    size_t head, count, cap; /* a ring of a power of two */
 };
 
 struct sim {
@@ -156,8 +197,20 @@ struct sim {
     int64_t duration_us;
     unsigned fail_percent;
 
-    uint64_t planned, plan_owed;
-    uint64_t uncommitted, committed, recorded; /* records */
+    uint32_t epoch; /* of the master */
+    uint32_t worker_last;
+    unsigned crashes;                /* so far */
+    unsigned crash_in;               /* the master dies after so many actions; 0 = not */
+    bool down, cut;                  /* no master; it died by a power cut */
+    int64_t started_us, finished_us; /* this master */
+    uint64_t held_mark;              /* the high-water mark when it started */
+
+    uint64_t cursor;             /* of the plan: subtasks up to it were looked at */
+    uint64_t planned, plan_owed; /* planned: by this master */
+    uint64_t mark, mark_asked;   /* high-water marks: in the table, and on its way there */
+    uint64_t mark_block;
+    struct rows rows;
+    uint64_t uncommitted, committed, recorded; /* records of this master */
     bool committing;
     struct ticket {
         uint32_t worker;
@@ -173,10 +226,15 @@ struct sim {
 
     struct account *accounts; /* by subtask */
     struct tasks expected;    /* ends that were applied and are not answered yet */
-    uint64_t done, failed, dead, retried, offers, fenced, live;
-    uint32_t unflushed; /* workers */
-    uint32_t *live_of;  /* by worker */
-    uint64_t peak_bytes, peak_live;
+    struct tasks adoptions;   /* booked as live, and not answered otherwise in this step */
+    uint64_t done, failed, dead, retried, offers, fenced, stragglers, live;
+    uint64_t base_done, base_failures; /* of earlier masters, in the table */
+    uint32_t known_waiting;            /* known workers that have neither joined nor are over */
+    uint64_t adopted;                  /* by all masters */
+    uint32_t unflushed;                /* workers */
+    uint32_t *live_of;                 /* by worker */
+    uint64_t peak_bytes, peak_live, live_most, first_bytes;
+    jmp_buf death; /* of the master, out of the middle of its actions */
     char violation[512];
 };
 
@@ -194,9 +252,9 @@ bool next_event(struct sim *sim, struct world_event *event);
 void *need(void *memory);
 void tasks_add(struct tasks *tasks, struct task task);
 void tasks_remove(struct tasks *tasks, uint32_t i);
-bool tasks_find(const struct tasks *tasks, uint64_t subtask, uint32_t attempt, uint32_t *i);
+bool tasks_find(const struct tasks *tasks, const struct task *task, uint32_t *i); /* its fence */
 void tasks_move(struct tasks *from, struct tasks *to);
-struct letter *letter_create(unsigned lane, uint64_t sequence);
+struct letter *letter_create(unsigned lane, uint64_t sequence, uint32_t epoch);
 void letter_release(struct letter *letter);
 struct peer *peer_of(struct sim *sim, uint32_t worker);
 
@@ -206,16 +264,38 @@ void world_event(struct sim *sim, struct world_event *event);
 void world_reply(struct sim *sim, uint32_t worker, struct letter *letter);
 bool world_arrives(struct sim *sim, const struct world_event *event); /* at the master */
 void world_end_process(struct sim *sim, uint32_t worker);
+void world_welcome(struct sim *sim, uint32_t worker);
+void world_master_died(struct sim *sim);
 
 /* shell.c: the master around the scheduler. */
 void shell_begin(struct sim *sim);
 void shell_event(struct sim *sim, struct world_event *event);
+void shell_apply(struct sim *sim, struct schedule_event event);
+void shell_settle(struct sim *sim); /* the end of a group of events */
+void shell_forget(struct sim *sim); /* what it has in memory */
 void shell_end(struct sim *sim);
+
+/* table.c: what is durable. */
+void table_begin(struct sim *sim);
+void table_add(struct sim *sim, const struct schedule_action *action);
+bool table_has(const struct sim *sim, const struct task *task); /* its record is not waited for */
+void table_commit(struct sim *sim, uint64_t records, uint64_t mark);
+void table_forget(struct sim *sim, bool survives); /* what was not committed; survives = what is
+                                                      being committed is */
+void table_end(struct sim *sim);
+
+/* crash.c: the death of a master, and the next one. */
+void crash_plan(struct sim *sim);
+void crash_happen(struct sim *sim);
+void crash_resume(struct sim *sim);
 
 /* ledger.c */
 void ledger_begin(struct sim *sim);
 void ledger_event(struct sim *sim, const struct schedule_event *event);
 void ledger_action(struct sim *sim, const struct schedule_action *action);
+void ledger_acknowledged(struct sim *sim, const struct letter *request);
+void ledger_started(struct sim *sim, const struct task *task);
+void ledger_crashed(struct sim *sim);
 void ledger_step(struct sim *sim); /* after the actions of a group of events */
 void ledger_end(struct sim *sim);
 void ledger_free(struct sim *sim);

@@ -6,10 +6,17 @@
  * request is always under way. A connection has a generation: letters of an older one are lost (or,
  * with reorder, come in all the same), and after a reconnect the requests that are not answered go
  * again with their old sequence number.
+ *
+ * A hello says what the worker holds: what is queued, what runs, what has ended and is not
+ * acknowledged. When the master turns out to be a new one (its welcome has another epoch), lanes
+ * begin anew, and what was said in requests that were not answered is said again. The executor goes
+ * on all the while.
  */
 #include <stdlib.h>
 
 #include "tests/simulation/sim.h"
+
+#define ORPHAN_US (600 * SECOND)
 
 static int64_t latency(struct sim *sim)
 {
@@ -23,8 +30,11 @@ static int64_t latency(struct sim *sim)
 
 static void post(struct sim *sim, enum world_kind kind, uint32_t worker, struct letter *letter)
 {
-    struct world_event event = {
-        .kind = kind, .worker = worker, .a = peer_of(sim, worker)->generation, .letter = letter};
+    struct world_event event = {.kind = kind,
+                                .worker = worker,
+                                .a = peer_of(sim, worker)->generation,
+                                .b = sim->epoch,
+                                .letter = letter};
     unsigned copies = fault(sim, FAULT_DOUBLE) && percent(sim, 10) ? 2 : 1;
     for (unsigned i = 0; i < copies; i++) {
         int64_t late = i > 0 && fault(sim, FAULT_REORDER) ? between(sim, 0, 40 * SECOND) : 0;
@@ -44,7 +54,7 @@ bool world_arrives(struct sim *sim, const struct world_event *event)
 static void request(struct sim *sim, uint32_t worker, unsigned lane)
 {
     struct peer *peer = peer_of(sim, worker);
-    struct letter *letter = letter_create(lane, ++peer->lane[lane].sequence);
+    struct letter *letter = letter_create(lane, ++peer->lane[lane].sequence, peer->epoch);
     tasks_move(&peer->results, &letter->results);
     tasks_move(&peer->returned, &letter->returned);
     for (uint32_t i = 0; i < peer->running.count; i++) {
@@ -101,6 +111,8 @@ static void decide(struct sim *sim, struct peer *peer, uint32_t worker, struct t
 {
     int64_t us = sim->duration_us / 2 + (int64_t)chance(sim, (uint64_t)sim->duration_us + 1);
     task->duration_us = (int64_t)((double)us * peer->slowness);
+    if (fault(sim, FAULT_STRAGGLE) && percent(sim, 2))
+        task->duration_us *= 60;
     task->cause = MF_CAUSE_NONE;
     if (percent(sim, sim->fail_percent)) {
         static const uint32_t causes[] = {MF_CAUSE_EXIT,
@@ -124,20 +136,25 @@ static void start_tasks(struct sim *sim, uint32_t worker)
     while (peer->running.count < peer->slots && peer->queue.count > 0) {
         struct task task = peer->queue.at[0];
         tasks_remove(&peer->queue, 0);
+        ledger_started(sim, &task);
         decide(sim, peer, worker, &task);
         tasks_add(&peer->running, task);
         later(sim,
               task.duration_us,
-              (struct world_event){
-                  .kind = WORLD_TASK_END, .worker = worker, .a = task.subtask, .b = task.attempt});
+              (struct world_event){.kind = WORLD_TASK_END,
+                                   .worker = worker,
+                                   .a = task.subtask,
+                                   .b = (uint64_t)task.epoch << 32 | task.attempt});
     }
 }
 
 static void task_end(struct sim *sim, const struct world_event *event)
 {
     struct peer *peer = peer_of(sim, event->worker);
+    struct task task = {
+        .subtask = event->a, .attempt = (uint32_t)event->b, .epoch = (uint32_t)(event->b >> 32)};
     uint32_t i;
-    if (!tasks_find(&peer->running, event->a, (uint32_t)event->b, &i))
+    if (!tasks_find(&peer->running, &task, &i))
         return;
     tasks_add(&peer->results, peer->running.at[i]);
     tasks_remove(&peer->running, i);
@@ -151,15 +168,13 @@ static void obey(struct peer *peer, const struct letter *letter)
     for (uint32_t n = 0; n < letter->offers.count; n++)
         tasks_add(&peer->queue, letter->offers.at[n]);
     for (uint32_t n = 0; n < letter->take_back.count; n++) {
-        const struct task *task = &letter->take_back.at[n];
-        if (tasks_find(&peer->queue, task->subtask, task->attempt, &i)) {
+        if (tasks_find(&peer->queue, &letter->take_back.at[n], &i)) {
             tasks_add(&peer->returned, peer->queue.at[i]);
             tasks_remove(&peer->queue, i);
         }
     }
     for (uint32_t n = 0; n < letter->cancel.count; n++) {
-        const struct task *task = &letter->cancel.at[n];
-        if (tasks_find(&peer->running, task->subtask, task->attempt, &i)) {
+        if (tasks_find(&peer->running, &letter->cancel.at[n], &i)) {
             peer->running.at[i].cause = MF_CAUSE_CANCELLED;
             tasks_add(&peer->results, peer->running.at[i]);
             tasks_remove(&peer->running, i);
@@ -190,21 +205,49 @@ static void leave(struct sim *sim, uint32_t worker)
               .kind = WORLD_NOTICE, .worker = worker, .a = EVENT_WORKER_GONE, .b = UINT64_MAX});
 }
 
+/* A new master: what the old one was told and has not acknowledged is said again. */
+static void begin_session(struct sim *sim, struct peer *peer)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        struct lane *lane = &peer->lane[k];
+        for (uint32_t i = 0; lane->awaiting && i < lane->request->results.count; i++)
+            tasks_add(&peer->results, lane->request->results.at[i]);
+        letter_release(lane->request);
+        lane->request = NULL;
+        lane->awaiting = false;
+        lane->sequence = 0;
+    }
+    peer->returned.count = 0; /* they are not among what was held */
+    for (uint32_t i = 0; i < peer->running.count; i++)
+        peer->running.at[i].told = false;
+    peer->epoch = sim->epoch;
+}
+
+static void welcome(struct sim *sim, struct peer *peer, const struct world_event *event)
+{
+    peer->welcome = true;
+    if (peer->epoch != (uint32_t)event->b) {
+        begin_session(sim, peer);
+        return;
+    }
+    for (unsigned lane = 0; lane < 2; lane++) {
+        if (peer->lane[lane].awaiting)
+            post(sim, WORLD_REQUEST, event->worker, peer->lane[lane].request);
+    }
+}
+
 /* A letter from the master; NULL is the welcome. */
 static void reply(struct sim *sim, const struct world_event *event)
 {
     struct peer *peer = peer_of(sim, event->worker);
     if (event->letter == NULL) {
-        peer->welcome = true;
-        for (unsigned lane = 0; lane < 2; lane++) {
-            if (peer->lane[lane].awaiting)
-                post(sim, WORLD_REQUEST, event->worker, peer->lane[lane].request);
-        }
+        welcome(sim, peer, event);
     } else {
         struct lane *lane = &peer->lane[event->letter->lane];
         if (!lane->awaiting || lane->sequence != event->letter->sequence)
             return; /* doubled */
         lane->awaiting = false;
+        ledger_acknowledged(sim, lane->request);
         obey(peer, event->letter);
         if (event->letter->dismiss) {
             leave(sim, event->worker);
@@ -218,6 +261,11 @@ static void reply(struct sim *sim, const struct world_event *event)
 void world_reply(struct sim *sim, uint32_t worker, struct letter *letter)
 {
     post(sim, WORLD_REPLY, worker, letter);
+}
+
+void world_welcome(struct sim *sim, uint32_t worker)
+{
+    post(sim, WORLD_REPLY, worker, NULL);
 }
 
 static void misfortunes(struct sim *sim, uint32_t worker)
@@ -260,17 +308,91 @@ void world_launch(struct sim *sim, uint32_t worker, uint32_t slots)
         later(sim, dial, (struct world_event){.kind = WORLD_DIAL, .worker = worker});
 }
 
+static void hold(struct tasks *held, const struct tasks *tasks, bool queued)
+{
+    for (uint32_t i = 0; i < tasks->count; i++) {
+        tasks_add(held, tasks->at[i]);
+        held->at[held->count - 1].told = !queued;
+    }
+}
+
+static void hello(struct sim *sim, uint32_t worker)
+{
+    struct peer *peer = peer_of(sim, worker);
+    struct letter *letter = letter_create(0, 0, peer->epoch);
+    hold(&letter->held, &peer->queue, true);
+    hold(&letter->held, &peer->running, false);
+    hold(&letter->held, &peer->results, false);
+    for (unsigned k = 0; k < 2; k++) {
+        if (peer->lane[k].awaiting)
+            hold(&letter->held, &peer->lane[k].request->results, false);
+    }
+    post(sim, WORLD_HELLO, worker, letter);
+    letter_release(letter);
+}
+
 static void dial(struct sim *sim, uint32_t worker, bool first)
 {
     struct peer *peer = peer_of(sim, worker);
     if (peer->process == PROCESS_DEAD || (!first && peer->connected))
         return;
-    peer->process = PROCESS_ALIVE;
-    peer->connected = true;
-    peer->generation++;
-    post(sim, WORLD_HELLO, worker, NULL);
     if (first)
         misfortunes(sim, worker);
+    peer->process = PROCESS_ALIVE;
+    if (sim->down) { /* nobody listens */
+        later(sim,
+              between(sim, 100 * MS, SECOND),
+              (struct world_event){.kind = WORLD_RECONNECT, .worker = worker});
+        return;
+    }
+    peer->connected = true;
+    peer->generation++;
+    hello(sim, worker);
+}
+
+static void orphan(struct sim *sim, const struct world_event *event)
+{
+    struct peer *peer = peer_of(sim, event->worker);
+    if (!peer->connected && peer->generation == event->a)
+        peer->process = PROCESS_DEAD;
+}
+
+/* How a worker fares when its master is gone: it comes back soon, late, twice or never. */
+static void master_left(struct sim *sim, uint32_t worker)
+{
+    struct peer *peer = peer_of(sim, worker);
+    unsigned luck = (unsigned)chance(sim, 100);
+    peer->generation++;
+    if (!peer->connected)
+        return;
+    peer->connected = false;
+    struct world_event event = {.kind = WORLD_RECONNECT, .worker = worker};
+    later(sim,
+          ORPHAN_US,
+          (struct world_event){.kind = WORLD_ORPHAN, .worker = worker, .a = peer->generation});
+    if (sim->cut && luck < 25) { /* it ran on the master's machine */
+        peer->process = PROCESS_DEAD;
+        return;
+    }
+    if (luck < 32)
+        return;
+    int64_t after = luck < 85   ? between(sim, 30 * MS, 700 * MS)
+                    : luck < 95 ? between(sim, SECOND, 20 * SECOND)
+                                : between(sim, 20 * SECOND, 120 * SECOND);
+    later(sim, after, event);
+    if (luck % 10 == 0) { /* and once more */
+        later(sim,
+              after + between(sim, 0, 3 * SECOND),
+              (struct world_event){.kind = WORLD_CUT, .worker = worker, .a = MS});
+    }
+}
+
+void world_master_died(struct sim *sim)
+{
+    for (uint32_t id = 1; id < sim->peer_cap; id++) {
+        if (sim->peers[id].process == PROCESS_ALIVE)
+            master_left(sim, id);
+    }
 }
 
 /* A stopped process does nothing until it goes on. */
@@ -313,6 +435,9 @@ void world_event(struct sim *sim, struct world_event *event)
         break;
     case WORLD_RECONNECT:
         dial(sim, event->worker, false);
+        break;
+    case WORLD_ORPHAN:
+        orphan(sim, event);
         break;
     default:
         peer->silent_until = event->a == 0 ? INT64_MAX : sim->now_us + (int64_t)event->a;

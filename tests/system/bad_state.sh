@@ -4,6 +4,7 @@
 # State and cache folders that are missing, read-only, or full. What needs a file system of its own gets it in a
 # mount namespace of its own; without the right to that such a case is skipped.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mount_lib.sh"
 
 simple_job() {
     job <<'END'
@@ -11,20 +12,6 @@ mayfly: 1
 split: {range: 1-5}
 task: {command: [echo, "{}"]}
 END
-}
-
-# Runs this script's function NAME where FOLDER is a tmpfs with these options. In a chroot the mounts of a new
-# namespace can't be made private: there they are undone by hand.
-on_tmpfs() { # FOLDER OPTIONS NAME
-    local how=(--mount)
-    [ "$(id -u)" -eq 0 ] || how+=(--map-root-user)
-    unshare "${how[@]}" true 2>/dev/null || how+=(--propagation unchanged)
-    unshare "${how[@]}" true 2>/dev/null || skip "no right to mount: run as root"
-    declare -fx "$3" mayfly
-    export MAYFLY_BIN
-    unshare "${how[@]}" bash -euc "mount -t tmpfs -o '$2' tmpfs '$1'
-        trap \"cd /; umount -l '$1'\" EXIT
-        cd '$PWD'; $3"
 }
 
 case_no_home_at_all() {

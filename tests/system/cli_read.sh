@@ -157,7 +157,11 @@ case_dead_letters() {
     assert_exit 0
     assert_equal "$(grep -c '^subtask' out)" 1 "dead letters"
     assert_contains out "subtask 2 (two three): dead after 2 attempts: killed by signal 9 (KILL)"
+    assert_contains out "    attempt 1: killed by signal 9 (KILL), on worker 1 on "
     assert_contains out "    | err two three 2"
+    mayfly results --dead --json --tail 1
+    assert_equal "$(jq -c '[.log_tail, .lost_with, [.tries[] | .attempt, .state, .signal]]' out)" \
+        '["err two three 2\n",[],[1,"retried",9,2,"dead",9]]' "the letter as JSON"
     mayfly results --failed --tail 1
     assert_contains out "subtask 3 (four): failed after 1 attempt: exit code 64"
     assert_contains out "    | gone"

@@ -73,18 +73,21 @@ case_retry_that_fails_again() {
     assert_equal "$(counts)" "5 0 0 0" "counts"
 }
 
-# A retry that is killed can be retried.
+# A retry that is killed can be resumed, not retried.
 case_retry_that_is_killed() {
     broken_job
-    sed -i "s|echo {} >>|[ ! -e $PWD/hold ] \|\| sleep 1000; echo {} >>|" "$RUN/job.yaml"
+    sed -i "s|echo {} >>|while [ -e $PWD/hold ]; do sleep 0.05; done; echo {} >>|" "$RUN/job.yaml"
     touch fixed hold
     "$MAYFLY_BIN" retry last >out 2>err &
     local pid=$!
     wait_until "$MAYFLY_BIN status --json | jq -e '.live.running == 1'"
     kill -KILL "$pid"
     wait "$pid" || :
-    rm hold
     mayfly retry last
+    assert_exit 2
+    assert_contains err "mayfly resume $RUN_ID"
+    rm hold
+    mayfly resume last
     assert_exit 0
     seq 5 >wanted
     assert_same out wanted
@@ -129,6 +132,97 @@ case_retry_refused() {
     mayfly retry last
     assert_exit 1
     assert_contains err "run.db"
+}
+
+# Exports the dead letters of the newest run and runs them elsewhere; what must fail no more is told by `fixed`.
+run_export() { # [ARGUMENT OF results...]
+    rm -rf elsewhere
+    mkdir elsewhere
+    mayfly results last "$@" --export elsewhere/letters.yaml
+    assert_exit 0
+    touch fixed
+    mayfly run elsewhere/letters.yaml -j 1
+    rm fixed
+    find_run
+    assert_nothing_left "$RUN_ID"
+}
+
+case_export_of_values() {
+    broken_job
+    mayfly retry last --dead --export elsewhere
+    assert_exit 0
+    assert_contains err "1 dead letter written to elsewhere"
+    assert_equal "$(query "SELECT state, epoch FROM run")" "failed|1" "the run is not touched"
+    rm elsewhere
+    run_export --dead --failed
+    assert_exit 0
+    printf '2\n3\n' >wanted
+    assert_same out wanted
+    mayfly results last --export nothing
+    assert_exit 2
+    assert_contains err "no such dead letter"
+    job <<END
+mayfly: 1
+split: {list: ["null", "1", "a 'b'", "~", "x: [y]"]}
+task: {shell: "[ -e $PWD/fixed ] && printf '<%s>' {}"}
+END
+    run_job
+    run_export 1 3-5
+    assert_exit 0
+    assert_equal "$(cat out)" "<null><a 'b'><~><x: [y]>" "the values"
+}
+
+case_export_of_files() {
+    mkdir -p "in [1]"
+    for name in plain 'a*b' 'a?b' 'q"u' 'back\slash' axb; do echo "$name" >"in [1]/$name"; done
+    cat >own <<'END'
+#!/bin/sh
+cat "$1"
+END
+    chmod +x own
+    job <<END
+mayfly: 1
+prepare: "echo prepared >\"\$MAYFLY_PREPARED/made [2]\""
+split: {files: ["in \\\\[1\\\\]/*", "\$MAYFLY_PREPARED/*"]}
+task: {shell: "[ -e $PWD/fixed ] || case {path} in */axb|*/plain) ;; *) exit 1 ;; esac; ./own {path}", files: [own]}
+END
+    run_job
+    assert_exit 1
+    assert_equal "$(counts)" "2 0 5 0" "counts"
+    touch "in [1]/a new one" # what came since then is none of it
+    run_export --dead
+    assert_exit 0
+    printf '%s\n' prepared 'a*b' 'a?b' 'back\slash' 'q"u' | sort >wanted
+    sort out >sorted
+    assert_same sorted wanted
+    assert_not_contains elsewhere/letters.yaml "$RUN_ID"
+}
+
+# Pieces: of the inputs that have dead letters, in files that have grown in number since then; and of an export itself.
+case_export_of_pieces() {
+    local n
+    for n in 1 3 5; do seq -f "$n-%g" 5 >"$n.txt"; done
+    job <<END
+mayfly: 1
+split: {lines: ["*.txt"], count: 2}
+task: {shell: "[ -e $PWD/fixed ] || ! [ {id} -eq 2 -o {id} -ge 8 ] && cat"}
+END
+    run_job -j 1
+    assert_equal "$(counts)" "6 0 3 0" "of nine pieces"
+    echo before >0.txt
+    run_export
+    assert_exit 0
+    printf '%s\n' 1-3 1-4 5-3 5-4 5-5 >wanted
+    assert_same out wanted
+    assert_equal "$(sed -n '/only/,$p' elsewhere/letters.yaml | tr -d '\n "' | grep -o 'only:[][0-9,-]*')" \
+        "only:[2,5-6]" "the numbers of the pieces"
+    cp elsewhere/letters.yaml job.yaml
+    sed -i 's/{id} -eq 2/{id} -eq 3/' job.yaml
+    run_job -j 1
+    assert_equal "$(counts)" "2 0 1 0" "of three pieces"
+    run_export
+    assert_exit 0
+    assert_equal "$(cat out)" 5-5 "the last piece"
 }
 
 small_run() {

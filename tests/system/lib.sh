@@ -16,8 +16,8 @@ export LC_ALL=C.UTF-8
 
 : "${MAYFLY_BIN:?the path of mayfly; run these tests by ctest}"
 : "${MAYFLY_TEST_BIN:?the folder of the test programs; run these tests by ctest}"
-history_check=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../history/check.py
 EXCEPT_CASES=${EXCEPT_CASES:-none}
+history_check=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../history/check.py
 LIMIT_SECONDS=${LIMIT_SECONDS:-60} # after so long a condition counts as never met
 
 fail() {
@@ -194,7 +194,7 @@ slots_of() { # RUN_ID
 
 # Folders of the run at all the places where a worker may live.
 places_of() { # RUN_ID
-    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" \
+    find "$XDG_CACHE_HOME" "$HOME/.cache" "/var/tmp/mayfly-$(id -u)" "/tmp/mayfly-$(id -u)" /dev/shm/mayfly-* \
         -path "*/runs/$1" 2>/dev/null || :
 }
 
@@ -228,13 +228,13 @@ end_all() {
     local run pid
     for run in "$1"/state*/mayfly/runs/*; do
         if [ ! -d "$run" ]; then continue; fi
-        pid=$(sed -n 's/.* process \([0-9]*\)$/\1/p; /process [0-9]*$/q' "$run/master.log" 2>/dev/null | head -n 1)
-        if [ -n "$pid" ] && grep -qsazF "HOME=$1/" "/proc/$pid/environ"; then
-            kill -KILL "$pid" 2>/dev/null || :
-        fi
+        for pid in $(sed -n 's/.*, epoch .* process \([0-9]*\)$/\1/p' "$run/master.log" 2>/dev/null); do
+            if grep -qsazF "HOME=$1/" "/proc/$pid/environ"; then kill -KILL "$pid" 2>/dev/null || :; fi
+        done
         for pid in $(processes_of "$(basename "$run")"); do
             kill -KILL "$pid" 2>/dev/null || :
         done
+        rm -rf /dev/shm/mayfly-*/runs/"$(basename "$run")"
     done
     for pid in $(jobs -p); do
         kill -KILL "$pid" 2>/dev/null || :

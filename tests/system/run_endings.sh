@@ -176,4 +176,82 @@ END
     assert_no_file "$RUN/result"
 }
 
+# Starts a job whose prepare command runs until it is ended; a TERM does so where $1 is not "stubborn".
+start_preparing() {
+    job <<END
+mayfly: 1
+prepare: "[ $1 != stubborn ] || trap 'touch $PWD/termed' TERM; touch $PWD/preparing; while :; do sleep 0.05; done"
+split: {range: 1-2}
+task: {command: [echo, "{}"]}
+END
+    "$MAYFLY_BIN" run job.yaml >out 2>err </dev/null &
+    PID=$!
+    wait_until "[ -e preparing ]"
+    RUN_ID=$(basename "$XDG_STATE_HOME"/mayfly/runs/*)
+    RUN=$XDG_STATE_HOME/mayfly/runs/$RUN_ID
+    [ -n "$(processes_of "$RUN_ID")" ] || fail "the command of prepare is not part of the run"
+}
+
+case_interrupt_while_preparing() {
+    start_preparing gentle
+    kill -INT "$PID"
+    await_end
+    assert_exit 130
+    assert_nothing_left "$RUN_ID"
+    assert_equal "$("$MAYFLY_BIN" status --json | jq -r .state)" interrupted "it can be taken up again"
+}
+
+case_interrupt_twice_while_preparing() {
+    start_preparing stubborn
+    kill -INT "$PID"
+    wait_until "[ -e termed ]"
+    kill -INT "$PID"
+    await_end
+    assert_exit 4
+    assert_nothing_left "$RUN_ID"
+    assert_equal "$(query "select state, ended_us > 0 from run")" "cancelled|1"
+}
+
+# The launch hangs: nothing runs that could be waited for.
+case_interrupt_while_launching() {
+    mkdir bin
+    cp "$MAYFLY_BIN" bin/mayfly
+    cat >bin/mayfly-worker <<END
+#!/bin/sh
+[ "\$1" != start ] || { touch $PWD/launching; exec sleep 1000; }
+exec $MAYFLY_BIN-worker "\$@"
+END
+    chmod +x bin/mayfly-worker
+    gated_job
+    MAYFLY_BIN=$PWD/bin/mayfly start_job
+    wait_until "[ -e launching ]"
+    wait_until '"$MAYFLY_BIN" status "$RUN_ID" --json --explain | jq -e ".explain.reasons[0].reason == \"launching\""'
+    kill -INT "$PID"
+    await_end
+    assert_exit 130
+    assert_nothing_left "$RUN_ID"
+    assert_equal "$("$MAYFLY_BIN" status --json | jq -r .state)" interrupted
+}
+
+# Once lets the gather go on, twice ends it.
+case_interrupt_while_gathering() {
+    job <<'END'
+mayfly: 1
+split: {range: 1-4}
+task: {shell: "seq 1000"}
+gather: {sql: "with recursive endless(n) as (select 1 union all select n + 1 from endless) select count(n) from endless"}
+END
+    start_job
+    wait_until 'control "{\"command\": \"status\"}" | grep -q gathering'
+    kill -INT "$PID"
+    wait_until 'grep -q "gathering is finished" err'
+    control '{"command": "status"}' | grep -q gathering || fail "it was not gone on with"
+    kill -INT "$PID"
+    await_end
+    assert_exit 4
+    assert_nothing_left "$RUN_ID"
+    assert_equal "$(query "select state from run")" cancelled
+    assert_no_file "$RUN/result"
+}
+
 run_cases "$@"

@@ -148,22 +148,4 @@ END
     assert_equal "$(find "$XDG_STATE_HOME" -name keys -o -name control.sock)" ""
 }
 
-case_prepare_is_interrupted() {
-    job <<END
-mayfly: 1
-prepare: "touch $PWD/preparing; sleep 1000 & sleep 1000"
-split: {range: 1-2}
-task: {command: [echo, "{}"]}
-END
-    "$MAYFLY_BIN" run job.yaml >out 2>err </dev/null &
-    PID=$!
-    wait_until "[ -e preparing ]"
-    RUN_ID=$(basename "$XDG_STATE_HOME"/mayfly/runs/*)
-    [ -n "$(processes_of "$RUN_ID")" ] || fail "the command of prepare is not part of the run"
-    kill -INT "$PID"
-    await_end
-    assert_exit 130
-    assert_nothing_left "$RUN_ID"
-}
-
 run_cases "$@"

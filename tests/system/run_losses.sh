@@ -132,6 +132,8 @@ END
     # A subtask that stood next in the slot at each of its ends may be taken for poison, too.
     [ "$(summary .subtasks.done)" -ge 8 ] || fail "too many died of one bad neighbour: $(summary .subtasks)"
     assert_equal "$(query "select cause from attempt where subtask = 5 and state = 'dead'")" poison
+    mayfly results "$RUN_ID" 5 --dead
+    grep -qE '^    lost with worker [0-9]+ on [^,]+, worker [0-9]+ on [^,]+, worker [0-9]+ on ' out || fail "$(cat out)"
     assert_equal "$(summary .workers.unverified)" 0
 }
 

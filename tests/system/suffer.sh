@@ -5,6 +5,53 @@
 # which test, docs/guarantees.md what they are about.
 . "$(dirname "$0")/lib.sh"
 
+# What a lost attempt had written so far is no part of a result: its next one begins in a folder of its own, and a file
+# counts when all of its bytes are home.
+case_a_truncated_output_is_never_a_result() {
+    job <<END
+mayfly: 1
+split: {range: 1-3}
+task:
+  shell: |
+    [ ! -e o ] || echo "a file of an earlier attempt is there" >>$PWD/trouble
+    printf half >>o; printf half
+    [ {} -ne 2 ] || echo {attempt} >>$PWD/begun
+    until [ {} -ne 2 ] || [ -e $PWD/gate ]; do sleep 0.02; done
+    echo whole >>o; echo whole
+  outputs: [o]
+workers: {count: 2, slots: 1}
+END
+    start_job
+    wait_until '[ -s begun ]'
+    wait_until '[ "$(query "select count(*) from attempt")" = 2 ]'
+    local busy
+    busy=$("$MAYFLY_BIN" status "$RUN_ID" --json --explain=2 | jq -r '.explain.subtask.text' | sed 's/.*on worker \([0-9]*\) .*/\1/')
+    kill -KILL "$(sed -n "s/^.* worker $busy joined .*, process \([0-9]*\)\$/\1/p" "$RUN/master.log")"
+    wait_until '[ "$(wc -l <begun)" = 2 ]'
+    touch gate
+    await_end
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
+    assert_no_file trouble
+    printf 'halfwhole\n%.0s' 1 2 3 >wanted
+    assert_same "$RUN/result" wanted
+    cat "$RUN"/outputs/0/[123]/o >outputs
+    assert_same outputs wanted
+    # What was shortened behind its back is noticed, not taken.
+    job <<'END'
+mayfly: 1
+split: {range: 1-1}
+task: {shell: "head -c 100000 /dev/zero | tr '\\0' x"}
+END
+    succeed
+    cp "$RUN/outputs/0/1.result" kept
+    truncate -s 99999 "$RUN/outputs/0/1.result"
+    mayfly results "$RUN_ID" 1
+    assert_exit 1
+    assert_contains err "does not have the 100000 bytes that were recorded"
+    mv kept "$RUN/outputs/0/1.result" # as it was, for what looks at the run after the case
+}
+
 # The gather begins once, after the last record, whatever was lost and tried again; beyond the tolerance never.
 case_the_fan_in_comes_once_and_last() {
     job <<END

@@ -170,7 +170,7 @@ static void a_full_disk_is_named(void **state)
     char path[4096];
     snprintf(path, sizeof path, "%s/result.tmp", test->run.folder);
     assert_int_equal(symlink("/dev/full", path), 0);
-    expect_failure(test, GATHER_CONCAT, MF_ESETUP, TEXTS("full", "free space"));
+    expect_failure(test, GATHER_CONCAT, MF_EFULL, TEXTS("full", "free space"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, gather_setup, gather_teardown)

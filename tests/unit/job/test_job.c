@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "master/job/job.h"
+#include "master/job/narrow.h"
 
 static const char example[] =
     "mayfly: 1\n"
@@ -27,11 +28,13 @@ static const char example[] =
     "  output: {format: csv, columns: {n: integer, x: real}}\n"
     "  timeout: 15m\n"
     "  retries: {max: 3, backoff: 1s, factor: 1.5, cap: 2m, jitter: none, final_codes: [64, 65]}\n"
+    "  stragglers: {factor: 2.5, after: 5s}\n"
     "gather:\n"
     "  sql: select word, sum(n) as n from results group by word order by n desc, word\n"
     "workers:\n"
     "  count: 2\n"
     "  slots: 4\n"
+    "timeout: 6h\n"
     "tolerate: 1%\n"
     "on_failure: stop\n"
     "durability: process\n";
@@ -62,6 +65,9 @@ static void the_example_is_read(void **state)
     assert_string_equal(job->output.columns[1].name, "x");
     assert_int_equal(job->output.columns[1].type, COLUMN_REAL);
     assert_int_equal(job->timeout_us, 900000000);
+    assert_int_equal(job->run_timeout_us, INT64_C(21600000000));
+    assert_true(job->straggler_factor > 2.49 && job->straggler_factor < 2.51);
+    assert_int_equal(job->straggler_after_us, 5000000);
     assert_int_equal(job->retries.max, 3);
     assert_true(job->retries.factor > 1.49 && job->retries.factor < 1.51);
     assert_false(job->retries.jitter_full);
@@ -89,6 +95,9 @@ static void defaults_come_from_the_schema(void **state)
     assert_int_equal(job->log_max, 16u << 20);
     assert_int_equal(job->kill_after_us, 5000000);
     assert_int_equal(job->timeout_us, 0);
+    assert_int_equal(job->run_timeout_us, 0);
+    assert_true(job->straggler_factor > 2.99 && job->straggler_factor < 3.01);
+    assert_int_equal(job->straggler_after_us, 30000000);
     assert_int_equal(job->retries.max, 0);
     assert_int_equal(job->retries.backoff_us, 1000000);
     assert_true(job->retries.jitter_full);
@@ -287,10 +296,58 @@ static void a_folder_stands_for_its_job_file(void **state)
     rmdir(folder);
 }
 
+static void a_job_may_say_where_it_is_at_home(void **state)
+{
+    (void)state;
+    struct job *job = parse("mayfly: 1\n"
+                            "split: {lines: a, only: [7-9, '3', '4, 8-12,20']}\n"
+                            "task: {command: [x]}\n"
+                            "workers: {hosts: [h], ssh: {identity: key}}\n"
+                            "folder: /else/where\n",
+                            NULL,
+                            0);
+    assert_string_equal(job->folder, "/else/where");
+    assert_string_equal(job->ssh.identity, "/else/where/key");
+    assert_int_equal(job->split.only.count, 3);
+    assert_int_equal(job->split.only.ranges[0].first, 3);
+    assert_int_equal(job->split.only.ranges[0].last, 4);
+    assert_int_equal(job->split.only.ranges[1].first, 7);
+    assert_int_equal(job->split.only.ranges[1].last, 12);
+    assert_int_equal(job->split.only.ranges[2].first, 20);
+    job_destroy(job);
+}
+
+static void a_job_is_narrowed(void **state)
+{
+    (void)state;
+    struct job *job = parse(example, NULL, 0);
+    const struct mf_bytes items[] = {mf_bytes_text("null"), mf_bytes_text("a \"b\"")};
+    const struct mf_bytes only[] = {mf_bytes_text("2-3")};
+    const struct narrowing narrowing = {
+        .kind = "files", .items = items, .item_count = 2, .only = only, .only_count = 1};
+    struct mf_buffer text = {0};
+    struct mf_error error = {0};
+    assert_int_equal(job_narrow(job, &narrowing, &text, &error), 0);
+    struct job *narrow = job_parse("n.yaml", "/", mf_buffer_view(&text), NULL, 0, &error);
+    assert_non_null(narrow);
+    assert_string_equal(narrow->folder, "/jobs/my job");
+    assert_int_equal(narrow->split.kind, SPLIT_FILES);
+    assert_int_equal(narrow->split.globs.count, 2);
+    assert_string_equal(narrow->split.globs.items[0], "null");
+    assert_string_equal(narrow->split.globs.items[1], "a \"b\"");
+    assert_int_equal(narrow->split.only.count, 1);
+    assert_int_equal(narrow->split.only.ranges[0].last, 3);
+    assert_string_equal(narrow->env.items[1], "N=1");
+    assert_string_equal(narrow->gather_sql, job->gather_sql);
+    job_destroy(narrow);
+    job_destroy(job);
+    mf_buffer_fini(&text);
+}
+
 static void every_failing_allocation_is_reported(void **state)
 {
     (void)state;
-    static const char *const sets[] = {"task.timeout=1h", "a=b"};
+    static const char *const sets[] = {"task.timeout=1h", "split.only=[3, 7-9]"};
     for (size_t set_count = 0; set_count < 2; set_count++) {
         for (unsigned long n = 1;; n++) {
             struct mf_error error = {0};
@@ -319,6 +376,8 @@ int main(void)
         cmocka_unit_test(the_written_job_reads_back_equal),
         cmocka_unit_test(workers_get_what_they_need),
         cmocka_unit_test(a_folder_stands_for_its_job_file),
+        cmocka_unit_test(a_job_may_say_where_it_is_at_home),
+        cmocka_unit_test(a_job_is_narrowed),
         cmocka_unit_test(every_failing_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

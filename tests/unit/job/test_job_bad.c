@@ -110,20 +110,35 @@ static void keys(void **state)
            "j.yaml:4: the job file: unknown key 'gathr'; did you mean 'gather'?");
     expect(HEAD "task:\n  comand: [echo]\n",
            "j.yaml:4: task: unknown key 'comand'; did you mean 'command'?");
-    expect(HEAD TASK "timeout: 5m\n",
-           "j.yaml:4: the job file: unknown key 'timeout'; did you mean 'task.timeout'?");
+    expect(HEAD TASK "kill_after: 5s\n",
+           "j.yaml:4: the job file: unknown key 'kill_after'; did you mean 'task.kill_after'?");
     expect(HEAD TASK "credentials: {zzzzzz: 1}\n",
            "j.yaml:4: credentials: unknown key 'zzzzzz'; known keys here are ttl");
     expect(HEAD TASK "\"a\\nb\\e\": 1\n",
            "j.yaml:4: the job file: unknown key 'a\\x0ab\\x1b'; known keys here are mayfly, name, "
-           "prepare, split, task, "
-           "gather, workers, tolerate, on_failure, durability, lease, orphan_limit, disk_wait, "
-           "credentials");
+           "folder, prepare, split, task, "
+           "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
+           "disk_wait, "
+           "credentials, secrets");
     expect(HEAD TASK "name: a\nname: b\n", "j.yaml:5: duplicate key 'name', first given in line 4");
     expect(HEAD "x: &x {a: b}\ntask:\n  <<: *x\n",
            "j.yaml:5: merge keys (<<) are not supported; write the keys out");
-    expect(HEAD TASK "secrets: {A: {env: B}}\n",
-           "j.yaml:4: secrets: not available in this version");
+    expect(HEAD TASK "secrets: {A: {url: B}}\n",
+           "j.yaml:4: secrets.A: unknown key 'url'; known keys here are file, command, env");
+    expect(HEAD TASK "secrets:\n  1A: {env: B}\n",
+           "j.yaml:5: secrets.1A: expected a name of at most 64 letters, digits and _ that does "
+           "not begin with a digit");
+    expect(HEAD TASK "secrets:\n  ../A: {env: B}\n",
+           "j.yaml:5: secrets.../A: expected a name of at most 64 letters, digits and _ that does "
+           "not begin with a digit");
+    expect(HEAD TASK "secrets:\n  A: {env: B, file: c}\n",
+           "j.yaml:5: secrets.A: expected exactly one of file, command and env, got several");
+    expect(HEAD TASK "secrets:\n  A: {}\n",
+           "j.yaml:5: secrets.A: expected exactly one of file, command and env, got none");
+    expect(HEAD TASK "secrets:\n  A: {env: ''}\n",
+           "j.yaml:5: secrets.A.env: expected the name of a variable");
+    expect(HEAD TASK "secrets:\n  A: {file: ''}\n",
+           "j.yaml:5: secrets.A.file: expected a path, got an empty text");
     expect(HEAD TASK "workers: {slurm: {}}\n",
            "j.yaml:4: workers.slurm: not available in this version");
     expect(HEAD TASK "workers: {launcher: slurm}\n",
@@ -133,6 +148,13 @@ static void keys(void **state)
            "j.yaml:2: split: 'queue' is not available in this version");
     expect("mayfly: 1\nsplit: {matrix: {}}\n" TASK,
            "j.yaml:2: split.matrix: not available in this version");
+    expect("mayfly: 1\nsplit: {range: 1-3, only: [2, 0]}\n" TASK,
+           "j.yaml:2: split.only: expected numbers from 1 and ranges such as 5-9, got '0'");
+    expect("mayfly: 1\nsplit: {range: 1-3, only: 3-2}\n" TASK,
+           "j.yaml:2: split.only: expected numbers from 1 and ranges such as 5-9, got '3-2'");
+    expect("mayfly: 1\nsplit: {range: 1-3, only: []}\n" TASK,
+           "j.yaml:2: split.only: the list is empty; at least one number is expected");
+    expect(HEAD TASK "folder: here\n", "j.yaml:4: folder: expected an absolute path, got 'here'");
     expect("mayfly: 1\nsplit: {bytes: 1MiB}\n" TASK,
            "j.yaml:2: split.bytes: split kind 'bytes' is not available in this version; as an "
            "option it goes with lines "
@@ -183,6 +205,9 @@ static void types(void **state)
     expect(HEAD "task: {command: [a], retries: {final_codes: [1, 300]}}\n",
            "j.yaml:3: task.retries.final_codes: expected a list of exit codes from 1 to 255, at "
            "most 32, got '300'");
+    expect(HEAD "task: {command: [a], stragglers: {factor: 0.5}}\n",
+           "j.yaml:3: task.stragglers.factor: expected 0, or a number from 1: nothing is slow by "
+           "taking less than the others");
     expect(HEAD "task: {command: [a], output: {format: csv, columns: {n: int}}}\n",
            "j.yaml:3: task.output.columns.n: expected text or integer or real, got 'int'");
     expect(HEAD TASK "name: a b\n",

@@ -463,7 +463,7 @@ static void a_full_disk_is_named_and_passes(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, SIG_DFL);
     assert_int_equal(result, -1);
-    assert_int_equal(store->error.code, MF_ESETUP);
+    assert_int_equal(store->error.code, MF_EFULL);
     assert_non_null(strstr(store->error.text, "full"));
     assert_int_equal(after, size);
     expect_text(store, 0, "before.");

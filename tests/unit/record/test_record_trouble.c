@@ -185,13 +185,13 @@ static void fill_and_recover(struct run_fixture *run, void (*make_room)(void *ar
         if (error.code != MF_OK)
             break;
     }
-    assert_int_equal(error.code, MF_ESETUP);
+    assert_int_equal(error.code, MF_EFULL);
     if (strstr(error.text, "is full") == NULL || strstr(error.text, "free space") == NULL ||
         strstr(error.text, run->db_path) == NULL)
         fail_msg("%s", error.text);
     /* It fails again for as long as it lasts. The run's state is kept for later. */
     error = record_large(run, first, text, LENGTH);
-    assert_int_equal(error.code, MF_ESETUP);
+    assert_int_equal(error.code, MF_EFULL);
     make_room(arg);
     assert_int_equal(record_run(run->recorder, &running, &error), 0);
     error = record_large(run, first, text, LENGTH);
@@ -263,7 +263,7 @@ static void updates_are_kept_while_the_disk_is_full(void **state)
     int again = record_flush(run->recorder, NULL);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(result, -1);
-    assert_int_equal(error.code, MF_ESETUP);
+    assert_int_equal(error.code, MF_EFULL);
     assert_int_equal(again, -1);
     assert_int_equal(record_flush(run->recorder, &error), 0);
     fixture_close(run);

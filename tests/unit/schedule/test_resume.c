@@ -242,6 +242,76 @@ static void test_adopted_twice(void **state)
     assert_int_equal(only(SCHEDULE_CANCEL)->epoch, 2);
 }
 
+/* A number has one row: what two masters numbered alike is not adopted a second time, nor what
+ * would take the number of a row that is there. */
+static void test_number_is_taken(void **state)
+{
+    (void)state;
+    create_epoch(3);
+    known(1, 1);
+    known(2, 1);
+    collect();
+    queue((struct schedule_event){
+        .kind = EVENT_PLANNED, .subtask = 1, .attempt = 2, .failures = 1, .held = true});
+    apply((struct schedule_event){.kind = EVENT_PLAN_ENDED});
+    adopted(1, 1, 2, 1, true);
+    collect();
+    assert_int_equal(only(SCHEDULE_CANCEL)->epoch, 1);
+    assert_state(1, "held");
+    adopted(1, 1, 3, 2, true);
+    join(1, 1);
+    assert_state(1, "running");
+    adopted(2, 1, 3, 1, true);
+    join(2, 1);
+    assert_int_equal(only(SCHEDULE_CANCEL)->worker, 2);
+    ended_of(1, 1, 3, 2, 0);
+    assert_int_equal(only(SCHEDULE_RECORD)->epoch, 2);
+}
+
+/* An attempt of this master took the number meanwhile, or a void one has it: neither is used twice.
+ */
+static void test_number_is_used_meanwhile(void **state)
+{
+    (void)state;
+    h.config.retries_max = 5;
+    h.config.backoff_us = 0;
+    create_epoch(3);
+    for (uint32_t id = 1; id <= 3; id++)
+        known(id, 1);
+    collect();
+    plan_held(1, 1);
+    adopted(1, 1, 3, 2, true);
+    join(1, 1);
+    ended_of(1, 1, 3, 2, 1); /* attempt 3 has a row now */
+    wait_us(0);
+    adopted(2, 1, 3, 1, true);
+    join(2, 1);
+    assert_int_equal(only(SCHEDULE_CANCEL)->worker, 2);
+    assert_true(only(SCHEDULE_CANCEL)->not_adopted);
+    adopted(3, 1, 6, 2, false);
+    adopted(3, 1, 9, 1, false); /* one is queued there already */
+    join(3, 1);
+    assert_int_equal(only(SCHEDULE_TAKE_BACK)->attempt, 9);
+    returned(3, 1, 6);
+    apply((struct schedule_event){
+        .kind = EVENT_RETURNED, .worker = 3, .subtask = 1, .attempt = 6, .epoch = 2});
+    poll(1);
+    assert_int_equal(only(SCHEDULE_OFFER)->attempt, 10);
+}
+
+/* Replacements get ids beyond all that were used by earlier masters. */
+static void test_worker_ids_go_on(void **state)
+{
+    (void)state;
+    h.config.worker_last = 70;
+    create_epoch(2);
+    known(3, 1);
+    collect();
+    plan_held(1, 1);
+    wait_us(30 * SEC);
+    assert_int_equal(only(SCHEDULE_LAUNCH)->worker, 71);
+}
+
 /* Its worker is lost again: what it ran is named with its epoch, and issued anew. */
 static void test_adopted_and_lost(void **state)
 {
@@ -328,6 +398,9 @@ int main(void)
                                        TEST(test_numbers_go_on),
                                        TEST(test_void_adoptions),
                                        TEST(test_adopted_twice),
+                                       TEST(test_number_is_taken),
+                                       TEST(test_number_is_used_meanwhile),
+                                       TEST(test_worker_ids_go_on),
                                        TEST(test_adopted_and_lost),
                                        TEST(test_adopts_more_than_a_batch),
                                        TEST(test_cancel_and_drain),

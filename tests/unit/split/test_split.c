@@ -120,6 +120,21 @@ static void paragraphs(void **state)
     expect_plan(test, "{records: blank, format: paragraphs, allow_empty: true}", "");
 }
 
+static void only_some(void **state)
+{
+    struct split_test *test = *state;
+    expect_items(test, "{range: '10-100:10', only: [9, 2-3]}", "20\n30\n90\n");
+    expect_items(test, "{range: 1-1000000000000, only: '1,4'}", "1\n4\n");
+    expect_items(test, "{list: [a, b, c], only: 3}", "c\n");
+    expect_items(test,
+                 "{list: [a, b, c], only: [2, 7]}",
+                 "b\nj.yaml: split.only names piece 7, but there are only 3; have the inputs "
+                 "changed?");
+    put(test, "a", "1\n2\n3\n");
+    put(test, "b", "4\n5\n");
+    expect_plan(test, "{lines: [a, b], count: 1, only: [2, 4]}", "a@2+2(0)\nb@0+2(0)\n");
+}
+
 static void an_input_that_changes_while_it_is_split(void **state)
 {
     struct split_test *test = *state;
@@ -199,6 +214,7 @@ int main(void)
         CASE(csv),
         CASE(bad_csv),
         CASE(paragraphs),
+        CASE(only_some),
         CASE(an_input_that_changes_while_it_is_split),
         CASE(pieces_say_what_the_input_was),
         CASE(every_failing_allocation_is_reported),
