@@ -46,7 +46,7 @@ struct plan {
      */
     struct pulled slice[SLICE];
     uint32_t slice_count;
-    bool has_ended, is_at_limit; /* the source has no more behind them */
+    int taken; /* 1: the source has more behind them, 0: no more, 2: the limit was reached */
     bool is_unwritten;
 };
 
@@ -313,8 +313,8 @@ static int next_open(struct plan *plan,
     return rc;
 }
 
-/* Takes pieces from the source, up to `limit`, until there are enough. 0, or -1 when the source or
- * memory fails: then the plan is over. */
+/* Takes pieces from the source until there are enough, and notes why it stopped. 0, or -1 when the
+ * source or memory fails: then the plan is over. */
 static int take_slice(
     struct plan *plan, uint64_t limit, uint64_t most, int64_t until_us, struct mf_error *error)
 {
@@ -335,27 +335,24 @@ static int take_slice(
     }
     if (rc < 0)
         return -1;
-    plan->has_ended = rc == 0;
-    plan->is_at_limit = rc == 2;
+    plan->taken = rc;
     if (rc == 0 && plan->writer != NULL)
         return plan_writer_end(plan->writer, plan->pieces, error);
     return 0;
 }
 
-/* A slice, durable: 1, 2 when the limit is reached, 0 when it is the last one, -1. What could not
+/* A slice, durable: 1, 0 when it is the last one, 2 when the limit was reached, -1. What could not
  * be written (MF_EFULL) is written by the next call. */
 static int pull_slice(
     struct plan *plan, uint64_t limit, uint64_t most, int64_t until_us, struct mf_error *error)
 {
     if (!plan->is_unwritten && take_slice(plan, limit, most, until_us, error) < 0)
         return -1;
-    plan->is_unwritten = plan->writer != NULL && (plan->slice_count > 0 || plan->has_ended);
+    plan->is_unwritten = plan->writer != NULL && (plan->slice_count > 0 || plan->taken == 0);
     if (plan->is_unwritten && plan_writer_flush(plan->writer, plan->sync, error) < 0)
         return -1;
     plan->is_unwritten = false;
-    if (plan->has_ended)
-        return 0;
-    return plan->is_at_limit ? 2 : 1;
+    return plan->taken;
 }
 
 static int pull(struct plan *plan,

@@ -277,6 +277,7 @@ static void configure(const struct run *run, struct schedule_config *config)
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
     config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
+    config->worker_last = run->again != NULL ? run->again->last_worker : 0;
     config->base_ended = run->base_done + run->base_failed + run->base_dead;
     config->base_failures = run->base_failed + run->base_dead;
 }
@@ -375,6 +376,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_logs_step(run, now_us));
     next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))

@@ -227,24 +227,6 @@ static void act_finish(struct run *run, const struct schedule_action *action)
              has_cause ? behind : "");
 }
 
-static void note_lost_subtask(struct run *run, const struct schedule_action *action)
-{
-    struct mf_error error;
-    mf_log(MF_WARNING,
-           "worker %u was lost with subtask %llu (attempt %u)",
-           action->worker,
-           (unsigned long long)action->subtask,
-           action->attempt);
-    if (record_event(run->recorder,
-                     mf_wall_us(),
-                     "lost",
-                     action->worker,
-                     action->subtask,
-                     "the worker was lost with this subtask",
-                     &error) < 0)
-        run_fail(run, &error);
-}
-
 /* Another attempt of it is live: its worker is away, or takes much longer than the others. */
 static void note_second(struct run *run, const struct schedule_action *action)
 {
@@ -308,9 +290,10 @@ static void act(struct run *run, const struct schedule_action *action)
         break;
     case SCHEDULE_LOST:
         run_worker_lost(run, action->worker);
+        run->loss = (struct run_loss){.worker = action->worker};
         break;
     case SCHEDULE_LOST_SUBTASK:
-        note_lost_subtask(run, action);
+        run_loss_add(run, action);
         break;
     case SCHEDULE_DISMISS:
         run_worker_dismiss(run, action->worker);
@@ -330,8 +313,12 @@ static void act(struct run *run, const struct schedule_action *action)
 void run_act(struct run *run)
 {
     struct schedule_action action;
-    while (schedule_next(run->schedule, &action))
+    while (schedule_next(run->schedule, &action)) {
+        if (action.kind != SCHEDULE_LOST_SUBTASK)
+            run_loss_say(run);
         act(run, &action);
+    }
+    run_loss_say(run);
     if (run->own_batch != NULL && run->answering.poll == NULL) {
         struct run_batch *batch = run->own_batch;
         run->own_batch = NULL;

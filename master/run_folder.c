@@ -50,6 +50,8 @@ static int make_parents(char *path, struct mf_error *error)
         if (slash != NULL)
             *slash = '\0';
         int rc = mkdir(path, 0700);
+        if (rc == 0 && tree_sync_parent(path, error) < 0)
+            return -1;
         if (rc < 0 && errno != EEXIST) {
             mf_raise_errno(error,
                            "cannot make the folder %s for runs (set XDG_STATE_HOME to a place that "
@@ -105,8 +107,14 @@ char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct m
             mf_raise(error, MF_ENOMEM, "out of memory: a path");
             goto out;
         }
-        if (mkdir(folder, 0700) == 0)
+        if (mkdir(folder, 0700) == 0) {
+            if (tree_sync_parent(folder, error) == 0) /* a power cut takes no run that has begun */
+                goto out;
+            rmdir(folder);
+            mf_free(folder);
+            folder = NULL;
             goto out;
+        }
         int saved = errno;
         mf_free(folder);
         folder = NULL;

@@ -70,6 +70,14 @@ struct run_batch {
     size_t weight;       /* bytes that it holds */
 };
 
+/* A worker that was lost, while the scheduler tells with what: run_loss.c. */
+#define RUN_LOSS_NAMED 5
+struct run_loss {
+    uint32_t worker; /* 0 = none */
+    uint64_t count;
+    uint64_t named[RUN_LOSS_NAMED]; /* the first of its subtasks */
+};
+
 /* A full disk that is waited for: run_disk.c. */
 struct run_disk {
     bool is_waiting;
@@ -127,6 +135,7 @@ struct run {
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
+    int64_t logs_us; /* when they are flushed next; monotonic */
     struct intake *intake;
     struct control *control;
     struct progress *progress;
@@ -138,6 +147,7 @@ struct run {
     unsigned batches_out;
     size_t batch_bytes; /* of batches that are out or held */
     struct run_disk disk;
+    struct run_loss loss;
     bool user_paused;
 
     uint64_t plan_wanted; /* pieces that the scheduler waits for */
@@ -178,6 +188,10 @@ struct run_worker *run_worker(struct run *run, uint32_t worker);
 uint64_t run_total(const struct run *run);
 bool run_has_total(const struct run *run);
 
+/* run_loss.c: a worker was lost with this subtask; then, once for all of them, tells the user. */
+void run_loss_add(struct run *run, const struct schedule_action *action);
+void run_loss_say(struct run *run);
+
 /* run_disk.c */
 /* Makes the reserve; MF_EFULL when there is no room even for that. */
 int run_disk_open(struct run *run, struct mf_error *error);
@@ -207,7 +221,9 @@ void run_batches_committed(void *arg, uint32_t events);
 void run_batch_committed(struct record_batch *batch, void *arg);
 void run_batches_fini(struct run *run);
 
-/* run_wire.c: what workers say; fills the callbacks of scatter. */
+/* run_wire.c: captured streams leave this process now and then; when that is due again. */
+int64_t run_logs_step(struct run *run, int64_t now_us);
+/* What workers say; fills the callbacks of scatter. */
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 
 /* run_launch.c: workers from launch to end; fills the callbacks of the fleet. */

@@ -27,8 +27,6 @@
 #define COMMAND_US 30000000
 #define LOOK_MS 50
 
-extern char **environ;
-
 struct secret_sources {
     const struct job *job;
     struct mf_secret list[MF_SECRETS_MAX];

@@ -83,29 +83,28 @@ int ready_move(struct ready_list *from,
     return 0;
 }
 
-/* The older ones come first again. */
-int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error)
-{
-    uint32_t count = from->count, rest = to->count;
-    if (grow(to, count + rest, error) < 0)
-        return -1;
-    if (count == 0)
-        return 0;
-    memmove(to->results + count, to->results, rest * sizeof *to->results);
-    memmove(to->owners + count, to->owners, rest * sizeof *to->owners);
-    memmove(to->ended_us + count, to->ended_us, rest * sizeof *to->ended_us);
-    memcpy(to->results, from->results, count * sizeof *to->results);
-    memcpy(to->owners, from->owners, count * sizeof *to->owners);
-    memcpy(to->ended_us, from->ended_us, count * sizeof *to->ended_us);
-    to->count = count + rest;
-    from->count = 0;
-    return 0;
-}
-
 void ready_stamp(struct ready_list *list, int64_t now_us)
 {
     for (uint32_t i = 0; i < list->count; i++)
         list->results[i].age_us = (uint64_t)(now_us - list->ended_us[i]);
+}
+
+int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error)
+{
+    uint32_t count = from->count;
+    if (grow(to, to->count + count, error) < 0)
+        return -1;
+    if (count == 0)
+        return 0;
+    memmove(to->results + count, to->results, to->count * sizeof *to->results);
+    memmove(to->owners + count, to->owners, to->count * sizeof *to->owners);
+    memmove(to->ended_us + count, to->ended_us, to->count * sizeof *to->ended_us);
+    memcpy(to->results, from->results, count * sizeof *to->results);
+    memcpy(to->owners, from->owners, count * sizeof *to->owners);
+    memcpy(to->ended_us, from->ended_us, count * sizeof *to->ended_us);
+    to->count += count;
+    from->count = 0;
+    return 0;
 }
 
 struct executed *ready_take_with_files(struct ready_list *list)
@@ -129,25 +128,4 @@ void ready_fini(struct ready_list *list)
     mf_free(list->owners);
     mf_free(list->ended_us);
     *list = (struct ready_list){0};
-}
-
-int returned_add(struct returned_list *list, const struct mf_fence *fence, struct mf_error *error)
-{
-    if (list->count == list->capacity) {
-        uint32_t capacity = list->capacity < 64 ? 64 : list->capacity * 2;
-        struct mf_fence *fences = mf_realloc(list->fences, capacity * sizeof *fences);
-        if (fences == NULL)
-            return mf_raise(error, MF_ENOMEM, "out of memory: subtasks that go back to the master");
-        list->fences = fences;
-        list->capacity = capacity;
-    }
-    list->fences[list->count++] = *fence;
-    return 0;
-}
-
-void returned_drop(struct returned_list *list, uint32_t count)
-{
-    list->count -= count;
-    if (list->count > 0)
-        memmove(list->fences, list->fences + count, list->count * sizeof *list->fences);
 }

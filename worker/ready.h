@@ -32,23 +32,12 @@ int ready_move(struct ready_list *from,
                uint32_t most,
                size_t bytes,
                struct mf_error *error);
-/* Puts all of `from` before what is in `to`: it could not be taken, or was told in vain. */
+/* Says of each how long ago it ended. */
+void ready_stamp(struct ready_list *list, int64_t now_us);
+/* Puts all of `from` back before what is in `to`: it was told in vain. */
 int ready_return(struct ready_list *from, struct ready_list *to, struct mf_error *error);
 /* Takes out what has files of its own, for upload, one after another: the next owner, or NULL. */
 struct executed *ready_take_with_files(struct ready_list *list);
-/* Says of each how long ago it ended. */
-void ready_stamp(struct ready_list *list, int64_t now_us);
 void ready_fini(struct ready_list *list);
-
-/* Subtasks that go back to the master. Zero-initialised is valid; the fences are freed by mf_free.
- */
-struct returned_list {
-    struct mf_fence *fences;
-    uint32_t count, capacity;
-};
-
-int returned_add(struct returned_list *list, const struct mf_fence *fence, struct mf_error *error);
-/* Drops the first `count`, which are said. */
-void returned_drop(struct returned_list *list, uint32_t count);
 
 #endif

@@ -227,7 +227,7 @@ int session_run(struct launch_input *input,
     mf_buffer_fini(&session.frame);
     if (session.signal_fd >= 0)
         close(session.signal_fd);
-    mf_free(session.returned.fences);
+    fences_fini(&session.returned);
     mf_free(session.running);
     *orphaned = session.orphaned;
     return session.outcome;

@@ -9,6 +9,7 @@
 #include "common/loop.h"
 #include "worker/again.h"
 #include "worker/executor.h"
+#include "worker/fences.h"
 #include "worker/launch_input.h"
 #include "worker/link.h"
 #include "worker/ready.h"
@@ -44,7 +45,7 @@ struct session {
     uint64_t sequences[MF_LANES];
     struct ready_list ready;
     struct ready_list sent[2];
-    struct returned_list returned;
+    struct fences returned;
     struct mf_fence *running; /* scratch */
     uint32_t running_capacity;
     struct again again;

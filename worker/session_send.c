@@ -12,6 +12,7 @@
 #define STARTED_US 20000   /* the master hears of a long-running subtask after this */
 #define POLL_RESULTS 2048u /* results in one poll */
 #define POLL_BYTES (1u << 20)
+
 static struct mf_request next_request(struct session *session, unsigned lane)
 {
     struct mf_request request = {.worker = session->input->worker,
@@ -75,7 +76,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
                            .running_count = collect_running(session),
                            .running = session->running,
                            .returned_count = returned,
-                           .returned = session->returned.fences,
+                           .returned = session->returned.items,
                            .result_count = sent->count,
                            .results = sent->results};
     session->started_due = false;
@@ -84,7 +85,7 @@ static void send_poll(struct session *session, unsigned lane, bool results)
         session_fail(session, &error);
         return;
     }
-    returned_drop(&session->returned, returned);
+    fences_drop(&session->returned, returned);
     if (sent->count > 0)
         MF_CRASH(WORKER_BEFORE_RESULT);
     send_frame(session, lane);

@@ -56,7 +56,7 @@ static void on_returned(void *arg, const struct mf_fence *fence)
 {
     struct session *session = arg;
     struct mf_error error;
-    if (returned_add(&session->returned, fence, &error) < 0)
+    if (fences_add(&session->returned, fence, &error) < 0)
         session_fail(session, &error);
 }
 
@@ -167,14 +167,14 @@ static void leave(struct session *session)
 
 static void handle_work(struct session *session, unsigned lane, const struct mf_work *work)
 {
-    struct ready_list *sent = &session->sent[lane];
+    const struct ready_list *sent = &session->sent[lane];
     if (work->unrecorded) {
         keep_unrecorded(session, lane);
     } else if (sent->count > 0) {
         MF_CRASH(WORKER_BEFORE_ACKNOWLEDGED);
         journal_acknowledged(sent->results, sent->count, session->epoch);
         MF_CRASH(WORKER_AFTER_ACKNOWLEDGED);
-        session_release(session, sent);
+        session_release(session, &session->sent[lane]);
         session->again = (struct again){0};
     }
     if (work->renewal_count > 0)

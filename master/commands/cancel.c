@@ -66,6 +66,8 @@ static int cancel(const char *folder,
 {
     char counts[160];
     if (!overview->is_live)
+        overview_say_interrupted(overview);
+    if (!overview->is_live)
         return mf_raise(error,
                         MF_EUSAGE,
                         "there is nothing to cancel: run %s is not live, its state is %s",
@@ -87,6 +89,7 @@ static int cancel(const char *folder,
             overview->is_ended ? "" : "was ",
             overview->state,
             overview_counts(overview, counts, sizeof counts));
+    overview_say_interrupted(overview);
     return 0;
 }
 

@@ -238,6 +238,15 @@ int64_t overview_wall_us(const struct overview *overview)
     return end_us > overview->started_us ? end_us - overview->started_us : 0;
 }
 
+void overview_say_interrupted(const struct overview *overview)
+{
+    if (!overview->is_live && !overview->is_ended)
+        fprintf(stderr,
+                "mayfly: run %s was interrupted: mayfly resume %s goes on with it\n",
+                overview->run_id,
+                overview->run_id);
+}
+
 const char *overview_counts(const struct overview *overview, char *out, size_t size)
 {
     snprintf(out,

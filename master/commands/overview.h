@@ -44,6 +44,8 @@ char *overview_find(const char *name, struct overview *overview, struct mf_error
 int64_t overview_wall_us(const struct overview *overview);
 /* The exit code of `mayfly run` for a state; 3 for one that is not an end. */
 int overview_exit_code(const char *state);
+/* Says on standard error how an interrupted run goes on; of others nothing. */
+void overview_say_interrupted(const struct overview *overview);
 /* "3 done, 1 failed ..." into `out`. */
 const char *overview_counts(const struct overview *overview, char *out, size_t size);
 /* {total, done, failed, dead, cancelled}: a new reference, NULL when memory is exhausted. */

@@ -73,6 +73,7 @@ static int steer(const struct arguments *arguments, const char *command, struct 
         overview_find(arguments->run == NULL ? "last" : arguments->run, &overview, error);
     if (folder == NULL)
         return -1;
+    overview_say_interrupted(&overview);
     int rc = overview.is_live ? ask(folder, command, arguments->reason, error)
                               : mf_raise(error,
                                          MF_EUSAGE,

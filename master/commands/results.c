@@ -263,6 +263,14 @@ static int export(const char *folder, const struct arguments *arguments)
     return rc < 0 ? command_fail(&error) : 0;
 }
 
+/* What stands there is not all of it. */
+static void say_unfinished(const char *folder, const char *run_id)
+{
+    struct overview overview;
+    if (overview_read(folder, run_id, &overview, NULL) == 0)
+        overview_say_interrupted(&overview);
+}
+
 static int print(const char *folder, const struct arguments *arguments)
 {
     if (arguments->export != NULL)
@@ -290,6 +298,8 @@ static int results_main(int argc, char **argv)
     char *folder = run_folder_find(arguments.run == NULL ? "last" : arguments.run, run_id, &error);
     text_begin();
     int code = folder == NULL ? command_fail(&error) : print(folder, &arguments);
+    if (folder != NULL)
+        say_unfinished(folder, run_id);
     mf_free(folder);
     selection_fini(&arguments.selection);
     return text_end(code);

@@ -132,8 +132,10 @@ static int watch(const char *folder,
     say_end(overview);
     if (!overview->is_ended && was_live && !drained) {
         fprintf(stderr, "mayfly: its master was lost before the run ended\n");
+        overview_say_interrupted(overview);
         return 3;
     }
+    overview_say_interrupted(overview);
     return overview_exit_code(overview->state);
 }
 

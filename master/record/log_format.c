@@ -61,6 +61,13 @@ bool log_check_file_header(const unsigned char *bytes, enum log_file file, uint3
     return memcmp(bytes, expected, sizeof expected) == 0;
 }
 
+bool log_is_other_version(const unsigned char *bytes)
+{
+    uint32_t magic = get_u32(bytes);
+    return (magic == FILE_MAGIC_SEGMENT || magic == FILE_MAGIC_INDEX) &&
+           get_u32(bytes + 12) == checksum(bytes, 12) && get_u32(bytes + 4) != VERSION;
+}
+
 int log_put_piece(struct mf_buffer *plain, const struct log_piece *piece, struct mf_error *error)
 {
     if (mf_buffer_reserve(plain, LOG_PIECE_HEADER + piece->data.length, error) < 0)
@@ -306,6 +313,33 @@ enum log_find log_read_block(
     entry->plain_length = plain_length;
     entry->piece_count = piece_count;
     return LOG_FOUND;
+}
+
+enum log_find log_next_block(
+    struct log_scan *scan, int fd, uint64_t offset, struct log_entry *entry, struct mf_error *error)
+{
+    static const unsigned char magic[4] = {'M', 'F', 'L', 'B'};
+    unsigned char window[16384];
+    for (;;) {
+        enum log_find found = log_read_block(scan, fd, offset, entry, error);
+        if (found == LOG_FOUND || found == LOG_FAILED)
+            return found;
+        const unsigned char *next = NULL;
+        while (next == NULL) { /* the next place that looks like one */
+            ssize_t got = pread(fd, window, sizeof window, (off_t)offset + 1);
+            if (got < 0 && errno == EINTR)
+                continue;
+            if (got < 0) {
+                mf_raise_errno(error, "cannot read a log");
+                return LOG_FAILED;
+            }
+            if (got < (ssize_t)sizeof magic)
+                return LOG_TORN;
+            next = memmem(window, (size_t)got, magic, sizeof magic);
+            offset +=
+                next != NULL ? (uint64_t)(next - window) + 1 : (uint64_t)got - (sizeof magic - 1);
+        }
+    }
 }
 
 char *log_path(const char *folder, enum log_file file, uint32_t number)

@@ -42,6 +42,8 @@ struct log_entry {
 /* Writes LOG_FILE_HEADER bytes. `number` is the segment's; 0 for the index. */
 void log_put_file_header(unsigned char *out, enum log_file file, uint32_t number);
 bool log_check_file_header(const unsigned char *bytes, enum log_file file, uint32_t number);
+/* Whether a header that does not fit is whole, and of another version. */
+bool log_is_other_version(const unsigned char *bytes);
 
 /* Appends header and data of a piece to the plain bytes of a block. */
 int log_put_piece(struct mf_buffer *plain, const struct log_piece *piece, struct mf_error *error);
@@ -82,6 +84,14 @@ enum log_find log_read_entry(struct log_scan *scan,
 bool log_entry_has(const struct log_scan *scan, const struct log_entry *entry, uint64_t subtask);
 /* The block at `offset` of a segment, checked and inflated; its pieces are in scan->plain. */
 enum log_find log_read_block(struct log_scan *scan,
+                             int fd,
+                             uint64_t offset,
+                             struct log_entry *entry,
+                             struct mf_error *error);
+
+/* The first whole block at or behind `offset`, whatever stands before it; LOG_TORN when there is
+ * none. */
+enum log_find log_next_block(struct log_scan *scan,
                              int fd,
                              uint64_t offset,
                              struct log_entry *entry,

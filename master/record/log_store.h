@@ -42,7 +42,8 @@ struct log_piece {
     uint64_t cut_bytes;
 };
 /* Next piece in the order of writing that matches (0 = any): 1, 0 at the end (what is written later
- * comes with later calls), -1 and MF_EINPUT on damage. */
+ * comes with later calls), -1. With MF_EINPUT it is damage, named once: the next call goes on with
+ * what is whole behind it. */
 int log_reader_next(struct log_reader *reader,
                     uint64_t subtask,
                     uint32_t attempt,

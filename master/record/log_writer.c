@@ -62,6 +62,42 @@ static int write_at(const struct log_writer *writer,
     return 0;
 }
 
+static bool is_zero(const unsigned char *bytes, size_t length)
+{
+    while (length > 0 && *bytes == 0)
+        bytes++, length--;
+    return length == 0;
+}
+
+/* A header that does not fit (a power cut can take it, and leave what was written later): 0 when it
+ * is to be written anew. What the file holds speaks for itself, block by block; an index is made
+ * again from the segments. */
+static int judge_header(const struct log_writer *writer,
+                        const char *path,
+                        int fd,
+                        const unsigned char *header,
+                        enum log_file file,
+                        struct mf_error *error)
+{
+    struct log_scan scan = {0};
+    struct log_entry entry;
+    if (log_is_other_version(header))
+        return mf_raise(error,
+                        MF_ESETUP,
+                        "the logs in %s are of another version: use the mayfly that wrote them",
+                        writer->folder);
+    if (file == LOG_INDEX || is_zero(header, LOG_FILE_HEADER))
+        return 0;
+    enum log_find found = log_next_block(&scan, fd, LOG_FILE_HEADER, &entry, error);
+    log_scan_fini(&scan);
+    if (found == LOG_FAILED)
+        return -1;
+    if (found == LOG_FOUND)
+        return 0;
+    return mf_raise(
+        error, MF_EINPUT, "%s is damaged at offset 0: it is no file of ours; move it away", path);
+}
+
 /* Opens a file of the store and makes sure of its header; *size is its size then. Foreign content
  * is an error. */
 static int open_file(const struct log_writer *writer,
@@ -81,15 +117,16 @@ static int open_file(const struct log_writer *writer,
         goto fail;
     }
     *size = (uint64_t)facts.st_size;
-    if (*size < LOG_FILE_HEADER) { /* new, or killed while it was made */
+    bool is_new = *size < LOG_FILE_HEADER; /* or killed while it was made */
+    if (is_new || pread(fd, header, sizeof header, 0) != sizeof header ||
+        !log_check_file_header(header, file, number)) {
+        if (!is_new && judge_header(writer, path, fd, header, file, error) < 0)
+            goto fail;
         log_put_file_header(header, file, number);
         if (write_at(writer, fd, 0, mf_bytes_of(header, sizeof header), error) < 0)
             goto fail;
-        *size = LOG_FILE_HEADER;
-    } else if (pread(fd, header, sizeof header, 0) != sizeof header ||
-               !log_check_file_header(header, file, number)) {
-        mf_raise(error, MF_EINPUT, "%s is damaged at offset 0: it is no file of ours", path);
-        goto fail;
+        if (is_new)
+            *size = LOG_FILE_HEADER;
     }
     mf_free(path);
     return fd;
@@ -131,22 +168,15 @@ static bool has_segment(const struct log_writer *writer, uint32_t number)
 /* Finds the end of the index: behind the last entry whose block is there. */
 static int find_index_end(struct log_writer *writer, struct log_scan *scan, struct mf_error *error)
 {
-    uint64_t size = writer->index_size, at = LOG_FILE_HEADER;
+    uint64_t at = LOG_FILE_HEADER;
     struct log_entry entry;
     uint64_t end = LOG_FILE_HEADER; /* of the last block, in its segment */
     for (;;) {
         enum log_find found = log_read_entry(scan, writer->index_fd, at, &entry, error);
         if (found == LOG_FAILED)
             return -1;
-        if (found == LOG_BAD && size - at > LOG_ENTRY_HEADER + LOG_PLAIN_MAX)
-            return mf_raise(error,
-                            MF_EINPUT,
-                            "%s/index is damaged at offset %llu: remove it, it is made again from"
-                            " the segments",
-                            writer->folder,
-                            (unsigned long long)at);
         if (found != LOG_FOUND)
-            break;
+            break; /* torn or damaged: from here on it is made again from the segments */
         if (entry.segment < writer->segment || !has_segment(writer, entry.segment))
             break; /* its segment is gone: what follows has lost its place, too */
         if (entry.segment != writer->segment) {
@@ -195,15 +225,12 @@ static int append_entry(struct log_writer *writer, struct log_entry *entry, stru
     return 0;
 }
 
-/* Gives an entry to each whole block behind the index's end, and cuts what is torn. */
+/* Gives an entry to each whole block behind the index's end, past what is damaged. */
 static int recover_segment(struct log_writer *writer, struct log_scan *scan, struct mf_error *error)
 {
-    struct stat facts;
     struct log_entry entry = {.segment = writer->segment};
     enum log_find found;
-    if (fstat(writer->segment_fd, &facts) < 0)
-        return mf_raise_errno(error, "cannot look at a log in %s", writer->folder);
-    while ((found = log_read_block(
+    while ((found = log_next_block(
                 scan, writer->segment_fd, writer->segment_size, &entry, error)) == LOG_FOUND) {
         struct log_piece piece;
         size_t at = 0;
@@ -213,19 +240,22 @@ static int recover_segment(struct log_writer *writer, struct log_scan *scan, str
                 return -1;
         if (append_entry(writer, &entry, error) < 0)
             return -1;
-        writer->segment_size += entry.length;
+        writer->segment_size = entry.offset + entry.length;
     }
     writer->piece_count = 0;
-    if (found == LOG_FAILED)
-        return -1;
-    if ((uint64_t)facts.st_size - writer->segment_size > LOG_BLOCK_MAX)
-        return mf_raise(error,
-                        MF_EINPUT,
-                        "%s/%06u.seg is damaged at offset %llu: move it away",
-                        writer->folder,
-                        writer->segment,
-                        (unsigned long long)writer->segment_size);
-    return cut_file(writer, writer->segment_fd, writer->segment_size, error);
+    return found == LOG_FAILED ? -1 : 0;
+}
+
+/* What is torn at the end of the last segment is cut off; what is more than a block that a killed
+ * writer left is kept, and the next segment begun. */
+static int settle_end(struct log_writer *writer, struct mf_error *error)
+{
+    struct stat facts;
+    if (fstat(writer->segment_fd, &facts) < 0)
+        return mf_raise_errno(error, "cannot look at a log in %s", writer->folder);
+    if ((uint64_t)facts.st_size <= writer->segment_size + LOG_BLOCK_MAX)
+        return cut_file(writer, writer->segment_fd, writer->segment_size, error);
+    return open_segment(writer, writer->segment + 1, error);
 }
 
 static int continue_store(struct log_writer *writer, struct mf_error *error)
@@ -241,7 +271,7 @@ static int continue_store(struct log_writer *writer, struct mf_error *error)
             result = recover_segment(writer, &scan, error);
     }
     log_scan_fini(&scan);
-    return result;
+    return result == 0 ? settle_end(writer, error) : result;
 }
 
 struct log_writer *log_writer_open(const char *folder, struct mf_error *error)

@@ -2,6 +2,10 @@
 /*
  * Reads plan.seg: see plan_seg.h. A record that is not whole is the torn tail if nothing whole
  * comes behind it, and damage otherwise: a plan with a hole must not be taken for a shorter plan.
+ *
+ * One kind of hole is a torn tail, too: a power cut may take any part of what was written since the
+ * last sync, and leave what stands behind it. Nothing of that was offered, it is less than
+ * TAIL_MAX, and the plan was not finished: it has no end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +19,7 @@
 #include "master/split/plan_seg.h"
 
 #define READ_SIZE (256u << 10)
+#define TAIL_MAX (8u << 20)
 
 struct plan_reader {
     int fd;
@@ -82,24 +87,36 @@ whole_record(struct plan_reader *reader, struct mf_bytes *payload, struct mf_err
     return mf_crc32(*payload) == checksum ? 1 : 0;
 }
 
-/* No whole record at the place: 0 if the rest is a torn tail, -1 if a whole record follows
- * somewhere. */
+/* No whole record at the place: 0 if the rest is a torn tail, -1 if it is damage. */
 static int judge_tail(struct plan_reader *reader, struct mf_error *error)
 {
     struct plan_reader probe = {
         .fd = reader->fd, .path = reader->path, .offset = reader->offset + reader->at};
+    uint64_t start = probe.offset;
     struct mf_bytes payload;
-    ssize_t got;
+    bool has_whole = false, has_end = false;
+    ssize_t got = 0;
     int rc = 0;
-    while (rc == 0 && (got = need(&probe, 1, error)) != 0) {
-        if (got < 0)
+    while (rc == 0 && (got = need(&probe, 1, error)) > 0) {
+        int found = whole_record(&probe, &payload, error);
+        uint64_t behind = probe.offset + probe.at - start;
+        has_whole |= found > 0;
+        has_end |= found > 0 && payload.data[0] == PLAN_END;
+        if (found < 0)
             rc = -1;
-        else if ((rc = whole_record(&probe, &payload, error)) == 1)
+        else if (has_end || (has_whole && behind > TAIL_MAX))
             rc = raise_damage(reader, error);
-        probe.at++;
+        probe.at += found > 0 ? PLAN_FRAME_SIZE + payload.length : 1;
     }
     mf_buffer_fini(&probe.window);
-    return rc;
+    return got < 0 ? -1 : rc;
+}
+
+static bool is_zero(const unsigned char *bytes, size_t length)
+{
+    while (length > 0 && *bytes == 0)
+        bytes++, length--;
+    return length == 0;
 }
 
 static int take_input(struct plan_reader *reader, struct mf_bytes payload, struct mf_error *error)
@@ -160,6 +177,10 @@ struct plan_reader *plan_reader_open(const char *path, struct mf_error *error)
     ssize_t got = need(reader, PLAN_MAGIC_SIZE, error);
     if (got < 0)
         goto fail;
+    if (got > 0 && is_zero(reader->window.data, (size_t)got)) {
+        reader->has_ended = true; /* lost before it was synced: so is all behind it */
+        return reader;
+    }
     if (memcmp(reader->window.data, PLAN_MAGIC, (size_t)got) != 0) {
         mf_raise(error,
                  MF_EINPUT,

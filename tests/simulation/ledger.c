@@ -200,6 +200,7 @@ void ledger_crashed(struct sim *sim)
         struct account *account = &sim->accounts[id];
         account->worker[0] = account->worker[1] = 0;
         account->held = false;
+        account->waiting = 0;
         account->final = account->table_final;
         account->numbers = account->table_numbers;
     }
@@ -208,6 +209,9 @@ void ledger_crashed(struct sim *sim)
         sim->live_of[id] = 0;
     }
     sim->expected.count = sim->adoptions.count = 0;
+    sim->earlier.offers += sim->offers;
+    sim->earlier.fenced += sim->fenced;
+    sim->earlier.stragglers += sim->stragglers;
     sim->done = sim->failed = sim->dead = sim->retried = sim->offers = sim->fenced = 0;
     sim->stragglers = sim->live = sim->live_most = 0;
     sim->unflushed = sim->known_waiting = 0;

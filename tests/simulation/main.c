@@ -165,12 +165,12 @@ static int run_seed(const struct options *options, struct totals *totals)
         totals->ends[sim.final_state]++;
     totals->runs++;
     totals->steps += sim.steps;
-    totals->offers += sim.offers;
-    totals->fenced += sim.fenced;
-    totals->subtasks += sim.planned;
+    totals->offers += sim.earlier.offers + sim.offers;
+    totals->fenced += sim.earlier.fenced + sim.fenced;
+    totals->subtasks += sim.options->subtasks;
     totals->crashes += sim.crashes;
     totals->adopted += sim.adopted;
-    totals->stragglers += sim.stragglers;
+    totals->stragglers += sim.earlier.stragglers + sim.stragglers;
     totals->virtual_s += (double)sim.now_us / 1e6;
     totals->peak_bytes = sim.peak_bytes > totals->peak_bytes ? sim.peak_bytes : totals->peak_bytes;
     totals->peak_live = sim.peak_live > totals->peak_live ? sim.peak_live : totals->peak_live;

@@ -287,8 +287,8 @@ static void hello(struct sim *sim, const struct world_event *event)
         return; /* refused: an earlier master saw it gone */
     uint64_t issued =
         sim->held_mark < sim->options->subtasks ? sim->held_mark : sim->options->subtasks;
-    if (!peer->joined && sim->cursor < issued) { /* it may hold what is not planned yet */
-        later(sim, 10 * MS, *event);
+    if (peer->known && sim->cursor < issued) { /* it may hold what is not planned yet */
+        later(sim, 10 * MS * (1 + sim->options->workers / 100), *event);
         event->letter->references++;
         return;
     }

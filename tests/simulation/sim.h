@@ -166,6 +166,7 @@ struct account {
     uint64_t numbers, table_numbers; /* bit per number of an attempt that is recorded, below 64 */
     uint16_t table_last;
     uint8_t table_failures, table_final;
+    uint8_t waiting;      /* records that are not committed */
     uint32_t table_epoch; /* of the master that wrote the final record */
 };
 
@@ -230,9 +231,12 @@ struct sim {
     uint64_t done, failed, dead, retried, offers, fenced, stragglers, live;
     uint64_t base_done, base_failures; /* of earlier masters, in the table */
     uint32_t known_waiting;            /* known workers that have neither joined nor are over */
-    uint64_t adopted;                  /* by all masters */
-    uint32_t unflushed;                /* workers */
-    uint32_t *live_of;                 /* by worker */
+    struct {
+        uint64_t offers, fenced, stragglers;
+    } earlier;          /* of masters that died */
+    uint64_t adopted;   /* by all masters */
+    uint32_t unflushed; /* workers */
+    uint32_t *live_of;  /* by worker */
     uint64_t peak_bytes, peak_live, live_most, first_bytes;
     jmp_buf death; /* of the master, out of the middle of its actions */
     char violation[512];

@@ -12,6 +12,7 @@ void table_begin(struct sim *sim)
 {
     static const uint64_t blocks[] = {1, 16, 64, 100000};
     sim->mark_block = blocks[chance(sim, sizeof blocks / sizeof *blocks)];
+    sim->mark_block *= 1 + sim->options->subtasks / 1000;
 }
 
 void table_add(struct sim *sim, const struct schedule_action *action)
@@ -30,11 +31,12 @@ void table_add(struct sim *sim, const struct schedule_action *action)
     rows->at[(rows->head + rows->count++) & (rows->cap - 1)] =
         (struct row){action->subtask, action->attempt, action->epoch, action->record};
     sim->uncommitted++;
+    sim->accounts[action->subtask].waiting++;
 }
 
 bool table_has(const struct sim *sim, const struct task *task)
 {
-    for (size_t i = 0; i < sim->rows.count; i++) {
+    for (size_t i = 0; i < sim->rows.count && sim->accounts[task->subtask].waiting > 0; i++) {
         const struct row *row = &sim->rows.at[(sim->rows.head + i) & (sim->rows.cap - 1)];
         if (row->subtask == task->subtask && row->attempt == task->attempt &&
             row->epoch == task->epoch)
@@ -50,6 +52,7 @@ static void write_row(struct sim *sim, const struct row *row)
         violation(sim,
                   "G2: subtask %llu has a second record behind its final one",
                   (unsigned long long)row->subtask);
+    account->waiting--;
     account->table_numbers |= 1ull << (row->attempt & 63);
     if (row->attempt > account->table_last)
         account->table_last = (uint16_t)row->attempt;

@@ -135,6 +135,14 @@ case_drain() {
     touch go
     wait "$canceller" || fail "cancel --drain ended with $?"
     assert_contains cancel_err "was interrupted: 2 done"
+    assert_contains cancel_err "mayfly resume $RUN_ID goes on with it"
+    mayfly results last
+    assert_exit 0
+    assert_equal "$(wc -l <out)" 2 "results so far"
+    assert_contains err "mayfly resume $RUN_ID goes on with it"
+    mayfly pause
+    assert_exit 2
+    assert_contains err "there is nothing to pause: run $RUN_ID is not live, its state is interrupted"
     assert_nothing_left "$RUN_ID"
     mayfly watch
     assert_exit 130

@@ -97,6 +97,9 @@ case_a_killed_worker_leaves_what_it_had_sent() {
     wait_until 'logs_have "1.2 stdout: out 1"' # the next attempt, while the first is history
     logs_have "1 stdout: out 1" || fail "standard output of the lost attempt is gone: $(logs)"
     logs_have "1 stderr: err 1" || fail "standard error of the lost attempt is gone: $(logs)"
+    # The victims are named: to the user, and in the table of events.
+    grep -qE "^mayfly: worker 1 on this machine is lost with subtasks (1, 2|2, 1) " err || fail "$(cat err)"
+    assert_equal "$(query "select distinct subtask from event where kind = 'lost' order by subtask" | xargs)" "1 2"
     touch gate
     await_end
     assert_exit 0

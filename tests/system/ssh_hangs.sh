@@ -15,6 +15,9 @@ case_cancel_while_hosts_hang() {
     gated_job 100 100
     over_ssh start_job "$(entries 1/2),etl@10.77.0.2:2000,etl@10.77.0.2:2001"
     await_running 2
+    "$MAYFLY_BIN" status "$RUN_ID" --json --explain >shown
+    assert_equal "$(jq -r '[.explain.reasons[] | select(.reason == "launching") | .host] | sort | join(" ")' shown)" \
+        "etl@10.77.0.2:2000 etl@10.77.0.2:2001" "the hosts that are waited for"
     asked=$SECONDS
     "$MAYFLY_BIN" cancel "$RUN_ID" >cancelled 2>&1 || fail "$(cat cancelled)"
     assert_ended 4 cancelled

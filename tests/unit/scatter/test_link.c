@@ -276,6 +276,7 @@ static void a_renewed_link_is_never_down(void **state)
     nng_msg *reply = NULL;
     stand_listen(stand);
     struct launch_input input = input_of(stand, stand->url, NULL);
+    memcpy(input.token, stand->worker.token, MF_TOKEN_SIZE);
     struct link *link = link_create(&input, &error);
     assert_non_null(link);
     assert_true(comes(link, true));
