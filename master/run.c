@@ -133,7 +133,8 @@ static int open_recorder(struct run *run, struct mf_error *error)
 /* What was made of it before is of no use: nobody has seen it. */
 static int prepare(struct run *run, const char *prepared, struct mf_error *error)
 {
-    if (run->again != NULL && tree_remove(prepared, error) < 0)
+    if (run->again != NULL &&
+        (prepare_end_earlier(prepared, error) < 0 || tree_remove(prepared, error) < 0))
         return -1;
     return prepare_run(
         run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);

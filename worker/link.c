@@ -2,17 +2,18 @@
 /*
  * The worker's end of the wire: see link.h.
  *
- * nng 1.5.2's TLS dialer can stay idle for ever when its connection was closed very early. So the
- * link counts open pipes and makes a new dialer, with the next address, when there was none for
- * PATIENCE_US.
+ * nng 1.5.2's dialers can stay idle for ever when a connection was closed very early. So the link
+ * counts connections (from ADD_PRE on: the end of one is told whether it came further or not) and
+ * makes a new dialer, with the next address, when there was none for PATIENCE_US.
  *
  * Whoever can dial does: when no address has answered once, or none is known, the worker listens,
  * too, if its launch input allows that. Once there is a connection, the other way is closed: two of
  * them would share the requests.
  *
- * Neither does it always tell that a connection is gone: what happens to it between two reads is
- * lost, which is likely while much comes in. The master answers a poll after a third of the lease
- * at the latest; so a connection on which nothing was heard for half of it is closed.
+ * Nobody tells that a network is gone. The master answers a poll before long in any case
+ * (common/lease.h); so a connection on which nothing was heard for twice that time is closed, and a
+ * new dialer takes the place of its own, whether nng has seen the end of it or not. What was under
+ * way on it goes out again; the master knows a request that it has had.
  */
 #include "worker/link.h"
 
@@ -31,6 +32,7 @@
 #define PATIENCE_US 3000000
 #define CHECK_DOWN_US 200000
 #define CHECK_UP_US 1000000
+#define SILENCE_US 10000000 /* before the welcome, which comes at once */
 #define NEVER_MS 2000000000
 
 struct link_lane {
@@ -64,8 +66,9 @@ struct link {
     atomic_uint newest_pipe; /* its id */
     atomic_int newest_dialer;
     bool was_up;
-    int64_t heard_us;   /* an answer, or that it is up */
-    int64_t silence_us; /* so long nothing need be heard on a live connection; MF_NEVER at first */
+    int64_t heard_us; /* an answer, or that it is up */
+    int64_t
+        silence_us; /* so long nothing need be heard on a live connection; SILENCE_US at first */
     int64_t down_since_us;
     struct mf_mailbox mailbox;
     struct mf_mail *taken; /* chain of replies not yet handed out */
@@ -91,12 +94,12 @@ static void lane_ready(void *arg)
 static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     struct link *link = arg;
-    if (event == NNG_PIPE_EV_ADD_POST) {
+    if (event == NNG_PIPE_EV_ADD_PRE) {
         atomic_store(&link->was_dialed, nng_listener_id(nng_pipe_listener(pipe)) > 0);
         atomic_store(&link->newest_pipe, (unsigned)nng_pipe_id(pipe));
         atomic_store(&link->newest_dialer, nng_dialer_id(nng_pipe_dialer(pipe)));
     }
-    atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
+    atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_PRE ? 1 : -1);
 }
 
 static int make_tls(const struct link *link, nng_tls_mode mode, nng_tls_config **tls)
@@ -131,7 +134,7 @@ static int open_socket(struct link *link, struct mf_error *error)
     if (rc == 0)
         rc = nng_socket_set_size(link->socket, NNG_OPT_RECVMAXSZ, MF_FRAME_MAX);
     if (rc == 0)
-        rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_ADD_POST, pipe_changed, link);
+        rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_ADD_PRE, pipe_changed, link);
     if (rc == 0)
         rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_REM_POST, pipe_changed, link);
     if (rc == 0)
@@ -252,7 +255,7 @@ struct link *link_create(const struct launch_input *input, struct mf_error *erro
     link->input = input;
     memcpy(link->token, input->token, MF_TOKEN_SIZE);
     link->down_since_us = mf_monotonic_us();
-    link->silence_us = MF_NEVER;
+    link->silence_us = SILENCE_US;
     if (mf_mailbox_init(&link->mailbox, error) < 0)
         goto fail;
     if (open_socket(link, error) < 0)
@@ -425,9 +428,15 @@ static void close_silent(struct link *link, int64_t now_us)
     nng_pipe pipe = {.id = atomic_load(&link->newest_pipe)};
     if (now_us - link->heard_us < link->silence_us)
         return;
-    mf_log(MF_WARNING, "nothing was heard of the master for half of the lease: connecting again");
+    mf_log(MF_WARNING,
+           "nothing was heard of the master for %.1f s: connecting again",
+           (double)(now_us - link->heard_us) / 1e6);
     link->heard_us = now_us;
     nng_pipe_close(pipe);
+    if (!link->has_dialer)
+        return; /* the master dials */
+    stop_dialing(link);
+    dial(link);
 }
 
 /* Whether the new connection is the only one. */
