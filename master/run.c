@@ -133,7 +133,8 @@ static int open_recorder(struct run *run, struct mf_error *error)
 /* What was made of it before is of no use: nobody has seen it. */
 static int prepare(struct run *run, const char *prepared, struct mf_error *error)
 {
-    if (run->again != NULL && tree_remove(prepared, error) < 0)
+    if (run->again != NULL &&
+        (prepare_end_earlier(prepared, error) < 0 || tree_remove(prepared, error) < 0))
         return -1;
     return prepare_run(
         run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
@@ -276,6 +277,7 @@ static void configure(const struct run *run, struct schedule_config *config)
     if (fleet_is_remote(run->fleet))
         config->join_us = REMOTE_JOIN_US;
     config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
+    config->worker_last = run->again != NULL ? run->again->last_worker : 0;
     config->base_ended = run->base_done + run->base_failed + run->base_dead;
     config->base_failures = run->base_failed + run->base_dead;
 }
@@ -293,7 +295,8 @@ static int open_rest(struct run *run, struct mf_error *error)
         return -1;
     run->intake = intake_create(
         run->folder, run->logs, run->job->durability == DURABILITY_FULL, run->job->log_max, error);
-    if (run->intake == NULL)
+    if (run->intake == NULL || (run->again != NULL && run->again->is_resume &&
+                                intake_resume(run->intake, run->epoch, error) < 0))
         return -1;
     configure(run, &config);
     if ((run->schedule = schedule_create(&config, error)) == NULL)
@@ -330,8 +333,6 @@ static int open_run(struct run *run, struct mf_error *error)
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (run->again != NULL && run->again->is_resume)
-        run_drop_leftovers(run);
     if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
         open_wire(run, error) < 0)
         return -1;
@@ -375,6 +376,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_logs_step(run, now_us));
     next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
@@ -383,33 +385,29 @@ static int64_t tick(struct run *run)
 }
 
 /* What is known before the worker itself says it. */
-static uint32_t slots_of(const struct run *run, uint32_t id)
+static uint32_t slots_of(const struct run *run, uint32_t host)
 {
     const struct job *job = run->job;
-    uint32_t slots = id <= job->hosts.count ? job->hosts.items[id - 1].slots : 0;
+    uint32_t slots = host < job->hosts.count ? job->hosts.items[host].slots : 0;
     return slots > 0 ? slots : job->slots > 0 ? job->slots : 1;
 }
 
-static void add_workers(struct run *run)
+/* So many as the job asks for, without those that may still live. Ids are never used again. */
+static void add_workers(struct run *run, uint32_t known)
 {
-    for (uint32_t id = 1; id <= run->job->worker_count; id++)
+    uint32_t last = run->again == NULL ? 0 : run->again->last_worker;
+    for (uint32_t i = known; i < run->job->worker_count; i++)
         run_queue(run,
                   (struct schedule_event){
-                      .kind = EVENT_WORKER_ADD, .worker = id, .slots = slots_of(run, id)});
+                      .kind = EVENT_WORKER_ADD, .worker = ++last, .slots = slots_of(run, i)});
 }
 
-/* Those that may live, and new ones in place of the others, if anything is left to do. */
 static void resume_workers(struct run *run)
 {
     const struct run_again *again = run->again;
-    uint32_t last = again->worker_count == 0 ? 0 : again->workers[again->worker_count - 1].id;
     uint32_t known = run_take_over(run);
-    bool has_work = !again->has_total || again->open_count > 0;
-    for (uint32_t n = known; has_work && n < run->job->worker_count; n++)
-        run_queue(run,
-                  (struct schedule_event){.kind = EVENT_WORKER_ADD,
-                                          .worker = ++last,
-                                          .slots = run->job->slots > 0 ? run->job->slots : 1});
+    if (!again->has_total || again->open_count > 0)
+        add_workers(run, known);
     progress_say(run->progress,
                  "resuming: %llu subtasks are recorded, %u workers may still be there",
                  (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
@@ -423,7 +421,7 @@ static void begin(struct run *run)
     if (is_resume)
         resume_workers(run);
     else
-        add_workers(run);
+        add_workers(run, 0);
     if (is_resume && run->again->is_planned && run_plan_held(run, &error) < 0)
         run_plan_failed(run, &error);
     run_act(run);

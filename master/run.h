@@ -32,6 +32,7 @@ struct run_again {
     bool has_total;      /* its plan was finished */
     uint64_t total;
     uint64_t done, failed, dead; /* what the run has besides what is open */
+    uint32_t last_worker;        /* ids up to this one were used */
     /* Of a resume: */
     const char *address;                 /* where the last master listened; "" = not known */
     const struct run_db_worker *workers; /* borrowed: all that ever were, rising ids */

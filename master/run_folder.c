@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,16 +279,59 @@ char *run_folder_find(const char *name, char run_id[RUN_ID_SIZE], struct mf_erro
     return folder;
 }
 
+/* Which process holds the lock, as it has written there; 0 = it is not known here (another host, an
+ * older master). */
+static long holder_of(int fd)
+{
+    char text[32] = "";
+    if (pread(fd, text, sizeof text - 1, 0) < 0)
+        return 0;
+    long pid = strtol(text, NULL, 10);
+    return pid > 0 && kill((pid_t)pid, 0) == 0 ? pid : 0;
+}
+
+static bool is_stopped(long pid)
+{
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    const char *after = n < 0 ? NULL : strrchr(text, ')');
+    return after != NULL && strlen(after) > 2 && (after[2] == 'T' || after[2] == 't');
+}
+
+static void raise_locked(int fd, const char *path, struct mf_error *error)
+{
+    long pid = holder_of(fd);
+    if (pid == 0)
+        mf_raise(error, MF_ESETUP, "another master works on this run (%s is locked)", path);
+    else if (is_stopped(pid))
+        mf_raise(error,
+                 MF_ESETUP,
+                 "another master works on this run: process %ld, which is stopped (kill -CONT %ld "
+                 "lets it go on, kill -KILL %ld ends it)",
+                 pid,
+                 pid,
+                 pid);
+    else
+        mf_raise(error, MF_ESETUP, "another master works on this run: process %ld", pid);
+}
+
 int run_folder_lock(const char *folder, struct mf_error *error)
 {
-    char *path = run_path(folder, "master.lock");
+    char text[32], *path = run_path(folder, "master.lock");
+    int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
     int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
         mf_raise_errno(error, "cannot open %s", path == NULL ? "master.lock" : path);
     } else if (fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK}) < 0) {
-        mf_raise(error, MF_ESETUP, "another master works on this run (%s is locked)", path);
+        raise_locked(fd, path, error);
         close(fd);
         fd = -1;
+    } else if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)length, 0) != length) {
+        errno = 0; /* a full disk: the lock holds all the same, only nobody can say who has it */
     }
     mf_free(path);
     return fd;

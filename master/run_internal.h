@@ -146,6 +146,7 @@ struct run {
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
     struct log_writer *logs;
+    int64_t logs_us; /* when they are flushed next; monotonic */
     struct intake *intake;
     struct control *control;
     struct progress *progress;
@@ -239,7 +240,9 @@ void run_batches_committed(void *arg, uint32_t events);
 void run_batch_committed(struct record_batch *batch, void *arg);
 void run_batches_fini(struct run *run);
 
-/* run_wire.c: what workers say; fills the callbacks of scatter. */
+/* run_wire.c: captured streams leave this process now and then; when that is due again. */
+int64_t run_logs_step(struct run *run, int64_t now_us);
+/* What workers say; fills the callbacks of scatter. */
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 
 /* run_launch.c: workers from launch to end; fills the callbacks of the fleet. */
@@ -263,8 +266,6 @@ int64_t run_dial_step(struct run *run, int64_t now_us);
 int run_open_authority(struct run *run, struct mf_error *error);
 /* Listens where the earlier one did, if that is possible. */
 int run_listen(struct run *run, const char *host, struct mf_error *error);
-/* Files that were on their way to the earlier one: they are sent again. */
-void run_drop_leftovers(const struct run *run);
 /* Takes over the workers that may live, before any action is taken; how many. */
 uint32_t run_take_over(struct run *run);
 /* What a worker says that it holds, before it joins. */

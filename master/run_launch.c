@@ -384,7 +384,6 @@ void run_launch(struct run *run, uint32_t id)
         return;
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
-    MF_CRASH(MASTER_BEFORE_LAUNCH);
     worker->begun_us = mf_monotonic_us();
     worker->is_due = true;
     run->has_due = true;
@@ -431,6 +430,7 @@ void run_start_due(struct run *run)
         if (!run->workers[id].is_due)
             continue;
         run->workers[id].is_due = false;
+        MF_CRASH(MASTER_BEFORE_LAUNCH);
         if (!is_durable || start_worker(run, id, &error) < 0)
             fail_start(run, id, &error);
     }

@@ -18,9 +18,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "master/record/tree.h"
 #include "master/run_addresses.h"
-#include "master/run_folder.h"
 #include "master/run_internal.h"
 
 #define LISTEN_TRIES 10 /* the old master may be about to end */
@@ -76,15 +74,6 @@ int run_open_authority(struct run *run, struct mf_error *error)
         run->authority = authority_create(run->keys_folder, run->run_id, error);
     run->has_old_keys = is_left;
     return run->authority == NULL ? -1 : 0;
-}
-
-void run_drop_leftovers(const struct run *run)
-{
-    struct mf_error error;
-    char *incoming = run_path(run->folder, "incoming");
-    if (incoming != NULL && tree_remove(incoming, &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
-    mf_free(incoming);
 }
 
 /* The master that started it did not see its end, but it is over. */

@@ -10,6 +10,8 @@
 #include "common/log.h"
 #include "master/run_internal.h"
 
+#define LOGS_US 2000000
+
 static void on_joined(void *arg, const struct mf_hello *hello, const char *address)
 {
     struct run *run = arg;
@@ -222,6 +224,18 @@ static int payload(void *arg, uint64_t subtask, struct mf_subtask *out)
 {
     const struct run *run = arg;
     return plan_payload(run->plan, subtask, out);
+}
+
+/* What is not in the store when a master is killed is lost, if its attempt was acknowledged. A disk
+ * that is full now is none of this: what is written next says so. */
+int64_t run_logs_step(struct run *run, int64_t now_us)
+{
+    struct mf_error error;
+    if (now_us < run->logs_us)
+        return run->logs_us;
+    run->logs_us = now_us + LOGS_US;
+    (void)log_writer_flush(run->logs, &error);
+    return run->logs_us;
 }
 
 void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks)

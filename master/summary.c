@@ -320,7 +320,9 @@ void run_summary_print(struct run *run)
                  (unsigned long long)totals.dead,
                  (unsigned long long)totals.cancelled,
                  seconds);
-    if (totals.failed + totals.dead > 0)
+    if (run->final_state == RUN_INTERRUPTED)
+        progress_say(run->progress, "mayfly resume %s goes on from here", run->run_id);
+    else if (totals.failed + totals.dead > 0)
         progress_say(
             run->progress,
             "mayfly results %s --dead shows the dead letters, mayfly retry %s tries them again",

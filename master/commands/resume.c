@@ -180,6 +180,30 @@ static int find_plan(struct resume *resume, struct mf_error *error)
     return rc;
 }
 
+static int
+refuse_changed(const struct resume *resume, const struct changed *changed, struct mf_error *error)
+{
+    char choice[256] = "";
+    if (resume->facts.has_total)
+        snprintf(choice,
+                 sizeof choice,
+                 ", or go on with mayfly resume --changed=fail %s (these subtasks fail, the others "
+                 "run)",
+                 resume->run_id);
+    return mf_raise(error,
+                    MF_EINPUT,
+                    "%" PRIu64 " inputs of run %s, which %" PRIu64
+                    " subtasks still need, are not as they were planned: %s%s; put them back%s, or "
+                    "start anew%s",
+                    changed->inputs,
+                    resume->run_id,
+                    changed->subtasks,
+                    changed->names,
+                    changed->inputs > CHANGED_NAMED ? " ..." : "",
+                    choice,
+                    resume->facts.has_total ? "" : " (the plan was not finished)");
+}
+
 static int check_inputs(const struct resume *resume, struct mf_error *error)
 {
     struct changed changed;
@@ -187,24 +211,11 @@ static int check_inputs(const struct resume *resume, struct mf_error *error)
                                    .open_count = resume->left.count,
                                    .mark = resume->facts.high_water,
                                    .is_whole = resume->facts.has_total};
-    if (!resume->is_planned || resume->arguments->may_change)
+    if (!resume->is_planned || (resume->arguments->may_change && resume->facts.has_total))
         return 0;
     if (changed_find(resume->job, resume->folder, &rest, &changed, error) < 0)
         return -1;
-    if (changed.inputs == 0)
-        return 0;
-    return mf_raise(error,
-                    MF_EINPUT,
-                    "%" PRIu64 " inputs of run %s, which %" PRIu64
-                    " subtasks still need, are not as they were planned: %s%s; put them back, or "
-                    "go on with mayfly resume --changed=fail %s (these subtasks fail, the others "
-                    "run), or start anew",
-                    changed.inputs,
-                    resume->run_id,
-                    changed.subtasks,
-                    changed.names,
-                    changed.inputs > CHANGED_NAMED ? " ..." : "",
-                    resume->run_id);
+    return changed.inputs == 0 ? 0 : refuse_changed(resume, &changed, error);
 }
 
 static int collect(struct resume *resume, struct mf_error *error)
@@ -241,19 +252,21 @@ static int go(struct resume *resume, char *folder)
     if (prepare(resume, &error) < 0)
         return command_fail(&error);
     const struct run_facts *facts = &resume->facts;
-    const struct run_again again = {.is_resume = true,
-                                    .is_planned = resume->is_planned,
-                                    .open = resume->left.open,
-                                    .open_count = resume->left.count,
-                                    .high_water = facts->high_water,
-                                    .has_total = facts->has_total,
-                                    .total = facts->total,
-                                    .done = facts->done,
-                                    .failed = facts->failed,
-                                    .dead = facts->dead,
-                                    .address = facts->address,
-                                    .workers = resume->workers,
-                                    .worker_count = resume->worker_count};
+    const struct run_again again = {
+        .is_resume = true,
+        .is_planned = resume->is_planned,
+        .open = resume->left.open,
+        .open_count = resume->left.count,
+        .high_water = facts->high_water,
+        .has_total = facts->has_total,
+        .total = facts->total,
+        .done = facts->done,
+        .failed = facts->failed,
+        .dead = facts->dead,
+        .last_worker = resume->worker_count == 0 ? 0 : resume->workers[resume->worker_count - 1].id,
+        .address = facts->address,
+        .workers = resume->workers,
+        .worker_count = resume->worker_count};
     run_db_close(resume->db);
     resume->db = NULL;
     run_options.worker_binary = resume->worker_binary;

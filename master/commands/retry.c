@@ -99,6 +99,13 @@ static bool has_letters(const struct overview *overview, const struct arguments 
 
 static int refuse_unfinished(const struct overview *overview, struct mf_error *error)
 {
+    if (!overview->is_ended)
+        return mf_raise(
+            error,
+            MF_EUSAGE,
+            "run %s was interrupted, it has not ended: mayfly resume %s goes on with it",
+            overview->run_id,
+            overview->run_id);
     return mf_raise(error,
                     MF_EUSAGE,
                     "run %s was %s: only a run that has ended partial or failed can be retried; "
@@ -109,12 +116,9 @@ static int refuse_unfinished(const struct overview *overview, struct mf_error *e
                     overview->job_path);
 }
 
-/* Why this run can't be retried, with what to do instead; 0 when it can. `was_redriven`: it is a
- * retry that was interrupted. */
-static int check(const struct overview *overview,
-                 const struct arguments *arguments,
-                 bool was_redriven,
-                 struct mf_error *error)
+/* Why this run can't be retried, with what to do instead; 0 when it can. */
+static int
+check(const struct overview *overview, const struct arguments *arguments, struct mf_error *error)
 {
     const char *id = overview->run_id, *state = overview->state;
     if (overview->is_live)
@@ -127,9 +131,9 @@ static int check(const struct overview *overview,
     if (strcmp(state, "succeeded") == 0)
         return mf_raise(
             error, MF_EUSAGE, "run %s succeeded: it has nothing that could be tried again", id);
-    if (strcmp(state, "cancelled") == 0 || (!overview->is_ended && !was_redriven))
+    if (strcmp(state, "cancelled") == 0 || !overview->is_ended)
         return refuse_unfinished(overview, error);
-    if (!was_redriven && !has_letters(overview, arguments))
+    if (!has_letters(overview, arguments))
         return mf_raise(error,
                         MF_EUSAGE,
                         "run %s has no such dead letter to try again; it is %s%s%s",
@@ -189,6 +193,10 @@ static int collect(sqlite3 *db, struct left *left, struct run_again *retry, stru
         return -1;
     if (left_collect(left, db, facts.total, error) < 0)
         return -1;
+    int64_t last_worker;
+    if (sql_integer(
+            db, facts.run_id, "SELECT coalesce(max(id), 0) FROM worker", &last_worker, error) < 0)
+        return -1;
     uint64_t known = facts.done + facts.failed + facts.dead + left->count;
     if (known != facts.total)
         return mf_raise(error,
@@ -201,6 +209,7 @@ static int collect(sqlite3 *db, struct left *left, struct run_again *retry, stru
     *retry = (struct run_again){.open = left->open,
                                 .open_count = left->count,
                                 .is_planned = true,
+                                .last_worker = (uint32_t)last_worker,
                                 .has_total = true,
                                 .high_water = facts.total,
                                 .total = facts.total,
@@ -226,19 +235,11 @@ struct attempt_again {
 static int check_run(const struct attempt_again *again, const char *run_id, struct mf_error *error)
 {
     struct overview overview;
-    int64_t superseded = 0;
     if (overview_read(again->folder, run_id, &overview, error) < 0)
         return -1;
     if (again->lock_fd >= 0)
         overview.is_live = false; /* the lock is ours */
-    if (!overview.is_ended &&
-        sql_integer(again->db,
-                    again->path,
-                    "SELECT EXISTS (SELECT 1 FROM attempt WHERE superseded = 1)",
-                    &superseded,
-                    error) < 0)
-        return -1;
-    return check(&overview, again->arguments, superseded != 0, error);
+    return check(&overview, again->arguments, error);
 }
 
 /* All that can fail before the run is touched. */

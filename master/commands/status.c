@@ -165,6 +165,8 @@ static void print_text(const char *folder, const struct overview *overview, cons
     printf("time     %s\n", text_duration(overview_wall_us(overview), time));
     if (overview->reason[0] != '\0')
         printf("reason   %s\n", overview->reason);
+    if (strcmp(overview->state, "interrupted") == 0)
+        printf("next     mayfly resume %s\n", overview->run_id);
     json_t *summary = overview->is_ended ? load_summary(folder) : NULL;
     if (summary != NULL)
         print_summary(summary);

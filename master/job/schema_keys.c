@@ -499,7 +499,7 @@ const struct schema_key schema_keys[] = {
      .fallback = "0",
      .example = "6h",
      .max = 3650 * DAY,
-     .help = "The run fails when it takes longer, counted from the start of its master; 0 = no "
+     .help = "The run fails when it takes longer, counted from the launch of its workers; 0 = no "
              "limit.",
      MEMBER(run_timeout_us)},
     {.path = "tolerate",

@@ -20,6 +20,7 @@
 #include "common/checksum.h"
 #include "common/crash.h"
 #include "master/record/live.h"
+#include "master/record/stored.h"
 #include "master/record/tree.h"
 
 struct receiving {
@@ -33,6 +34,8 @@ struct intake {
     char *folder; /* of the run */
     struct log_writer *logs;
     struct live *live;
+    struct stored *stored; /* NULL: there was no master before */
+    uint32_t epoch;        /* with stored: attempts of older ones send their streams again */
     bool sync;
     uint64_t synced_group; /* outputs/<this, less 1>/ is on the disk; 0 = none that we know of */
     struct receiving *workers; /* by id */
@@ -70,16 +73,35 @@ static void stop_receiving(struct receiving *receiving)
     receiving->path = NULL;
 }
 
+static int drop_incoming(const struct intake *intake, struct mf_error *error)
+{
+    char *incoming = mf_format("%s/incoming", intake->folder);
+    int rc = incoming == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                              : tree_remove(incoming, error);
+    mf_free(incoming);
+    return rc;
+}
+
+int intake_resume(struct intake *intake, uint32_t epoch, struct mf_error *error)
+{
+    char *logs = mf_format("%s/logs", intake->folder);
+    int rc = logs == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                          : drop_incoming(intake, error);
+    if (rc == 0 && (intake->stored = stored_create(logs, error)) == NULL)
+        rc = -1;
+    intake->epoch = epoch;
+    mf_free(logs);
+    return rc;
+}
+
 void intake_destroy(struct intake *intake)
 {
     if (intake == NULL)
         return;
     for (uint32_t i = 0; i < intake->worker_count; i++)
         stop_receiving(&intake->workers[i]);
-    char *incoming = mf_format("%s/incoming", intake->folder);
-    if (incoming != NULL)
-        tree_remove(incoming, NULL);
-    mf_free(incoming);
+    drop_incoming(intake, NULL);
+    stored_destroy(intake->stored);
     live_destroy(intake->live);
     mf_free(intake->workers);
     mf_free(intake->folder);
@@ -231,18 +253,41 @@ static int take_file(struct intake *intake,
     return 0;
 }
 
+/* How many of the chunk's bytes an earlier master has stored. */
+static uint64_t known_bytes(struct intake *intake,
+                            uint32_t worker,
+                            const struct mf_chunk *chunk,
+                            enum log_stream stream)
+{
+    bool is_again =
+        intake->stored != NULL && (stream == LOG_WORKER || chunk->epoch < intake->epoch);
+    if (!is_again)
+        return 0;
+    uint64_t length = stored_length(intake->stored, chunk->subtask, chunk->attempt, worker, stream);
+    if (length <= chunk->offset)
+        return 0;
+    length -= chunk->offset;
+    return length < chunk->data.length ? length : chunk->data.length;
+}
+
 static int append_log(struct intake *intake,
                       uint32_t worker,
                       const struct mf_chunk *chunk,
                       enum log_stream stream,
                       struct mf_error *error)
 {
+    struct mf_bytes data = chunk->data;
+    uint64_t known = known_bytes(intake, worker, chunk, stream);
+    if (known > 0 && known == data.length)
+        return 0;
+    data.data += known;
+    data.length -= (size_t)known;
     return log_writer_append(intake->logs,
                              chunk->subtask,
                              chunk->attempt,
                              worker,
                              stream,
-                             chunk->data,
+                             data,
                              chunk->last ? chunk->cut_bytes : 0,
                              error);
 }

@@ -32,6 +32,11 @@ struct intake *intake_create(const char *run_folder,
                              bool sync,
                              uint64_t log_max,
                              struct mf_error *error);
+/*
+ * This master, of `epoch`, goes on after another one. What was received and never accepted is
+ * removed: it is sent again. Of the streams that come again, what is in the log store is left out.
+ */
+int intake_resume(struct intake *intake, uint32_t epoch, struct mf_error *error);
 /* Removes what was received and never accepted; what is left of attempts that ran goes into the log
  * store. */
 void intake_destroy(struct intake *intake);

@@ -183,6 +183,10 @@ void live_append(struct live *live, uint32_t worker, const struct mf_chunk *chun
     struct mf_bytes data = chunk->data;
     struct mf_error error;
     struct entry *entry = find(live, worker, &fence);
+    if (entry != NULL && chunk->offset == 0) { /* again from its start: to another master */
+        forget(live, entry);
+        entry = NULL;
+    }
     if (entry == NULL && chunk->offset == 0)
         entry = add(live, worker, &fence, 0);
     if (entry == NULL || chunk->offset != entry->length)

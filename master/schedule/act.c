@@ -47,6 +47,10 @@ int action_reserve(struct schedule *s, uint32_t more)
 
 struct schedule_action *action_push(struct schedule *s, enum schedule_action_kind kind)
 {
+    if (s->ring_count == s->ring_cap) { /* no step may do that; the next event is refused */
+        schedule_broken(s, "the queue of actions", "full", "one more");
+        s->ring_count--;
+    }
     struct schedule_action *action = &s->ring[(s->ring_head + s->ring_count++) & (s->ring_cap - 1)];
     *action = (struct schedule_action){.kind = kind, .epoch = s->config.epoch};
     return action;

@@ -9,7 +9,8 @@
  *     made up in memory that is there, so a failed allocation changes nothing.
  *   - No step looks at all subtasks or all workers: lists are intrusive, timers of one kind have
  *     the same length and are therefore lists in order of time. Only what happens once in a run
- *     (winding down) walks over everything.
+ *     (winding down, releasing what was held) walks over everything, and stragglers are looked for
+ *     worker by worker, seldom.
  *   - Between apply and act a worker may be LOST and still hold issues (it waits in LIST_LOSING):
  *     they are void from the moment of the loss.
  */

@@ -17,6 +17,7 @@
 
 #define LOOK_US 10000
 #define LOOK_AGAIN_US 1000000
+#define STEP_MOST 256u /* offers of one step, for which the queue of actions has room */
 #define SAMPLES_LEAST 3u
 #define QUARTERS 4u
 
@@ -104,7 +105,7 @@ static void help(struct schedule *s, struct worker *helper, uint32_t index)
 }
 
 /* Those of one worker, the longest running first. The time when the next one is due. */
-static int64_t look_at(struct schedule *s, const struct worker *w, int64_t limit)
+static int64_t look_at(struct schedule *s, const struct worker *w, int64_t limit, unsigned *room)
 {
     for (uint32_t reference = w->running_tail; reference != 0;) {
         unsigned k;
@@ -115,10 +116,11 @@ static int64_t look_at(struct schedule *s, const struct worker *w, int64_t limit
             continue;
         if (sub->started_us + limit > s->now_us)
             return sub->started_us + limit;
-        struct worker *helper = helper_of(s, w);
+        struct worker *helper = *room > 0 ? helper_of(s, w) : NULL;
         if (helper == NULL)
             return INT64_MAX;
         help(s, helper, index);
+        --*room;
     }
     return INT64_MAX;
 }
@@ -129,14 +131,15 @@ bool straggler_offer(struct schedule *s)
         return false;
     int64_t limit = limit_us(s);
     int64_t next = s->now_us + (limit / 4 < LOOK_AGAIN_US ? limit / 4 : LOOK_AGAIN_US);
-    uint64_t before = s->counts.stragglers;
-    for (uint32_t id = 1; id <= s->worker_last && s->list[LIST_IDLE].count > 0; id++) {
+    unsigned room = STEP_MOST;
+    for (uint32_t id = 1; id <= s->worker_last && room > 0 && s->list[LIST_IDLE].count > 0; id++) {
         struct worker *w = core_worker_find(s, id);
         if (w == NULL || w->state != WORKER_READY)
             continue;
-        int64_t due = look_at(s, w, limit);
+        int64_t due = look_at(s, w, limit, &room);
         next = due < next ? due : next;
     }
-    s->straggler.look_us = next > s->now_us + LOOK_US ? next : s->now_us + LOOK_US;
-    return s->counts.stragglers > before;
+    if (room > 0) /* else it goes on in the next step */
+        s->straggler.look_us = next > s->now_us + LOOK_US ? next : s->now_us + LOOK_US;
+    return room < STEP_MOST;
 }

@@ -73,18 +73,21 @@ case_retry_that_fails_again() {
     assert_equal "$(counts)" "5 0 0 0" "counts"
 }
 
-# A retry that is killed can be retried.
+# A retry that is killed can be resumed, not retried.
 case_retry_that_is_killed() {
     broken_job
-    sed -i "s|echo {} >>|[ ! -e $PWD/hold ] \|\| sleep 1000; echo {} >>|" "$RUN/job.yaml"
+    sed -i "s|echo {} >>|while [ -e $PWD/hold ]; do sleep 0.05; done; echo {} >>|" "$RUN/job.yaml"
     touch fixed hold
     "$MAYFLY_BIN" retry last >out 2>err &
     local pid=$!
     wait_until "$MAYFLY_BIN status --json | jq -e '.live.running == 1'"
     kill -KILL "$pid"
     wait "$pid" || :
-    rm hold
     mayfly retry last
+    assert_exit 2
+    assert_contains err "mayfly resume $RUN_ID"
+    rm hold
+    mayfly resume last
     assert_exit 0
     seq 5 >wanted
     assert_same out wanted

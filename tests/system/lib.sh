@@ -228,10 +228,9 @@ end_all() {
     local run pid
     for run in "$1"/state*/mayfly/runs/*; do
         if [ ! -d "$run" ]; then continue; fi
-        pid=$(sed -n 's/.* process \([0-9]*\)$/\1/p; /process [0-9]*$/q' "$run/master.log" 2>/dev/null | head -n 1)
-        if [ -n "$pid" ] && grep -qsazF "HOME=$1/" "/proc/$pid/environ"; then
-            kill -KILL "$pid" 2>/dev/null || :
-        fi
+        for pid in $(sed -n 's/.*, epoch .* process \([0-9]*\)$/\1/p' "$run/master.log" 2>/dev/null); do
+            if grep -qsazF "HOME=$1/" "/proc/$pid/environ"; then kill -KILL "$pid" 2>/dev/null || :; fi
+        done
         for pid in $(processes_of "$(basename "$run")"); do
             kill -KILL "$pid" 2>/dev/null || :
         done

@@ -51,13 +51,15 @@ case_a_worker_is_killed() {
 
 # Both at one blow: what ran on one must not be issued to the other, only to be lost with it again in the same round.
 case_every_worker_is_killed_again_and_again() {
-    local round
+    local round both
     gated_job
     start_job
     for round in 1 2; do
         wait_until "grep -q 'worker $((round * 2 - 1)) joined' $RUN/master.log && grep -q 'worker $((round * 2)) joined' $RUN/master.log"
-        # shellcheck disable=SC2046
-        kill -KILL $(workers_of "$RUN_ID")
+        # Stopped first: what one has lost is not begun by the other in the moment before that is killed, too.
+        mapfile -t both < <(workers_of "$RUN_ID")
+        kill -STOP "${both[@]}"
+        kill -KILL "${both[@]}"
         wait_until "[ \"\$(grep -c 'is lost' $RUN/master.log)\" -ge $((round * 2)) ]"
     done
     touch gate

@@ -2,8 +2,14 @@
 # What users of tools like this one suffer from, a test each: the table of docs/guarantees.md names them, `ctest -N -R
 # suffer` lists them. An entry runs cases of a script of this folder; these are then not run by system.<script>.
 
-# suffer(NAME SCRIPT CASE...): adds suffer.NAME.
+# suffer(NAME SCRIPT CASE...): adds suffer.NAME. A case that is not there would pass unseen.
 function(suffer NAME SCRIPT)
+    foreach(case ${ARGN})
+        file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/${SCRIPT}.sh found REGEX "^${case}\\(\\)")
+        if(NOT found)
+            message(FATAL_ERROR "suffer.${NAME}: tests/system/${SCRIPT}.sh has no ${case}")
+        endif()
+    endforeach()
     add_test(NAME suffer.${NAME} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${SCRIPT}.sh ${ARGN})
     set_tests_properties(suffer.${NAME} PROPERTIES TIMEOUT 240 SKIP_RETURN_CODE 77 ENVIRONMENT "${system_environment}")
     foreach(case ${ARGN})
@@ -12,6 +18,7 @@ function(suffer NAME SCRIPT)
 endfunction()
 
 suffer(01_orphans_outlive_the_master run_losses case_the_master_is_killed)
+suffer(02_the_master_dies_and_work_is_lost resume case_running_subtasks_are_taken_over)
 suffer(03_flaky_links_count_as_death ssh_cut case_a_short_cut_does_no_harm)
 suffer(04_hangs_on_a_dead_worker run_losses case_a_worker_is_stopped_beyond_its_lease)
 suffer(05_double_runs run_losses case_a_worker_is_stopped_and_goes_on_late)

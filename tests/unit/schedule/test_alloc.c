@@ -83,6 +83,30 @@ static void test_each_allocation_fails(void **state)
     }
 }
 
+/* A known worker that holds more than a batch makes the queue of actions grow. */
+static void test_adopting_fails(void **state)
+{
+    (void)state;
+    h.config.epoch = 2;
+    h.config.batch_max = 1;
+    create();
+    queue((struct schedule_event){.kind = EVENT_WORKER_KNOWN, .worker = 1, .slots = 1});
+    for (uint64_t i = 1; i <= 3000; i++)
+        queue((struct schedule_event){.kind = EVENT_PLANNED, .subtask = i, .held = true});
+    collect();
+    failures = 0;
+    for (uint64_t i = 1; i <= 3000; i++) {
+        if (i == 300)
+            mf_alloc_fail_at(1);
+        try_apply((struct schedule_event){
+            .kind = EVENT_ADOPTED, .worker = 1, .subtask = i, .attempt = 1, .ok = true});
+    }
+    assert_int_equal(failures, 1);
+    assert_int_equal(counts().running, 3000);
+    worker(EVENT_WORKER_DIED, 1);
+    assert_int_equal(count_of(SCHEDULE_LOST_SUBTASK), 3000);
+}
+
 static void test_create_fails(void **state)
 {
     (void)state;
@@ -136,7 +160,9 @@ static void test_index(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(test_each_allocation_fails), TEST(test_create_fails), TEST(test_index)};
+    const struct CMUnitTest tests[] = {TEST(test_each_allocation_fails),
+                                       TEST(test_adopting_fails),
+                                       TEST(test_create_fails),
+                                       TEST(test_index)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

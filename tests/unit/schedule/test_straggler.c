@@ -231,6 +231,37 @@ static void test_the_longest_first(void **state)
     assert_int_equal(nth(SCHEDULE_OFFER, 1)->subtask, 4);
 }
 
+/* More of them than the queue of actions would hold at once. */
+static void test_many_at_once(void **state)
+{
+    (void)state;
+    enum { MANY = 1500 };
+    h.config.straggler_min_us = 0;
+    h.config.batch_max = 1;
+    create();
+    for (uint32_t id = 1; id <= MANY; id++)
+        join_worker(id, 1);
+    plan_all(MANY + 3);
+    for (uint32_t id = 1; id <= 3; id++) {
+        poll(id);
+        done(id, id, 1);
+    }
+    for (uint32_t id = 1; id <= MANY; id++) {
+        poll(id);
+        started(id, id + 3, 1);
+    }
+    assert_int_equal(counts().running, MANY);
+    for (uint32_t id = MANY + 1; id <= 2 * MANY; id++) {
+        join_worker(id, 1);
+        poll(id);
+    }
+    wait_us(SEC);
+    assert_int_equal(count_of(SCHEDULE_OFFER), MANY);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_int_equal(nth(SCHEDULE_OFFER, i)->subtask, i + 4);
+    assert_int_equal(counts().attempts, 2 * MANY + 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_second_attempt_wins),
@@ -242,6 +273,7 @@ int main(void)
                                        TEST(test_too_few_samples),
                                        TEST(test_helper_fails),
                                        TEST(test_lost),
-                                       TEST(test_the_longest_first)};
+                                       TEST(test_the_longest_first),
+                                       TEST(test_many_at_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
