@@ -393,6 +393,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
+    next = earliest(next, run_leave_step(run, now_us));
     next = earliest(next, run_logs_step(run, now_us));
     next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));

@@ -21,6 +21,8 @@
 /* A worker that has not joined so long after its start is dialed from here. */
 #define DIAL_AFTER_US 3500000
 #define DIAL_CHECK_US 500000
+/* A dismissed worker without a connection has so long to come back and hear of it. */
+#define LEAVE_AFTER_US 2000000
 /* So long after its start a worker and its master have tried all that there is; with many, each
  * handshake has to wait for others. */
 #define UNREACHED_US 20000000
@@ -478,6 +480,22 @@ void run_leave_lost(struct run *run)
     }
 }
 
+int64_t run_leave_step(struct run *run, int64_t now_us)
+{
+    if (run->leave_us == 0)
+        return MF_NEVER;
+    if (now_us < run->leave_us)
+        return run->leave_us;
+    run->leave_us = 0;
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        const struct run_worker *worker = &run->workers[id];
+        if (worker->dismissed && worker->alive && worker->joined && !worker->lost &&
+            !worker->gone && !scatter_is_connected(run->scatter, id))
+            fleet_stop(run->fleet, id);
+    }
+    return MF_NEVER;
+}
+
 void run_worker_dismiss(struct run *run, uint32_t id)
 {
     struct run_worker *worker = run_worker(run, id);
@@ -485,9 +503,11 @@ void run_worker_dismiss(struct run *run, uint32_t id)
         return;
     MF_CRASH(MASTER_BEFORE_DISMISS);
     worker->dismissed = true;
-    if (worker->alive && worker->joined && !worker->lost)
+    if (worker->alive && worker->joined && !worker->lost) {
         scatter_dismiss(run->scatter, id);
-    else if (worker->alive || worker->launching)
+        if (!scatter_is_connected(run->scatter, id))
+            run->leave_us = mf_monotonic_us() + LEAVE_AFTER_US;
+    } else if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
     else
         say_gone(run, id);

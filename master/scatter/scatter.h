@@ -98,6 +98,8 @@ int scatter_cancel(struct scatter *scatter,
                    const struct mf_fence *fence,
                    struct mf_error *error);
 void scatter_dismiss(struct scatter *scatter, uint32_t worker);
+/* Whether there is a connection on which it was heard of; it may be dead in silence. */
+bool scatter_is_connected(const struct scatter *scatter, uint32_t worker);
 
 /* Some of the welcome's secrets have another value and a higher version: whoever has joined is
  * told, whoever comes is welcomed with them. */
