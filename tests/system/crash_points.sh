@@ -18,6 +18,7 @@ points() { # master|worker
 attack_job() {
     job <<END
 mayfly: 1
+prepare: "echo begun >>$PWD/prepare; sleep 0.2; echo ended >>$PWD/prepare"
 split: {range: 1-24}
 task:
   shell: |
@@ -130,6 +131,9 @@ kill_the_master() { # POINT
     resume_until_it_ends
     assert_as_undisturbed
     assert_nothing_was_executed_again
+    # Of two that run at once each would write into the files of the other.
+    [ "$1" != master.in-prepare ] ||
+        assert_equal "$(grep -c ended prepare)" 1 "commands of prepare that came to their end"
 }
 
 case_the_master_is_killed_at_each_point() {
