@@ -32,6 +32,9 @@ mayfly_static(zlib_static libz.a zlib.h)
 set_property(TARGET mbedx509_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedcrypto_static)
 set_property(TARGET mbedtls_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedx509_static)
 set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedtls_static Threads::Threads)
+# common/stream_guard.c stands in for these functions of nng, wherever nng itself calls them.
+set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_OPTIONS
+             -Wl,--wrap=nni_aio_begin,--wrap=nng_stream_send,--wrap=nng_stream_recv,--undefined=__wrap_nni_aio_begin)
 mayfly_static(jansson_static libjansson.a jansson.h)
 # Only its SHA-256 is used (common/checksum.c); it must not stand in for the libcrypto.so of other libraries.
 set_property(TARGET crypto_static APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,--exclude-libs,libcrypto.a)

@@ -22,6 +22,7 @@
 /* Where they stand; the part before the dot says whose they are. */
 #define MF_CRASH_POINTS(X)                                                                         \
     X(MASTER_AFTER_EPOCH, "master.after-epoch") /* its epoch is committed, nothing else */         \
+    X(MASTER_IN_PREPARE, "master.in-prepare")   /* its command has been started */                 \
     X(MASTER_BEFORE_MARK, "master.before-mark") /* the high-water mark is to be moved */           \
     X(MASTER_AFTER_MARK, "master.after-mark")   /* ... and was committed */                        \
     X(MASTER_BEFORE_LAUNCH, "master.before-launch")                                                \

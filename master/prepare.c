@@ -3,6 +3,8 @@
  * inherited). */
 #include "master/prepare.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,9 +20,13 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
+#include "common/crash.h"
 #include "common/mayfly.h"
 
 #define ENV_MAX 8
+#define END_LIMIT_US 5000000 /* what was killed is gone by then */
+#define ENVIRON_MAX (256u << 10)
 
 static char **make_environment(const char *run_id, const char *prepared)
 {
@@ -171,6 +177,7 @@ int prepare_run(const struct job *job,
     }
     if (spawn(job, env, log_fd, &pid, error) < 0)
         goto out;
+    MF_CRASH(MASTER_IN_PREPARE);
     int status = wait_for(pid, signal_fd, interrupts);
     rc = *interrupts > 0 ? mf_raise(error, MF_EINPUT, "interrupted while the prepare command ran")
                          : judge(job, status, log_fd, log_path, error);
@@ -181,5 +188,66 @@ out:
         mf_free(env[i]);
     mf_free(env);
     mf_free(log_path);
+    return rc;
+}
+
+/* Whether the environment of the process has the line; `buffer` holds ENVIRON_MAX bytes. */
+static bool has_in_environment(const char *pid, const char *line, char *buffer)
+{
+    char path[64];
+    size_t size = strlen(line) + 1, length = 0;
+    snprintf(path, sizeof path, "/proc/%.16s/environ", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t n = 1; fd >= 0 && n > 0 && length < ENVIRON_MAX; length += (size_t)n)
+        if ((n = read(fd, buffer + length, ENVIRON_MAX - length)) < 0)
+            break;
+    if (fd >= 0)
+        close(fd);
+    for (const char *at = buffer; at < buffer + length;) {
+        size_t left = (size_t)(buffer + length - at), entry = strnlen(at, left) + 1;
+        if (entry == size && left >= size && memcmp(at, line, size) == 0)
+            return true;
+        at += entry;
+    }
+    return false;
+}
+
+/* Kills all processes that have the line in their environment; returns how many there were. */
+static unsigned kill_those_with(const char *line, char *buffer)
+{
+    unsigned found = 0;
+    DIR *proc = opendir("/proc");
+    const struct dirent *entry;
+    while (proc != NULL && (entry = readdir(proc)) != NULL) {
+        if (!isdigit((unsigned char)entry->d_name[0]) ||
+            !has_in_environment(entry->d_name, line, buffer))
+            continue;
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid != getpid() && kill(pid, SIGKILL) == 0)
+            found++;
+    }
+    if (proc != NULL)
+        closedir(proc);
+    return found;
+}
+
+int prepare_end_earlier(const char *prepared, struct mf_error *error)
+{
+    int64_t limit_us = mf_monotonic_us() + END_LIMIT_US;
+    char *line = mf_format("MAYFLY_PREPARED=%s", prepared), *buffer = mf_malloc(ENVIRON_MAX);
+    int rc = line == NULL || buffer == NULL
+                 ? mf_raise(error, MF_ENOMEM, "out of memory: what an earlier master prepared")
+                 : 0;
+    while (rc == 0 && kill_those_with(line, buffer) > 0) {
+        if (mf_monotonic_us() >= limit_us)
+            rc = mf_raise(error,
+                          MF_ESETUP,
+                          "the prepare command of an earlier master still runs and cannot be "
+                          "ended: end the processes that have %s in their environment",
+                          line);
+        poll(NULL, 0, 5);
+    }
+    mf_free(line);
+    mf_free(buffer);
     return rc;
 }

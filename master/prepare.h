@@ -20,4 +20,11 @@ int prepare_run(const struct job *job,
                 unsigned *interrupts,
                 struct mf_error *error);
 
+/*
+ * Ends what is left of a command that an earlier master of the run started for this `prepared`: one
+ * that was killed could not. Both at once would write into each other's files. Processes are found
+ * by MAYFLY_PREPARED in their environment, which they all inherit. -1: some cannot be ended.
+ */
+int prepare_end_earlier(const char *prepared, struct mf_error *error);
+
 #endif

@@ -2,6 +2,7 @@
 /* What the master answers, and what the executor says: see session.h and session_internal.h. */
 #include "common/clock.h"
 #include "common/crash.h"
+#include "common/lease.h"
 #include "common/log.h"
 #include "worker/journal.h"
 #include "worker/session_internal.h"
@@ -100,8 +101,7 @@ static void handle_welcome(struct session *session, const struct mf_welcome *wel
     journal_joined(welcome->epoch);
     session->orphan_us = welcome->orphan_us;
     session->phase = WORKING;
-    /* It holds a poll for a third of the lease. */
-    link_expect(session->link, (int64_t)(welcome->lease_us / 2));
+    link_expect(session->link, (int64_t)mf_lease_silence_us(welcome->lease_us));
 #ifdef MAYFLY_BENCH
     session->is_noop = welcome->task.executor == MF_EXECUTOR_NOOP;
 #endif

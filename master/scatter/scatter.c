@@ -7,20 +7,21 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/lease.h"
 #include "common/log.h"
 #include "master/scatter/scatter_internal.h"
 
 #define COUNT_INTERVAL_US 1000000
 
 /*
- * A third of the lease, so that workers hear of their master. Not longer than a sixth of the ttl
+ * So that workers hear of their master (common/lease.h). Not longer than a sixth of the ttl
  * either: a request that is sent again after an outage carries the token it had, which is then
  * still valid for half of the ttl.
  */
 static int64_t hold_of(const struct scatter_config *config)
 {
-    int64_t lease_us = (int64_t)(config->welcome->lease_us / 3), ttl_us = config->ttl_us / 6;
-    return lease_us < ttl_us ? lease_us : ttl_us;
+    int64_t hold_us = (int64_t)mf_lease_hold_us(config->welcome->lease_us);
+    return hold_us < config->ttl_us / 6 ? hold_us : config->ttl_us / 6;
 }
 
 struct scatter *scatter_create(const struct scatter_config *config, struct mf_error *error)
@@ -152,6 +153,11 @@ void scatter_dismiss(struct scatter *scatter, uint32_t worker)
     scatter_flush(scatter, worker);
 }
 
+bool scatter_is_connected(const struct scatter *scatter, uint32_t worker)
+{
+    return worker < scatter->session_count && scatter->sessions[worker].pipe != 0;
+}
+
 void scatter_flush(struct scatter *scatter, uint32_t worker)
 {
     struct session *session = scatter_session(scatter, worker);
@@ -253,7 +259,7 @@ void scatter_receive(struct scatter *scatter)
     }
 }
 
-/* Walks over all sessions, but at most once in a third of a lease. */
+/* Walks over all sessions, but at most once in the time that a poll is held. */
 static int64_t answer_overdue(struct scatter *scatter, int64_t now_us)
 {
     if (now_us < scatter->overdue_us)

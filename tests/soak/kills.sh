@@ -5,7 +5,7 @@
 # SIGKILL at a random time and resumed, several times a run, until KILLS is reached. After each run: the bytes of the
 # undisturbed run; by the workers' journals nothing that had a final record at a kill was executed after it; nothing is
 # left on any host. ctest runs a few kills, .ci/long (part `kills`) 200 of them.
-# environment: KILLS (5), KILLS_A_RUN (at most so many, 5), SEED (1), HOSTS_USED (3)
+# environment: KILLS (5), KILLS_A_RUN (at most so many, 8), SEED (1), HOSTS_USED (3)
 # The times are drawn from SEED, as parts of the time that the undisturbed run took.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/../system/lib.sh"
@@ -15,16 +15,16 @@
 . "$(dirname "$0")/../system/ssh_lib.sh"
 SOURCE=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
 KILLS=${KILLS:-5}
-KILLS_A_RUN=${KILLS_A_RUN:-5}
+KILLS_A_RUN=${KILLS_A_RUN:-8}
 SEED=${SEED:-1}
 HOSTS_USED=${HOSTS_USED:-3}
 JOURNAL=/var/opt/journals # on each host
 
 kills=0 runs=0 unborn=0
 
-# A part of the time that an undisturbed run takes, in seconds.
+# A part of the time that an undisturbed run takes, in seconds. Early ones are likelier: a resumed master begins further on.
 random_time() {
-    awk -v us="$TOOK_US" -v r="$RANDOM" 'BEGIN { print us / 1e6 * r / 32768 }'
+    awk -v us="$TOOK_US" -v r="$RANDOM" 'BEGIN { print us / 1e6 * (r / 32768) ^ 2 }'
 }
 
 make_journal_folders() {
@@ -84,6 +84,15 @@ assert_as_undisturbed() { # FINAL_RECORDS
     assert_nothing_left "$RUN_ID"
 }
 
+# Whether the run was killed before there was anything to resume: then nothing was promised yet, and it says so.
+is_unborn() {
+    find_only_run
+    [ -n "$RUN_ID" ] && [ -e "$RUN/run.db" ] || return 0
+    if "$history_check" finals "$RUN" >now 2>/dev/null; then return 1; fi
+    mayfly resume last
+    assert_contains err "its run was ended before it began"
+}
+
 # One run with up to so many kills, to its end.
 attacked_run() { # KILLS
     local left=$1
@@ -92,14 +101,13 @@ attacked_run() { # KILLS
     start_etl
     while [ "$left" -gt 0 ] && kill_master "$(random_time)"; do
         left=$((left - 1))
-        find_only_run
-        if [ -z "$RUN_ID" ] || [ ! -e "$RUN/run.db" ]; then # nothing was promised yet
+        if is_unborn; then
             unborn=$((unborn + 1))
             rm -rf "$XDG_STATE_HOME/mayfly"
             start_etl
             continue
         fi
-        "$history_check" finals "$RUN" >>recorded
+        cat now >>recorded
         resume_etl
     done
     await_end

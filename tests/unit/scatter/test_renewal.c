@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What scatter makes of credentials that end: workers are sent the next one in time, an old token
- * is refused with a reason, a connection ends with the credential with which it was made. */
+ * is refused with a reason, a connection ends with the credential that was shown on it. */
 #include <nng/nng.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -28,6 +28,7 @@ struct state {
     struct mf_buffer frame;
     nng_socket client;
     nng_msg *reply;
+    atomic_int connections; /* that the client made */
     unsigned joined, generations, disconnected;
     unsigned char token[MF_TOKEN_SIZE]; /* what the client says */
     uint64_t sequence;
@@ -68,6 +69,14 @@ static void on_generation(void *arg)
     state->generations++;
 }
 
+static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+    (void)pipe;
+    (void)event;
+    struct state *state = arg;
+    atomic_fetch_add(&state->connections, 1);
+}
+
 static void begin(struct state *state, int64_t ttl_us)
 {
     struct mf_error error;
@@ -94,6 +103,7 @@ static void begin(struct state *state, int64_t ttl_us)
     assert_non_null(state->scatter);
     assert_int_equal(scatter_expect(state->scatter, 1, &error), 0);
     state->client = stand_client(state->stand, NEVER_RESEND_MS);
+    assert_int_equal(nng_pipe_notify(state->client, NNG_PIPE_EV_ADD_POST, on_pipe, state), 0);
     memcpy(state->token, state->stand->worker.token, MF_TOKEN_SIZE);
 }
 
@@ -223,12 +233,24 @@ static void a_worker_is_sent_the_next_credential_in_time(void **place)
     struct state *state = *place;
     begin(state, TTL_US);
     assert_int_equal(say_hello(state).type, MF_WELCOME);
-    for (uint32_t generation = 2; generation < 5; generation++) {
+    for (uint32_t generation = 2; generation < 4; generation++) {
         await_renewal(state);
         assert_int_equal(token_generation(state->token), generation);
     }
-    assert_true(state->generations >= 3);
+    assert_true(state->generations >= 2);
     assert_int_equal(authority_generation(state->stand->authority), 1 + state->generations);
+}
+
+/* And of the beginning of the next. Nothing is under way meanwhile: nng 1.5.2 may lose the memory
+ * of a message that is being written to a connection that ends. */
+static void await_the_end_of_the_connection(struct state *state)
+{
+    int64_t end_us = mf_monotonic_us() + STAND_LIMIT_MS * 1000;
+    int before = atomic_load(&state->connections);
+    while ((state->disconnected == 0 || atomic_load(&state->connections) == before) &&
+           mf_monotonic_us() < end_us)
+        turn(state);
+    assert_int_equal(state->disconnected, 1);
 }
 
 static void an_expired_token_is_refused(void **place)
@@ -236,27 +258,25 @@ static void an_expired_token_is_refused(void **place)
     struct state *state = *place;
     begin(state, TTL_US);
     assert_int_equal(say_hello(state).type, MF_WELCOME);
-    while (state->generations < 3)
-        turn(state);
+    await_the_end_of_the_connection(state); /* which ends, too */
     struct mf_message message = poll_once(state);
-    for (int i = 0; i < 1000 && message.type == MF_WORK; i++)
-        message = poll_once(state); /* without ever using what comes */
     assert_int_equal(message.type, MF_REFUSED);
     assert_int_equal(message.refused.code, MF_REFUSAL_EXPIRED);
     assert_non_null(strstr(message.refused.text, "it is of generation 1, and this is generation"));
 }
 
-/* With the token renewed, but not the connection. */
-static void a_connection_ends_with_the_credential_it_was_made_with(void **place)
+static void a_connection_lives_as_long_as_what_is_shown_on_it(void **place)
 {
     struct state *state = *place;
     begin(state, TTL_US);
     assert_int_equal(say_hello(state).type, MF_WELCOME);
-    while (state->disconnected == 0)
+    int64_t start_us = mf_monotonic_us();
+    while (token_generation(state->token) < 5)
         await_renewal(state);
-    assert_true(state->generations >= 3);
-    assert_true(token_generation(state->token) >= 3);
-    assert_int_equal(poll_once(state).type, MF_WORK); /* on a connection that is new */
+    assert_true(mf_monotonic_us() - start_us > TTL_US);
+    assert_int_equal(state->disconnected, 0);
+    assert_int_equal(atomic_load(&state->connections), 1);
+    await_the_end_of_the_connection(state);
 }
 
 static void forged_generations_are_no_tokens(void **place)
@@ -302,7 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_worker_is_sent_the_next_credential_in_time),
         CASE(an_expired_token_is_refused),
-        CASE(a_connection_ends_with_the_credential_it_was_made_with),
+        CASE(a_connection_lives_as_long_as_what_is_shown_on_it),
         CASE(forged_generations_are_no_tokens),
         CASE(secrets_that_change_are_told),
     };

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,12 +26,14 @@ static unsigned read_journal(const struct stand *stand)
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     while (fgets(line, sizeof line, file) != NULL) {
-        char kind[16], rest[200];
-        long long mono, wall;
+        char *at = strchr(line, ' ');
         assert_true(count < 16);
-        assert_int_equal(sscanf(line, "%15s %lld %lld %199[^\n]", kind, &mono, &wall, rest), 4);
+        assert_non_null(at);
+        *at++ = '\0';
+        long long mono = strtoll(at, &at, 10), wall = strtoll(at, &at, 10);
         assert_true(mono > 0 && wall > mono);
-        snprintf(journal[count++], sizeof journal[0], "%s %s", kind, rest);
+        at[strcspn(at, "\n")] = '\0';
+        snprintf(journal[count++], sizeof journal[0], "%.20s%.200s", line, at);
     }
     fclose(file);
     return count;

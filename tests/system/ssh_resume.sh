@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
+# resume over SSH: the master is killed, workers on other hosts live on and are taken over with what they run.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts_lib.sh"
+. "$(dirname "$0")/ssh_lib.sh"
+
+kill_master() {
+    kill -KILL "$PID"
+    wait "$PID" 2>/dev/null || :
+}
+
+start_resume() {
+    "$MAYFLY_BIN" resume >out 2>err </dev/null &
+    PID=$!
+    wait_until "grep -q resuming: err || has_ended $PID"
+}
+
+# The gated subtasks of the workers that lived began once, and were recorded with the fence that they had.
+assert_taken_over() { # WORKER...
+    local worker subtask
+    for worker in "$@"; do
+        for subtask in $(query "select subtask from attempt where worker = $worker and subtask <= 4"); do
+            mayfly logs last "$subtask" --stderr
+            assert_equal "$(grep -c '^on h\|on h' out) $(query "select epoch from attempt where subtask = $subtask")" "1 1" \
+                "begins and epoch of subtask $subtask"
+        done
+    done
+}
+
+# One worker lives, the other one is killed while nobody looks: it is replaced on its host.
+case_a_master_and_a_worker_are_killed() {
+    local lived
+    hosts_start 2
+    gated_job 30 4
+    over_ssh start_job "$(entries 1/2 2/2)" --set lease=4s
+    await_running 4
+    kill_master
+    lived=$(workers_on 1)
+    kill -KILL "$(workers_on 2)"
+    start_resume
+    wait_until "grep -q 'says that it holds' $RUN/master.log"
+    wait_until "grep -q 'is lost' $RUN/master.log && [ \"\$(workers_on 2 | wc -w)\" = 1 ]"
+    assert_equal "$(workers_on 1)" "$lived" "the worker on the first host"
+    open_gates
+    await_end
+    assert_complete 30
+    assert_taken_over "$(query "select worker from attempt where epoch = 1 and subtask <= 4 limit 1")"
+    assert_equal "$(query 'select count(*) from worker')" 3 "workers in all"
+    assert_equal "$(verified | wc -w)" 2 "hosts that were verified"
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
+# The new master cannot listen where the old one did, and leaves word in the workers' folders.
+case_the_port_is_taken() {
+    local port
+    hosts_start 2
+    gated_job 12 4
+    over_ssh start_job "$(entries 1/2 2/2)" --set lease=12s
+    await_running 4
+    kill_master
+    port=$(query "select replace(address, '0.0.0.0:', '') from run")
+    python3 - "$port" "$PWD/taken" <<'END' &
+import socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+while True:
+    try:
+        s.bind(("0.0.0.0", int(sys.argv[1])))
+        break
+    except OSError:
+        time.sleep(0.01)
+s.listen()
+open(sys.argv[2], "w").close()
+time.sleep(1000)
+END
+    wait_until '[ -e taken ]'
+    start_resume
+    wait_until "[ \"\$(grep -c 'says that it holds' $RUN/master.log)\" = 2 ]"
+    open_gates
+    await_end
+    assert_complete 12
+    assert_taken_over 1 2
+    assert_equal "$(query 'select count(*) from worker')" 2 "workers in all"
+    assert_pristine
+}
+
+# Workers that were dialed by the old master are dialed by the new one.
+case_the_master_dials() {
+    hosts_start 1
+    gated_job 8 2
+    over_ssh start_job "$(entries 1/2)" --set workers.connect=master
+    await_running 2
+    kill_master
+    start_resume
+    wait_until "grep -q 'says that it holds' $RUN/master.log"
+    open_gates
+    await_end
+    assert_complete 8
+    assert_taken_over 1
+    assert_pristine
+}
+
+run_cases "$@"
