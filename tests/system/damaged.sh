@@ -81,7 +81,7 @@ damage_each() { # FILE IS_CHECKED
         check_all "$1, cut by a page" "$2"
         put_back
     fi
-    for i in 0 1 3 5; do
+    for i in 0 2 5; do
         at=$((i == 0 ? 9 : size * (2 * i + 1) / 13))
         flip "$at" "$RUN/$1"
         check_all "$1, a bit of byte $at flipped" "$2"
@@ -121,7 +121,7 @@ case_of_a_run_that_was_interrupted() {
     read_all intact
     damage_each run.db-wal unchecked
     local damage
-    for damage in "cut_by 1 $RUN/plan.seg" "cut_by 1 $RUN/run.db-wal" "flip 5 $RUN/logs/000001.seg" \
+    for damage in "cut_by 1 $RUN/plan.seg" "flip 5 $RUN/logs/000001.seg" \
         "flip 300 $RUN/plan.seg"; do
         eval "$damage"
         mayfly resume "$RUN_ID"
@@ -135,7 +135,7 @@ case_of_a_run_that_was_interrupted() {
         echo "$damage: exit code $CODE $(tail -n 1 err)" >>resumed
         put_back
     done
-    assert_equal "$(grep -c 'exit code' resumed)" 4
+    assert_equal "$(grep -c 'exit code' resumed)" 3
     sed "s|$RUN/||" resumed
 }
 
