@@ -437,7 +437,9 @@ static int truncate_to(int fd, off_t size)
     return result;
 }
 
-/* What stands instead of the C library's. SQLite is built for large files and calls the others. */
+/* What stands instead of the C library's. SQLite is built for large files and calls the others.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the library's names are
+ * reserved. */
 ssize_t write(int fd, const void *data, size_t length)
 {
     return write_to(fd, data, length, 0, false);
@@ -483,3 +485,4 @@ int rename(const char *from, const char *to)
         errno = number;
     return result;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
