@@ -369,10 +369,10 @@ static int64_t tick(struct run *run)
     run_start_due(run);
     int64_t now_us = mf_monotonic_us();
     int64_t next = run_plan_step(run, now_us);
-    if (!run->finished && schedule_deadline(run->schedule) <= now_us)
+    if (!run->finished && schedule_deadline(run->schedule) <= run_now_us(run))
         run_apply(run, (struct schedule_event){.kind = EVENT_TICK});
     if (!run->finished)
-        next = earliest(next, schedule_deadline(run->schedule));
+        next = earliest(next, run_monotonic_us(run, schedule_deadline(run->schedule)));
     next = earliest(next, scatter_tick(run->scatter, now_us));
     next = earliest(next, fleet_tick(run->fleet, now_us));
     next = earliest(next, run_dial_step(run, now_us));
@@ -446,7 +446,9 @@ static void run_loop(struct run *run)
             fleet_end_sweep(run->fleet);
             break;
         }
-        if (mf_loop_step(run->loop, earliest(next, give_up_us), &error) < 0) {
+        next = earliest(next, give_up_us);
+        run_sleeps_until(run, next);
+        if (mf_loop_step(run->loop, next, &error) < 0) {
             mf_log(MF_ERROR, "%s", error.text);
             break;
         }

@@ -110,6 +110,7 @@ static void on_unusable(void *arg, const char *host, const char *reason)
 {
     struct run *run = arg;
     (void)host;
+    mf_log(MF_WARNING, "left out: %s", reason);
     progress_say(run->progress, "left out: %s", reason);
 }
 
@@ -454,6 +455,7 @@ void run_worker_lost(struct run *run, uint32_t id)
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
+    fleet_lost(run->fleet, id, run->job->max_losses);
     if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
     else

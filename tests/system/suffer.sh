@@ -102,7 +102,7 @@ END
     start_job
     local most=0 now
     while ! has_ended "$PID"; do
-        now=$(find "$RUN" "$XDG_CACHE_HOME" -type f 2>/dev/null | wc -l)
+        now=$({ find "$RUN" "$XDG_CACHE_HOME" -type f 2>/dev/null || :; } | wc -l) # some go while it looks
         most=$((now > most ? now : most))
         sleep 0.05
     done
