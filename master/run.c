@@ -405,12 +405,13 @@ static void add_workers(struct run *run, uint32_t known)
 static void resume_workers(struct run *run)
 {
     const struct run_again *again = run->again;
+    uint64_t recorded = run->base_done + run->base_failed + run->base_dead;
     uint32_t known = run_take_over(run);
     if (!again->has_total || again->open_count > 0)
         add_workers(run, known);
     progress_say(run->progress,
                  "resuming: %llu subtasks are recorded, %u workers may still be there",
-                 (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
+                 (unsigned long long)recorded,
                  known);
 }
 
