@@ -348,19 +348,19 @@ static void show_progress(struct run *run, int64_t now_us)
 {
     struct schedule_counts counts;
     schedule_counts(run->schedule, &counts);
-    struct progress_view view = {.state = run_state_name(counts.state),
-                                 .total_known = counts.plan_ended,
-                                 .total = counts.planned,
-                                 .done = counts.done,
-                                 .failed = counts.failed + counts.dead,
-                                 .retried = counts.retried,
-                                 .running = counts.running,
-                                 .workers = counts.workers_alive,
-                                 .held_up = run_held_up(run),
-                                 .seconds =
-                                     run->stats.first_joined_us == 0
-                                         ? 0
-                                         : (double)(now_us - run->stats.first_joined_us) / 1e6};
+    struct progress_view view = {
+        .state = run_state_name(counts.state),
+        .total_known = run_has_total(run),
+        .total = run_total(run),
+        .done = run->base_done + counts.done,
+        .failed = run->base_failed + run->base_dead + counts.failed + counts.dead,
+        .retried = counts.retried,
+        .running = counts.running,
+        .workers = counts.workers_alive,
+        .held_up = run_held_up(run),
+        .seconds = run->stats.first_joined_us == 0
+                       ? 0
+                       : (double)(now_us - run->stats.first_joined_us) / 1e6};
     progress_show(run->progress, &view, now_us);
 }
 

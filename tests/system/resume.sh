@@ -145,6 +145,20 @@ case_in_the_background() {
     assert_contains err "there is nothing to resume"
 }
 
+# Without the old keys no old worker can join: they are ended, others take their place.
+case_without_keys() {
+    gated_job 8 4
+    start_job
+    wait_until 'has_begun 4'
+    kill_master
+    rm "$RUN/keys/authority.pem"
+    touch gate
+    mayfly resume
+    assert_complete 8
+    assert_contains "$RUN/master.log" "the run's keys cannot be used, so its workers are given up"
+    assert_equal "$(query "select group_concat(state) from (select state from worker order by id)")" "lost,lost,gone,gone"
+}
+
 case_two_masters_are_impossible() {
     gated_job 4 4
     start_job
