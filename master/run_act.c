@@ -24,7 +24,7 @@ void run_fail(struct run *run, const struct mf_error *error)
 void run_queue(struct run *run, struct schedule_event event)
 {
     struct mf_error error;
-    event.now_us = mf_monotonic_us();
+    event.now_us = run_now_us(run);
     if (schedule_apply(run->schedule, &event, &error) == 0)
         return;
     if (event.kind == EVENT_STOP || run->failure.code != MF_OK) {
@@ -168,6 +168,8 @@ static void act_record(struct run *run, const struct schedule_action *action)
     struct run_worker *worker = run_worker(run, action->worker);
     worker->attempts++;
     worker->busy_us += result->wall_us;
+    if (row->state == RECORD_DONE)
+        fleet_proved(run->fleet, action->worker);
     if (has_files(result) && row->state != RECORD_DONE)
         drop_files(run, row);
     if (row->state >= RECORD_FAILED && ++run->stats.failures <= FAILURES_TOLD)

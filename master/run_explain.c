@@ -20,7 +20,7 @@
 struct explaining {
     struct run *run;
     struct schedule_explanation core; /* what the scheduler says */
-    int64_t now_us;
+    int64_t now_us, core_now_us;      /* monotonic; the scheduler's */
     json_t *reasons;
 };
 
@@ -45,7 +45,7 @@ static json_t *add(struct explaining *e, const char *word, const char *format, .
 /* A time of the scheduler as a stamp. */
 static const char *stamp_of(const struct explaining *e, int64_t us, char stamp[MF_STAMP_SIZE])
 {
-    return us == INT64_MAX ? "?" : mf_stamp(mf_wall_us() + (us - e->now_us), stamp);
+    return us == INT64_MAX ? "?" : mf_stamp(mf_wall_us() + (us - e->core_now_us), stamp);
 }
 
 static double seconds_since(const struct explaining *e, int64_t from_us)
@@ -89,7 +89,9 @@ static void explain_disk(struct explaining *e)
             "disk_full",
             "waiting for room since %s, until %s at the latest (disk_wait): %s",
             mf_stamp(disk->since_wall_us, since),
-            stamp_of(e, disk->since_us + (int64_t)e->run->job->disk_wait_us, until),
+            stamp_of(e,
+                     disk->since_us - e->run->clock.stood_us + (int64_t)e->run->job->disk_wait_us,
+                     until),
             disk->text);
 }
 
@@ -303,7 +305,10 @@ static void explain(struct explaining *e)
 
 static bool begin(struct explaining *e, struct run *run)
 {
-    *e = (struct explaining){.run = run, .now_us = mf_monotonic_us(), .reasons = json_array()};
+    *e = (struct explaining){.run = run,
+                             .now_us = mf_monotonic_us(),
+                             .core_now_us = mf_monotonic_us() - run->clock.stood_us,
+                             .reasons = json_array()};
     schedule_explain(run->schedule, &e->core);
     return e->reasons != NULL;
 }

@@ -31,6 +31,8 @@ struct run_sent {
     int64_t since_us; /* monotonic: when it was ordered */
 };
 
+#define RUN_SAID_SIZE 1000
+
 /* A worker as the run sees it, by id. */
 struct run_worker {
     bool known;     /* an earlier master started it */
@@ -53,6 +55,8 @@ struct run_worker {
     int64_t joined_us, over_us; /* monotonic */
     struct run_sent sent[MF_LANES - MF_LANE_FETCH];
     struct pace pace;
+    char said[RUN_SAID_SIZE]; /* the end of its log as far as it came home; not terminated */
+    uint16_t said_length;
 };
 
 /* Rows on their way to the writer, with what they borrow from. */
@@ -68,6 +72,12 @@ struct run_batch {
     uint32_t settled;    /* rows whose files are in their places */
     bool has_failed;     /* to settle: a part of the next one's may be in its place */
     size_t weight;       /* bytes that it holds */
+};
+
+/* What the scheduler's time is made of: run_clock.c. */
+struct run_clock {
+    int64_t seen_us;  /* the clock was read then, or will be read by then */
+    int64_t stood_us; /* in all */
 };
 
 /* A worker that was lost, while the scheduler tells with what: run_loss.c. */
@@ -111,6 +121,7 @@ struct run {
     bool has_moved;    /* it listens elsewhere than the earlier master did */
 
     struct mf_loop *loop;
+    struct run_clock clock;
     int signal_fd;
     unsigned interrupts;
     const char *early; /* "draining" or "cancelling", when somebody asked for that; else NULL */
@@ -134,6 +145,7 @@ struct run {
     bool has_due;              /* workers are to be started */
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
+    int64_t leave_us;          /* dismissed workers without a connection are ended then; 0 = none */
     struct log_writer *logs;
     int64_t logs_us; /* when they are flushed next; monotonic */
     struct intake *intake;
@@ -191,6 +203,8 @@ bool run_has_total(const struct run *run);
 /* run_loss.c: a worker was lost with this subtask; then, once for all of them, tells the user. */
 void run_loss_add(struct run *run, const struct schedule_action *action);
 void run_loss_say(struct run *run);
+/* What came home of a worker's log: its last lines are told when it is lost. */
+void run_loss_hear(struct run *run, uint32_t id, struct mf_bytes log);
 
 /* run_disk.c */
 /* Makes the reserve; MF_EFULL when there is no room even for that. */
@@ -210,6 +224,12 @@ void run_disk_stored(struct run *run);
 int64_t run_disk_step(struct run *run, int64_t now_us);
 /* The user pauses, or goes on; a full disk pauses besides. */
 void run_pause(struct run *run, bool on);
+
+/* run_clock.c: the scheduler's time now, and a time of its as a monotonic one. */
+int64_t run_now_us(struct run *run);
+int64_t run_monotonic_us(const struct run *run, int64_t scheduler_us);
+/* The loop is about to sleep, until this monotonic time at the latest. */
+void run_sleeps_until(struct run *run, int64_t until_us);
 
 /* run_batch.c */
 struct run_batch *run_batch_take(struct run *run, uint32_t rows);
@@ -241,6 +261,8 @@ void run_worker_dismiss(struct run *run, uint32_t id);
 void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
+/* Has dismissed workers ended that are not there to hear of it; as above. */
+int64_t run_leave_step(struct run *run, int64_t now_us);
 
 /* run_resume.c: what is taken over from an earlier master. */
 /* Opens the earlier one's keys, or makes new ones. */

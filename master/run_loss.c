@@ -6,10 +6,13 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/run_internal.h"
+
+#define LAST_LINES 5
 
 void run_loss_add(struct run *run, const struct schedule_action *action)
 {
@@ -31,6 +34,39 @@ void run_loss_add(struct run *run, const struct schedule_action *action)
                      "the worker was lost with this subtask",
                      &error) < 0)
         run_trouble(run, &error);
+}
+
+void run_loss_hear(struct run *run, uint32_t id, struct mf_bytes log)
+{
+    struct run_worker *worker = run_worker(run, id);
+    if (worker == NULL)
+        return;
+    size_t taken = log.length < RUN_SAID_SIZE ? log.length : RUN_SAID_SIZE;
+    size_t kept = RUN_SAID_SIZE - taken;
+    if (kept > worker->said_length)
+        kept = worker->said_length;
+    memmove(worker->said, worker->said + worker->said_length - kept, kept);
+    memcpy(worker->said + kept, log.data + log.length - taken, taken);
+    worker->said_length = (uint16_t)(kept + taken);
+}
+
+/* The last whole lines of its log that came home. */
+static void say_last_words(struct run *run, const struct run_worker *worker)
+{
+    size_t end = worker->said_length, begin;
+    while (end > 0 && worker->said[end - 1] != '\n')
+        end--;
+    begin = end;
+    for (unsigned lines = 0; begin > 0 && lines < LAST_LINES; lines++)
+        for (begin--; begin > 0 && worker->said[begin - 1] != '\n'; begin--)
+            continue;
+    while (begin < end) {
+        const char *line = worker->said + begin;
+        size_t length = (size_t)((const char *)memchr(line, '\n', end - begin) - line);
+        mf_log(MF_WARNING, "it had said: %.*s", (int)length, line);
+        progress_say(run->progress, "  it had said: %.*s", (int)length, line);
+        begin += length + 1;
+    }
 }
 
 static void list_subtasks(const struct run_loss *loss, char *text, size_t size)
@@ -55,7 +91,8 @@ void run_loss_say(struct run *run)
     const struct launch_host *host = fleet_host_of(run->fleet, loss.worker);
     list_subtasks(&loss, subtasks, sizeof subtasks);
     progress_say(run->progress,
-                 "worker %u%s%s is lost%s%s%s (mayfly logs %s --worker %u has its last words)",
+                 "worker %u%s%s is lost%s%s%s (all that came home of its log: mayfly logs %s "
+                 "--worker %u)",
                  loss.worker,
                  host == NULL ? "" : " on ",
                  host == NULL ? "" : host->name,
@@ -66,4 +103,5 @@ void run_loss_say(struct run *run)
                  subtasks,
                  run->run_id,
                  loss.worker);
+    say_last_words(run, &run->workers[loss.worker]);
 }

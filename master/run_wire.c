@@ -189,8 +189,11 @@ on_chunk(void *arg, uint32_t worker, const struct mf_chunk *chunk, struct mf_err
         return 1;
     if (run->failure.code != MF_OK && is_file)
         return 0; /* no result is recorded any more: its files need not be kept */
-    if (intake_chunk(run->intake, worker, chunk, error) == 0)
+    if (intake_chunk(run->intake, worker, chunk, error) == 0) {
+        if (chunk->kind == MF_CHUNK_WORKER_LOG)
+            run_loss_hear(run, worker, chunk->data);
         return 0;
+    }
     if (error->code != MF_EPROTOCOL)
         run_trouble(run, error);
     return run->disk.is_waiting ? 1 : -1;

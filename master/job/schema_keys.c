@@ -470,6 +470,16 @@ const struct schema_key schema_keys[] = {
      .example = "true",
      .help = "Leave the worker's program on the hosts, for the next run.",
      MEMBER(keep_worker)},
+    /* More than the losses after which a subtask counts as poison: one that kills its workers costs
+     * no host. */
+    {.path = "workers.max_losses",
+     .types = SCHEMA_INTEGER,
+     .fallback = "6",
+     .example = "10",
+     .max = 1000000,
+     .help = "A host that loses so many workers in a row, before any of them has finished a "
+             "subtask, is left out of the rest of the run; 0 = no limit.",
+     MEMBER(max_losses)},
     {.path = "workers.staging",
      .types = SCHEMA_CHOICE,
      .choices = "auto always never",

@@ -3,7 +3,7 @@
  * The fleet: see fleet.h. An entry is a line of the host list; entries that name the same account
  * of the same host share a place, which is swept once. A transient failure counts against its
  * entry; after FAILURES_MAX of them in a row, or one that would only repeat itself, the whole place
- * is left out.
+ * is left out; so it is after some losses in a row of workers that did nothing.
  */
 #include "master/launch/fleet.h"
 
@@ -24,6 +24,7 @@ struct entry {
 struct place {
     const struct launch_host *host;
     unsigned failures; /* launches that failed since the last one that did not */
+    unsigned losses;   /* workers that were lost since one there finished a subtask */
     bool unusable;
     bool touched;
     bool sweep_asked, sweep_told;
@@ -401,6 +402,31 @@ void fleet_leave_out(struct fleet *fleet, uint32_t worker, const char *reason)
     const struct assignment *assignment = assignment_of(fleet, worker);
     if (assignment != NULL && !fleet->is_shared)
         leave_out(fleet, &fleet->places[assignment->place], reason);
+}
+
+void fleet_lost(struct fleet *fleet, uint32_t worker, uint32_t most)
+{
+    const struct assignment *assignment = assignment_of(fleet, worker);
+    char reason[300];
+    if (assignment == NULL)
+        return;
+    struct place *place = &fleet->places[assignment->place];
+    if (++place->losses != most)
+        return;
+    snprintf(reason,
+             sizeof reason,
+             "%.160s: %u workers in a row were lost there before any of them finished a subtask "
+             "(workers.max_losses)",
+             place->host->name,
+             most);
+    fleet_leave_out(fleet, worker, reason);
+}
+
+void fleet_proved(struct fleet *fleet, uint32_t worker)
+{
+    const struct assignment *assignment = assignment_of(fleet, worker);
+    if (assignment != NULL)
+        fleet->places[assignment->place].losses = 0;
 }
 
 const struct launch_host *fleet_host_of(const struct fleet *fleet, uint32_t worker)

@@ -64,6 +64,11 @@ void fleet_touch(struct fleet *fleet, const char *place);
 void fleet_readdress(struct fleet *fleet, uint32_t worker, const char *addresses);
 void fleet_stop(struct fleet *fleet, uint32_t worker);
 void fleet_farewell(struct fleet *fleet, uint32_t worker);
+/* The worker is lost. After `most` such ones in a row (0 = any number) without fleet_proved no
+ * other one is started there; this machine is never left out as the only host. */
+void fleet_lost(struct fleet *fleet, uint32_t worker, uint32_t most);
+/* The worker has finished a subtask: nothing is wrong with where it is. */
+void fleet_proved(struct fleet *fleet, uint32_t worker);
 /* No other worker is started where this one was begun. `host` is told as unusable. */
 void fleet_leave_out(struct fleet *fleet, uint32_t worker, const char *reason);
 /* Where the worker was begun, NULL = nowhere. */
