@@ -145,6 +145,7 @@ struct run {
     bool has_due;              /* workers are to be started */
     bool awaiting;             /* workers on other hosts may be there that have not joined */
     int64_t dial_us;           /* no look for them before */
+    int64_t leave_us;          /* dismissed workers without a connection are ended then; 0 = none */
     struct log_writer *logs;
     int64_t logs_us; /* when they are flushed next; monotonic */
     struct intake *intake;
@@ -260,6 +261,8 @@ void run_worker_dismiss(struct run *run, uint32_t id);
 void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */
 int64_t run_dial_step(struct run *run, int64_t now_us);
+/* Has dismissed workers ended that are not there to hear of it; as above. */
+int64_t run_leave_step(struct run *run, int64_t now_us);
 
 /* run_resume.c: what is taken over from an earlier master. */
 /* Opens the earlier one's keys, or makes new ones. */

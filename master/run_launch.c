@@ -21,6 +21,8 @@
 /* A worker that has not joined so long after its start is dialed from here. */
 #define DIAL_AFTER_US 3500000
 #define DIAL_CHECK_US 500000
+/* A dismissed worker without a connection has so long to come back and hear of it. */
+#define LEAVE_AFTER_US 2000000
 /* So long after its start a worker and its master have tried all that there is; with many, each
  * handshake has to wait for others. */
 #define UNREACHED_US 20000000
@@ -412,20 +414,27 @@ static bool place_worker(struct run *run, uint32_t id)
     return host != NULL;
 }
 
-/* A worker that the results table does not know could never be found again. */
+/* A worker that the results table does not know could never be found again. So one whose row finds
+ * no room on the disk is started when there is room again. */
 void run_start_due(struct run *run)
 {
     struct mf_error error;
-    if (!run->has_due)
+    if (!run->has_due || run->disk.is_waiting)
         return;
     run->has_due = false;
     uint32_t count = run->worker_count; /* what is asked for meanwhile has its turn */
-    for (uint32_t id = 1; id < count; id++)
-        if (run->workers[id].is_due && (run->workers[id].gone || !place_worker(run, id)))
+    for (uint32_t id = 1; id < count; id++) {
+        struct run_worker *worker = &run->workers[id];
+        if (worker->is_due && (worker->gone || (!worker->launching && !place_worker(run, id))))
             run->workers[id].is_due = false;
+    }
     bool is_durable = record_flush(run->recorder, &error) == 0;
     if (!is_durable)
-        run_fail(run, &error);
+        run_trouble(run, &error);
+    if (run->disk.is_waiting) {
+        run->has_due = true;
+        return;
+    }
     for (uint32_t id = 1; id < count; id++) {
         if (!run->workers[id].is_due)
             continue;
@@ -471,6 +480,22 @@ void run_leave_lost(struct run *run)
     }
 }
 
+int64_t run_leave_step(struct run *run, int64_t now_us)
+{
+    if (run->leave_us == 0)
+        return MF_NEVER;
+    if (now_us < run->leave_us)
+        return run->leave_us;
+    run->leave_us = 0;
+    for (uint32_t id = 1; id < run->worker_count; id++) {
+        const struct run_worker *worker = &run->workers[id];
+        if (worker->dismissed && worker->alive && worker->joined && !worker->lost &&
+            !worker->gone && !scatter_is_connected(run->scatter, id))
+            fleet_stop(run->fleet, id);
+    }
+    return MF_NEVER;
+}
+
 void run_worker_dismiss(struct run *run, uint32_t id)
 {
     struct run_worker *worker = run_worker(run, id);
@@ -478,9 +503,11 @@ void run_worker_dismiss(struct run *run, uint32_t id)
         return;
     MF_CRASH(MASTER_BEFORE_DISMISS);
     worker->dismissed = true;
-    if (worker->alive && worker->joined && !worker->lost)
+    if (worker->alive && worker->joined && !worker->lost) {
         scatter_dismiss(run->scatter, id);
-    else if (worker->alive || worker->launching)
+        if (!scatter_is_connected(run->scatter, id))
+            run->leave_us = mf_monotonic_us() + LEAVE_AFTER_US;
+    } else if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
     else
         say_gone(run, id);

@@ -153,6 +153,11 @@ void scatter_dismiss(struct scatter *scatter, uint32_t worker)
     scatter_flush(scatter, worker);
 }
 
+bool scatter_is_connected(const struct scatter *scatter, uint32_t worker)
+{
+    return worker < scatter->session_count && scatter->sessions[worker].pipe != 0;
+}
+
 void scatter_flush(struct scatter *scatter, uint32_t worker)
 {
     struct session *session = scatter_session(scatter, worker);

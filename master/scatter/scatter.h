@@ -78,7 +78,7 @@ struct scatter *scatter_create(const struct scatter_config *config, struct mf_er
 void scatter_destroy(struct scatter *scatter);
 
 /* From now on worker `id` may join, with any token of its own that is valid: of this epoch, or of
- * the last two generations of an earlier one (validity.h). */
+ * the last three generations of an earlier one (validity.h). */
 int scatter_expect(struct scatter *scatter, uint32_t worker, struct mf_error *error);
 /* Worker `id` is over: its requests are refused from now on, its outbox is dropped. */
 void scatter_forget(struct scatter *scatter, uint32_t worker);
@@ -98,6 +98,8 @@ int scatter_cancel(struct scatter *scatter,
                    const struct mf_fence *fence,
                    struct mf_error *error);
 void scatter_dismiss(struct scatter *scatter, uint32_t worker);
+/* Whether there is a connection on which it was heard of; it may be dead in silence. */
+bool scatter_is_connected(const struct scatter *scatter, uint32_t worker);
 
 /* Some of the welcome's secrets have another value and a higher version: whoever has joined is
  * told, whoever comes is welcomed with them. */

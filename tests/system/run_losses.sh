@@ -110,6 +110,22 @@ case_a_worker_is_stopped_and_goes_on_late() {
     assert_complete
 }
 
+# What it could not hear meanwhile is no silence of its workers.
+case_the_master_stands_still_beyond_the_lease() {
+    gated_job
+    start_job --set lease=2s --set orphan_limit=60s
+    wait_until '[ "$(sort -u begun | wc -l)" -ge 4 ]'
+    kill -STOP "$PID"
+    sleep 3 # longer than the lease: this is the fault, nothing is waited for
+    kill -CONT "$PID"
+    wait_until "grep -q 'stood still' $RUN/master.log"
+    touch gate
+    await_end
+    assert_complete
+    assert_equal "$(summary .workers.lost)" 0 "workers lost"
+    assert_equal "$(sort begun | uniq -d)" "" "subtasks that began twice"
+}
+
 case_the_master_is_killed() {
     gated_job
     start_job --set lease=2s --set orphan_limit=3s

@@ -38,7 +38,11 @@ case_a_host_is_cut_off_and_comes_back() {
     await_running 4
     host_cut 2
     wait_until "grep -q 'is lost' $RUN/master.log"
+    local lost
+    lost=$(workers_on 2)
     host_mend 2
+    wait_until "has_ended $lost" # while the run goes on
+    ! grep -q 'is gathering' "$RUN/master.log" || fail "the lost worker ended only with the run"
     open_gates
     await_end
     assert_complete 40
@@ -66,7 +70,34 @@ case_a_short_cut_does_no_harm() {
     assert_nothing_left "$RUN_ID"
 }
 
-# Inputs were fetched to both hosts; on one there are two workers, of which the last one to end cleans up.
+# For most of the lease: the worker gives its dead connection up and comes back on a new one, with all that it has.
+case_a_long_cut_within_the_lease_repeats_nothing() {
+    hosts_start 2
+    job <<'END'
+mayfly: 1
+split: {range: 1-20}
+task: {shell: 'echo {} >>/dev/shm/ran; echo {}; until [ {} -gt 4 ] || [ -e /run/gate ]; do sleep 0.05; done'}
+END
+    over_ssh start_job "$(entries 1/2 2/2)" --set lease=10s
+    await_running 4
+    host_cut 2
+    wait_until 'host_exec 2 grep -rqs "connecting again" /home/etl/.cache/mayfly/runs'
+    open_gates
+    host_mend 2
+    await_end
+    assert_complete 20
+    assert_equal "$(summary '.workers | "\(.launched) \(.lost) \(.verified_gone)"')" "2 0 2"
+    assert_equal "$(for host in 1 2; do host_exec "$host" cat /dev/shm/ran; done | sort -n | tr '\n' ' ')" \
+        "$(seq -s ' ' 20) " "what ran"
+    for host in 1 2; do
+        host_exec "$host" rm /dev/shm/ran
+    done
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
+# Inputs were fetched to both hosts; on one there are two workers, of which the last one to end cleans up. Each
+# command has a child in a session of its own, which the worker ends with it.
 case_the_master_is_killed() {
     hosts_start 2
     mkdir in
@@ -76,7 +107,7 @@ case_the_master_is_killed() {
     job <<'END'
 mayfly: 1
 split: {files: ["in/*"]}
-task: {shell: 'cksum {}; until [ -e /run/gate ]; do sleep 0.05; done'}
+task: {shell: '(setsid sleep 1000 &) >/dev/null 2>&1; cksum {}; until [ -e /run/gate ]; do sleep 0.05; done'}
 END
     over_ssh start_job "$(entries 1/2 2 2)" --set lease=2s --set orphan_limit=4s
     await_running 4

@@ -49,6 +49,48 @@ case_a_worker_is_killed() {
     assert_nothing_left "$RUN_ID"
 }
 
+# Its connection is reset: what it ran runs elsewhere at once, although its lease goes on for a long time.
+case_a_killed_worker_is_made_up_for_within_its_lease() {
+    hosts_start 2
+    gated_job 4 4
+    over_ssh start_job "$(entries 1/2 2/2)" --set lease=50s
+    await_running 4
+    open_gates 1
+    wait_until '[ "$(status .subtasks.done)" = 2 ]'
+    kill -KILL "$(workers_on 2)"
+    await_end
+    assert_complete 4
+    assert_equal "$(sed -n '/the run is gathering/q; /is lost/p' "$RUN/master.log")" "" "lost workers"
+    [ "$(summary '.seconds.dismiss < 20')" = true ] || fail "it was waited for: $(summary .seconds)"
+    open_gates
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
+# A host on which no worker does anything but die is left out, and the others do the work.
+case_a_host_that_only_loses_workers_is_left_out() {
+    hosts_start 2
+    gated_job 8 8
+    over_ssh start_job "$(entries 1/2 2/2)" --set lease=2s --set workers.max_losses=2
+    await_running 4
+    for _ in 1 2; do
+        wait_until '[ -n "$(workers_on 2)" ] && [ "$(status .live.running)" = 4 ]'
+        kill -KILL "$(workers_on 2)"
+        wait_until '[ "$(status .workers.lost)" -gt "${lost:-0}" ]'
+        lost=$(status .workers.lost)
+    done
+    wait_until "grep -q 'left out: etl@10.77.0.2: 2 workers in a row were lost there' $RUN/master.log"
+    open_gates 1
+    await_end
+    assert_complete 8
+    assert_contains err "left out: etl@10.77.0.2: 2 workers in a row were lost there"
+    assert_contains err "it had said: "
+    assert_equal "$(summary .workers.lost)" 2 "workers lost"
+    open_gates
+    assert_pristine
+    assert_nothing_left "$RUN_ID"
+}
+
 # It is lost, replaced and ended by the master while it stands still.
 case_a_worker_stands_still_beyond_its_lease() {
     local stopped
