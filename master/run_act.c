@@ -209,6 +209,9 @@ static void act_finish(struct run *run, const struct schedule_action *action)
 {
     run->finished = true;
     run->final_state = action->state;
+    /* What came before the cancelling could not be recorded: it is not over, it can be resumed. */
+    if (run->failure.code != MF_OK && action->state == RUN_CANCELLED)
+        run->final_state = RUN_INTERRUPTED;
     if (action->reason == NULL || run->reason[0] != '\0')
         return;
     /* The scheduler knows that there is no worker, or that it was asked to end, not why. */
