@@ -73,11 +73,10 @@ case_a_host_that_only_loses_workers_is_left_out() {
     gated_job 8 8
     over_ssh start_job "$(entries 1/2 2/2)" --set lease=2s --set workers.max_losses=2
     await_running 4
-    for _ in 1 2; do
+    for lost in 1 2; do
         wait_until '[ -n "$(workers_on 2)" ] && [ "$(status .live.running)" = 4 ]'
         kill -KILL "$(workers_on 2)"
-        wait_until '[ "$(status .workers.lost)" -gt "${lost:-0}" ]'
-        lost=$(status .workers.lost)
+        wait_until "[ \"\$(status .workers.lost)\" = $lost ]"
     done
     wait_until "grep -q 'left out: etl@10.77.0.2: 2 workers in a row were lost there' $RUN/master.log"
     open_gates 1

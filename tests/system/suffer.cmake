@@ -2,8 +2,15 @@
 # What users of tools like this one suffer from, a test each: the table of docs/guarantees.md names them, `ctest -N -R
 # suffer` lists them. An entry runs cases of a script of this folder; these are then not run by system.<script>.
 
-# suffer(NAME SCRIPT CASE...): adds suffer.NAME. A case that is not there would pass unseen.
+file(READ ${CMAKE_SOURCE_DIR}/docs/guarantees.md guarantees)
+
+# suffer(NAME SCRIPT CASE...): adds suffer.NAME. A case that is not there would pass unseen; a test that stands in no
+# table would not be found.
 function(suffer NAME SCRIPT)
+    string(FIND "${guarantees}" "`suffer.${NAME}` |" place)
+    if(place EQUAL -1)
+        message(FATAL_ERROR "docs/guarantees.md has no line for suffer.${NAME}")
+    endif()
     foreach(case ${ARGN})
         file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/${SCRIPT}.sh found REGEX "^${case}\\(\\)")
         if(NOT found)
@@ -27,6 +34,8 @@ suffer(07_fan_in_fires_never_or_too_early suffer case_the_fan_in_comes_once_and_
 suffer(08_logs_vanish_with_the_worker logs_live case_a_killed_worker_leaves_what_it_had_sent)
 suffer(09_a_file_for_each_subtask suffer case_files_do_not_grow_with_the_job)
 suffer(10_a_large_fan_out_melts_the_master suffer case_a_plan_without_end_starts_at_once)
+suffer(13_file_descriptors_run_out limits case_a_soft_limit_is_raised case_too_few_open_files_for_the_master
+       case_too_few_open_files_for_a_worker)
 suffer(14_sshd_drops_logins ssh_pace case_few_logins_at_once)
 suffer(15_another_login_shell ssh_bad_system case_login_shells)
 suffer(16_quoting run_basic case_shell_quotes_values case_command_keeps_arguments_whole)
