@@ -22,6 +22,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/crash.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
@@ -31,6 +32,9 @@
 #include "master/run_result.h"
 #include "master/summary.h"
 
+#define FILES_BASE 128u /* open files of a run: its own */
+#define FILES_EACH                                                                                 \
+    4u /* ... and for each worker: two connections at times, a pidfd, a file that comes */
 #define SWEEP_US 60000000
 #define REMOTE_JOIN_US 120000000 /* many launches wait for their turn */
 
@@ -315,10 +319,23 @@ static int open_rest(struct run *run, struct mf_error *error)
     return 0;
 }
 
+static int check_limits(const struct run *run, struct mf_error *error)
+{
+    char what[64];
+    uint64_t count = run->job->worker_count;
+    snprintf(what,
+             sizeof what,
+             "%llu worker%s need%s",
+             (unsigned long long)count,
+             count == 1 ? "" : "s",
+             count == 1 ? "s" : "");
+    return mf_limit_files(FILES_BASE + count * FILES_EACH, what, error);
+}
+
 static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (run_disk_open(run, error) < 0 || open_log(run, error) < 0 ||
+    if (open_log(run, error) < 0 || check_limits(run, error) < 0 || run_disk_open(run, error) < 0 ||
         (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)

@@ -414,20 +414,27 @@ static bool place_worker(struct run *run, uint32_t id)
     return host != NULL;
 }
 
-/* A worker that the results table does not know could never be found again. */
+/* A worker that the results table does not know could never be found again. So one whose row finds
+ * no room on the disk is started when there is room again. */
 void run_start_due(struct run *run)
 {
     struct mf_error error;
-    if (!run->has_due)
+    if (!run->has_due || run->disk.is_waiting)
         return;
     run->has_due = false;
     uint32_t count = run->worker_count; /* what is asked for meanwhile has its turn */
-    for (uint32_t id = 1; id < count; id++)
-        if (run->workers[id].is_due && (run->workers[id].gone || !place_worker(run, id)))
+    for (uint32_t id = 1; id < count; id++) {
+        struct run_worker *worker = &run->workers[id];
+        if (worker->is_due && (worker->gone || (!worker->launching && !place_worker(run, id))))
             run->workers[id].is_due = false;
+    }
     bool is_durable = record_flush(run->recorder, &error) == 0;
     if (!is_durable)
-        run_fail(run, &error);
+        run_trouble(run, &error);
+    if (run->disk.is_waiting) {
+        run->has_due = true;
+        return;
+    }
     for (uint32_t id = 1; id < count; id++) {
         if (!run->workers[id].is_due)
             continue;

@@ -526,7 +526,7 @@ void executor_release(struct executor *executor, struct executed *executed)
 uint32_t executor_running(const struct executor *executor, struct mf_fence *fences, uint32_t size)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < executor->slot_count; i++) {
+    for (uint32_t i = 0; executor != NULL && i < executor->slot_count; i++) {
         const struct attempt *held[2] = {executor->slots[i].running, executor->slots[i].ahead};
         for (int j = 0; j < 2; j++)
             if (held[j] != NULL && count < size)

@@ -111,7 +111,8 @@ void executor_release(struct executor *executor, struct executed *executed);
  * finds no room goes back (`returned`). What was cancelled or asked back is left out. */
 uint32_t executor_held(struct executor *executor, struct mf_held *held, uint32_t size);
 
-/* What is in slots now; returns how many were written to `fences` (at most `size`). */
+/* What is in slots now (none of NULL); returns how many were written to `fences` (at most `size`).
+ */
 uint32_t executor_running(const struct executor *executor, struct mf_fence *fences, uint32_t size);
 uint32_t executor_free_places(const struct executor *executor);
 uint32_t executor_queued(const struct executor *executor); /* submitted, not ended */

@@ -33,7 +33,6 @@
 #define CHECK_DOWN_US 200000
 #define CHECK_UP_US 1000000
 #define SILENCE_US 10000000 /* before the welcome, which comes at once */
-#define NEVER_MS 2000000000
 
 struct link_lane {
     struct mf_mail mail; /* first */
@@ -46,25 +45,27 @@ struct link_lane {
     nng_msg *reply; /* NULL with an error */
 };
 
+/* A TLS configuration in use, and the one before: nng 1.5.2 reads that of a running dialer or
+ * listener without a lock, and may still be looking at it. */
+struct kept_tls {
+    nng_tls_config *now, *before;
+};
+
 struct link {
     const struct launch_input *input;
     nng_socket socket;
     bool is_open;
     char *certificate_pem, *key_pem; /* renewed; NULL = those of the input */
     unsigned char token[MF_TOKEN_SIZE];
-    nng_tls_config *tls; /* of the dialer */
+    struct kept_tls dialer_tls, listener_tls;
     nng_dialer dialer;
     bool has_dialer;
-    nng_dialer old_dialer; /* its connection is being replaced by one of dialer */
-    bool has_old_dialer;
     uint32_t address; /* the one that is dialed */
     nng_listener listener;
     bool has_listener;
-    nng_tls_config *listener_tls, *old_listener_tls; /* nng may still be looking at the old one */
     atomic_int pipes;
     atomic_bool was_dialed;  /* the last connection was made by the master */
     atomic_uint newest_pipe; /* its id */
-    atomic_int newest_dialer;
     bool was_up;
     int64_t heard_us; /* an answer, or that it is up */
     int64_t
@@ -97,7 +98,6 @@ static void pipe_changed(nng_pipe pipe, nng_pipe_ev event, void *arg)
     if (event == NNG_PIPE_EV_ADD_PRE) {
         atomic_store(&link->was_dialed, nng_listener_id(nng_pipe_listener(pipe)) > 0);
         atomic_store(&link->newest_pipe, (unsigned)nng_pipe_id(pipe));
-        atomic_store(&link->newest_dialer, nng_dialer_id(nng_pipe_dialer(pipe)));
     }
     atomic_fetch_add(&link->pipes, event == NNG_PIPE_EV_ADD_PRE ? 1 : -1);
 }
@@ -138,7 +138,7 @@ static int open_socket(struct link *link, struct mf_error *error)
     if (rc == 0)
         rc = nng_pipe_notify(link->socket, NNG_PIPE_EV_REM_POST, pipe_changed, link);
     if (rc == 0)
-        rc = make_tls(link, NNG_TLS_MODE_CLIENT, &link->tls);
+        rc = make_tls(link, NNG_TLS_MODE_CLIENT, &link->dialer_tls.now);
     if (rc != 0)
         return mf_raise(
             error, MF_ESYSTEM, "cannot set up the connection to the master: %s", nng_strerror(rc));
@@ -158,16 +158,8 @@ static int open_lane(struct link *link, struct link_lane *lane, struct mf_error 
     return 0;
 }
 
-static void close_old_dialer(struct link *link)
-{
-    if (link->has_old_dialer)
-        nng_dialer_close(link->old_dialer);
-    link->has_old_dialer = false;
-}
-
 static void stop_dialing(struct link *link)
 {
-    close_old_dialer(link);
     if (link->has_dialer)
         nng_dialer_close(link->dialer);
     link->has_dialer = false;
@@ -180,14 +172,13 @@ static void stop_listening(struct link *link)
     link->has_listener = false;
 }
 
-/* nng 1.5.2 reads the configuration of a listener without a lock: the last one stays for a while.
- */
-static void keep_listener_tls(struct link *link, nng_tls_config *tls)
+/* Takes tls; NULL: forgets. */
+static void keep_tls(struct kept_tls *kept, nng_tls_config *tls)
 {
-    if (link->old_listener_tls != NULL)
-        nng_tls_config_free(link->old_listener_tls);
-    link->old_listener_tls = link->listener_tls;
-    link->listener_tls = tls;
+    if (kept->before != NULL)
+        nng_tls_config_free(kept->before);
+    kept->before = kept->now;
+    kept->now = tls;
 }
 
 static void listen_for_master(struct link *link)
@@ -205,7 +196,7 @@ static void listen_for_master(struct link *link)
             rc = nng_listener_start(link->listener, 0);
     }
     if (tls != NULL)
-        keep_listener_tls(link, tls);
+        keep_tls(&link->listener_tls, tls);
     if (rc == 0) {
         mf_log(MF_INFO, "no address of the master answers: waiting for it to dial %s", url);
         return;
@@ -225,7 +216,7 @@ static void dial(struct link *link)
         return;
     }
     link->has_dialer = true;
-    rc = nng_dialer_set_ptr(link->dialer, NNG_OPT_TLS_CONFIG, link->tls);
+    rc = nng_dialer_set_ptr(link->dialer, NNG_OPT_TLS_CONFIG, link->dialer_tls.now);
     if (rc == 0)
         rc = nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMINT, 50);
     if (rc == 0)
@@ -290,10 +281,10 @@ void link_destroy(struct link *link)
             nng_aio_free(link->lanes[i].aio);
             nng_msg_free(link->lanes[i].reply);
         }
-    if (link->tls != NULL)
-        nng_tls_config_free(link->tls);
-    keep_listener_tls(link, NULL);
-    keep_listener_tls(link, NULL);
+    for (int i = 0; i < 2; i++) {
+        keep_tls(&link->dialer_tls, NULL);
+        keep_tls(&link->listener_tls, NULL);
+    }
     forget_renewed(link);
     mf_mailbox_fini(&link->mailbox);
     mf_free(link);
@@ -345,46 +336,21 @@ int link_send(struct link *link,
     return 0;
 }
 
-/*
- * The old connection is not closed from here: nng 1.5.2 can hang when both ends close one at once.
- * The master does it; until then requests go out on either. Its dialer must not make it anew.
- */
-static void replace_dialer(struct link *link)
-{
-    close_old_dialer(link);
-    if (link_is_up(link)) {
-        nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMAXT, NEVER_MS);
-        nng_dialer_set_ms(link->dialer, NNG_OPT_RECONNMINT, NEVER_MS);
-        link->old_dialer = link->dialer;
-        link->has_old_dialer = true;
-    } else {
-        nng_dialer_close(link->dialer);
-    }
-    link->has_dialer = false;
-    dial(link);
-}
-
+/* Puts the renewed certificate onto what is running; it shows with the next connection. */
 static int use_renewed(struct link *link)
 {
-    nng_tls_config *tls = NULL;
-    int rc = make_tls(link, NNG_TLS_MODE_CLIENT, &tls);
-    if (rc != 0) {
-        if (tls != NULL)
-            nng_tls_config_free(tls);
-        return rc;
-    }
-    nng_tls_config_free(link->tls);
-    link->tls = tls;
-    if (link->has_dialer)
-        replace_dialer(link);
-    if (!link->has_listener)
-        return 0;
-    tls = NULL;
-    rc = make_tls(link, NNG_TLS_MODE_SERVER, &tls);
-    if (rc == 0)
-        rc = nng_listener_set_ptr(link->listener, NNG_OPT_TLS_CONFIG, tls);
-    if (tls != NULL)
-        keep_listener_tls(link, tls);
+    nng_tls_config *dialing = NULL, *listening = NULL;
+    int rc = make_tls(link, NNG_TLS_MODE_CLIENT, &dialing);
+    if (rc == 0 && link->has_dialer)
+        rc = nng_dialer_set_ptr(link->dialer, NNG_OPT_TLS_CONFIG, dialing);
+    if (rc == 0 && link->has_listener)
+        rc = make_tls(link, NNG_TLS_MODE_SERVER, &listening);
+    if (rc == 0 && link->has_listener)
+        rc = nng_listener_set_ptr(link->listener, NNG_OPT_TLS_CONFIG, listening);
+    if (dialing != NULL)
+        keep_tls(&link->dialer_tls, dialing);
+    if (listening != NULL)
+        keep_tls(&link->listener_tls, listening);
     return rc;
 }
 
@@ -439,16 +405,6 @@ static void close_silent(struct link *link, int64_t now_us)
     dial(link);
 }
 
-/* Whether the new connection is the only one. */
-static void finish_replacing(struct link *link)
-{
-    if (!link->has_old_dialer || atomic_load(&link->pipes) != 1 ||
-        atomic_load(&link->newest_dialer) != nng_dialer_id(link->dialer))
-        return;
-    close_old_dialer(link);
-    mf_log(MF_INFO, "connected to the master with the renewed credential");
-}
-
 int64_t link_tick(struct link *link, int64_t now_us)
 {
     bool up = link_is_up(link);
@@ -463,8 +419,7 @@ int64_t link_tick(struct link *link, int64_t now_us)
     }
     if (up) {
         close_silent(link, now_us);
-        finish_replacing(link);
-        return now_us + (link->has_old_dialer ? CHECK_DOWN_US : CHECK_UP_US);
+        return now_us + CHECK_UP_US;
     }
     if (now_us - link->down_since_us >= PATIENCE_US) {
         stop_dialing(link);

@@ -35,13 +35,9 @@ int link_send(struct link *link, unsigned lane, struct mf_bytes frame, struct mf
 
 /* What requests have to say: of the newest credential. */
 const unsigned char *link_token(const struct link *link);
-/*
- * From now on this credential counts (copied). A connection that is there is replaced: a second one
- * is made beside it, and the master closes the first when it has heard of the worker on the second.
- * Nothing is lost or said twice; requests under way keep the token that they have, which stays
- * valid for a while. A worker that was dialed is dialed again. When it can't be used the old one
- * stays, which is logged.
- */
+/* From now on this credential counts (copied): its token at once, its certificate from the next
+ * connection on. A request under way keeps the token that it has, which stays valid for a while.
+ * When the certificate can't be used the old one stays, which is logged. */
 void link_renew(struct link *link, const struct mf_renewal *renewal);
 
 /* From now on the master says something at least this often; a connection that is silent for longer

@@ -16,6 +16,7 @@
 
 #include "common/alloc.h"
 #include "common/crash.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "worker/daemon.h"
 #include "worker/executor.h"
@@ -26,6 +27,11 @@
 #include "worker/readdress.h"
 #include "worker/session.h"
 #include "worker/sweep.h"
+
+#define FILES_BASE 64u /* its own: connections, files on their way */
+#define FILES_EACH 4u
+#define PROCESSES_BASE 24u /* its own threads, and what a command may start besides */
+#define PROCESSES_EACH 2u  /* a slot and its command */
 
 /* Puts MAYFLY_RUN into the environment that /proc shows, where a sweep looks for it. Returns only
  * on failure, or when it is there already. */
@@ -59,13 +65,31 @@ static int open_aids(const struct launch_input *input, struct mf_error *error)
     return journal_open(input->journal_folder, input->run_id, input->worker, error);
 }
 
+/* What slots need of the system is looked at before the master is told that they are there. */
+static int check_limits(const struct launch_input *input, struct mf_error *error)
+{
+    char what[64];
+    snprintf(what,
+             sizeof what,
+             "%u slot%s (workers.slots) need%s",
+             input->slots,
+             input->slots == 1 ? "" : "s",
+             input->slots == 1 ? "s" : "");
+    if (mf_limit_files(FILES_BASE + (uint64_t)input->slots * FILES_EACH, what, error) < 0)
+        return -1;
+    return mf_limit_processes(
+        PROCESSES_BASE + (uint64_t)input->slots * PROCESSES_EACH, what, error);
+}
+
 static int
 run_worker(struct launch_input *input, const char *folder, bool *orphaned, struct mf_error *error)
 {
     char *log_path = mf_format("%s/worker.log", folder);
     if (log_path == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the worker's log");
-    int rc = launch_input_reserve_port(input, error);
+    int rc = check_limits(input, error);
+    if (rc == 0)
+        rc = launch_input_reserve_port(input, error);
     if (rc == 0)
         rc = open_aids(input, error);
     if (rc == 0)

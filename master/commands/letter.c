@@ -63,9 +63,13 @@ int letter_tail(const struct outcome_source *source,
                                            outcome->worker,
                                            1u << LOG_STDERR,
                                            &piece,
-                                           error)) > 0)
-        if (keep_tail(tail, piece.data, error) < 0)
-            rc = -1;
+                                           error)) != 0) {
+        if (rc > 0)
+            rc = keep_tail(tail, piece.data, error) < 0 ? -1 : 1;
+        else if (error->code == MF_EINPUT) /* damage, named once: what is whole follows */
+            rc = fprintf(stderr, "mayfly: %s: what was there is left out\n", error->text) < 0 ? -1
+                                                                                              : 1;
+    }
     log_reader_close(reader);
     mf_free(folder);
     if (rc == 0)

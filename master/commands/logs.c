@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "common/alloc.h"
+#include "common/mayfly.h"
 #include "master/command.h"
 #include "master/commands/overview.h"
 #include "master/commands/running.h"
@@ -81,6 +82,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
 
 /* What is being printed: whose the last bytes were. */
 struct printer {
+    bool has_damage; /* that was said */
     bool has_prefix; /* each line says whose it is */
     bool has_last, is_in_line;
     struct log_piece last;
@@ -152,6 +154,15 @@ static void print_piece(struct printer *printer, const struct log_piece *piece)
     printer->has_last = true;
 }
 
+/* What is damaged is left out, but not silently; the rest follows. */
+static void warn_of_damage(struct printer *printer, const struct mf_error *error)
+{
+    end_line(printer);
+    fflush(stdout);
+    fprintf(stderr, "mayfly: %s: what was there is left out\n", error->text);
+    printer->has_damage = true;
+}
+
 static bool shows_stdout(const struct arguments *arguments)
 {
     return arguments->worker == 0 &&
@@ -178,8 +189,14 @@ static int print_new(struct log_reader *reader,
                                  (uint32_t)arguments->worker,
                                  streams,
                                  &piece,
-                                 error)) > 0 &&
+                                 error)) != 0 &&
            ferror(stdout) == 0) {
+        if (rc < 0 && error->code != MF_EINPUT)
+            return -1;
+        if (rc < 0) {
+            warn_of_damage(printer, error);
+            continue;
+        }
         running_skip(running, &piece);
         print_piece(printer, &piece);
     }
@@ -203,6 +220,7 @@ static int print_logs(struct log_reader *reader,
                       struct running *running,
                       const char *folder,
                       const struct arguments *arguments,
+                      bool *is_damaged,
                       struct mf_error *error)
 {
     struct printer printer = {.has_prefix = arguments->subtask == 0 && arguments->worker == 0};
@@ -219,10 +237,14 @@ static int print_logs(struct log_reader *reader,
         nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
     }
     end_line(&printer);
+    *is_damaged = printer.has_damage;
     return 0;
 }
 
-static int logs(const char *folder, const struct arguments *arguments, struct mf_error *error)
+static int logs(const char *folder,
+                const struct arguments *arguments,
+                bool *is_damaged,
+                struct mf_error *error)
 {
     char *path = run_path(folder, "logs");
     if (path == NULL)
@@ -232,7 +254,8 @@ static int logs(const char *folder, const struct arguments *arguments, struct mf
         reader == NULL
             ? NULL
             : running_create(folder, arguments->subtask, (uint32_t)arguments->attempt, error);
-    int rc = running == NULL ? -1 : print_logs(reader, running, folder, arguments, error);
+    int rc =
+        running == NULL ? -1 : print_logs(reader, running, folder, arguments, is_damaged, error);
     running_destroy(running);
     log_reader_close(reader);
     mf_free(path);
@@ -261,8 +284,11 @@ static int logs_main(int argc, char **argv)
     char *folder = run_folder_find(arguments.run == NULL ? "last" : arguments.run, run_id, &error);
     text_begin();
     int code = 0;
-    if (folder == NULL || logs(folder, &arguments, &error) < 0)
+    bool is_damaged = false;
+    if (folder == NULL || logs(folder, &arguments, &is_damaged, &error) < 0)
         code = command_fail(&error);
+    else if (is_damaged)
+        code = MAYFLY_EXIT_FAILED;
     mf_free(folder);
     return text_end(code);
 }

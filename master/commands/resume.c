@@ -16,6 +16,7 @@
 #include "master/commands/left.h"
 #include "master/commands/overview.h"
 #include "master/record/run_db.h"
+#include "master/record/sql.h"
 #include "master/run.h"
 #include "master/run_folder.h"
 #include "master/split/split.h"
@@ -115,13 +116,30 @@ static int refuse_ended(const struct overview *overview, struct mf_error *error)
                     overview->reason);
 }
 
-/* Under the lock: nobody else changes the run now. */
-static int check_state(struct resume *resume, struct mf_error *error)
+/* Under the lock: nobody else changes the run now. An overview counts all rows: it is only read to
+ * say what is wrong. */
+static int open_table(struct resume *resume, struct mf_error *error)
 {
     struct overview overview;
+    struct mf_error why;
+    int64_t is_ended = 0;
+    resume->db = run_db_open(resume->path, error);
+    if (resume->db == NULL) {
+        if (overview_read(resume->folder, resume->run_id, &overview, &why) < 0)
+            *error = why;
+        return -1;
+    }
+    if (sql_integer(resume->db,
+                    resume->path,
+                    "SELECT state IN ('succeeded', 'partial', 'failed', 'cancelled') FROM run",
+                    &is_ended,
+                    error) < 0)
+        return -1;
+    if (is_ended == 0)
+        return 0;
     if (overview_read(resume->folder, resume->run_id, &overview, error) < 0)
         return -1;
-    return overview.is_ended ? refuse_ended(&overview, error) : 0;
+    return refuse_ended(&overview, error);
 }
 
 struct workers {
@@ -236,8 +254,7 @@ static int prepare(struct resume *resume, struct mf_error *error)
     if (resume->path == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     if ((resume->lock_fd = run_folder_lock(resume->folder, error)) < 0 ||
-        check_state(resume, error) < 0 || (resume->db = run_db_open(resume->path, error)) == NULL ||
-        collect(resume, error) < 0 ||
+        open_table(resume, error) < 0 || collect(resume, error) < 0 ||
         (resume->job = items_job(resume->folder, resume->db, error)) == NULL ||
         find_plan(resume, error) < 0 || check_inputs(resume, error) < 0)
         return -1;

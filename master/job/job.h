@@ -155,7 +155,7 @@ struct job {
     bool keep_worker; /* leave the worker's program on the hosts */
     enum staging_mode staging;
     enum connect_mode connect;
-    uint32_t slots; /* a worker; 0 = one a core */
+    uint32_t slots;      /* a worker; 0 = one a core */
     uint32_t max_losses; /* of workers in a row before a host is left out; 0 = any number */
     uint64_t tolerate_count;
     double tolerate_share;

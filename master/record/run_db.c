@@ -83,26 +83,20 @@ static void read_facts(sqlite3_stmt *stmt, struct run_facts *facts)
     sql_column_copy(stmt, 11, facts->address, sizeof facts->address);
 }
 
-static void count_rows(struct run_facts *facts, const char *state, bool superseded, uint64_t count)
+static void read_counts(sqlite3_stmt *stmt, struct run_facts *facts)
 {
-    facts->attempts += count;
-    if (strcmp(state, "retried") == 0)
-        facts->retried += count;
-    else if (superseded)
-        return;
-    else if (strcmp(state, "done") == 0)
-        facts->done += count;
-    else if (strcmp(state, "failed") == 0)
-        facts->failed += count;
-    else if (strcmp(state, "dead") == 0)
-        facts->dead += count;
+    facts->attempts = (uint64_t)sqlite3_column_int64(stmt, 0);
+    facts->retried = (uint64_t)sqlite3_column_int64(stmt, 1);
+    facts->done = (uint64_t)sqlite3_column_int64(stmt, 2);
+    facts->failed = (uint64_t)sqlite3_column_int64(stmt, 3);
+    facts->dead = (uint64_t)sqlite3_column_int64(stmt, 4);
 }
 
 int run_db_facts(sqlite3 *db, struct run_facts *facts, struct mf_error *error)
 {
     const char *path = path_of(db);
     sqlite3_stmt *run = NULL, *counts = NULL;
-    int result = -1, rc;
+    int result = -1;
     memset(facts, 0, sizeof *facts);
     if (sql_prepare(db,
                     path,
@@ -110,23 +104,27 @@ int run_db_facts(sqlite3 *db, struct run_facts *facts, struct mf_error *error)
                     " fenced, started_us, ended_us, address FROM run",
                     &run,
                     error) < 0 ||
-        sql_prepare(db,
-                    path,
-                    "SELECT state, superseded, count(*) FROM attempt GROUP BY 1, 2",
-                    &counts,
-                    error) < 0)
+        sql_prepare(
+            db,
+            path,
+            /* Sums, not groups: those would be sorted first. */
+            "SELECT count(*), sum(state = 'retried'), sum(state = 'done' AND superseded = 0),"
+            " sum(state = 'failed' AND superseded = 0),"
+            " sum(state = 'dead' AND superseded = 0) FROM attempt",
+            &counts,
+            error) < 0)
         goto end;
     if (sqlite3_step(run) != SQLITE_ROW) {
         sql_raise(db, path, error);
         goto end;
     }
     read_facts(run, facts);
-    while ((rc = sqlite3_step(counts)) == SQLITE_ROW)
-        count_rows(facts,
-                   (const char *)sqlite3_column_text(counts, 0),
-                   sqlite3_column_int(counts, 1) != 0,
-                   (uint64_t)sqlite3_column_int64(counts, 2));
-    result = rc == SQLITE_DONE ? 0 : sql_raise(db, path, error);
+    if (sqlite3_step(counts) != SQLITE_ROW) {
+        sql_raise(db, path, error);
+        goto end;
+    }
+    read_counts(counts, facts);
+    result = 0;
 end:
     sqlite3_finalize(run);
     sqlite3_finalize(counts);

@@ -93,39 +93,31 @@ static const struct mf_request *request_of(const struct mf_message *message)
     }
 }
 
-/* A connection is as old as the token with which it became a worker's: a renewed token that comes
- * on it later does not make it younger, since it was made with the certificate before. A worker
- * that renews its connection has two for a moment, and says something on either: the one that is
- * about to be closed does not become the worker's again. */
+/* A connection lives as long as the newest credential that was shown on it. */
+static void
+show_generation(struct scatter *scatter, struct peer *peer, const struct mf_request *request)
+{
+    uint32_t generation = token_generation(request->token);
+    if (generation <= peer->generation)
+        return;
+    peer->generation = generation;
+    scatter_expire_at(scatter, peer, validity_end(&scatter->validity, generation));
+}
+
 static void bind_pipe(struct scatter *scatter,
                       struct session *session,
                       struct peer *peer,
                       const struct mf_request *request)
 {
-    if (peer == NULL || session->pipe == peer->pipe || peer->close_at_us != 0)
+    if (peer == NULL)
+        return;
+    show_generation(scatter, peer, request);
+    if (session->pipe == peer->pipe)
         return;
     struct peer *old = session->pipe == 0 ? NULL : peers_find(&scatter->peers, session->pipe);
     session->pipe = peer->pipe;
-    if (peer->worker == 0) {
-        peer->generation = token_generation(request->token);
-        scatter_expire_at(scatter, peer, validity_end(&scatter->validity, peer->generation));
-    }
     peer->worker = session->worker;
     scatter_close_soon(scatter, old);
-}
-
-/* A worker that was dialed cannot renew its connection itself. */
-static void redial_renewed(struct scatter *scatter,
-                           struct session *session,
-                           const struct peer *peer,
-                           const struct mf_request *request)
-{
-    uint32_t generation = token_generation(request->token);
-    if (peer == NULL || session->pipe != peer->pipe || generation <= peer->generation ||
-        generation <= session->redialed)
-        return;
-    session->redialed = generation;
-    endpoint_redial(scatter->endpoint, session->worker);
 }
 
 /* Whether the token is that of the worker, and still valid; else the request is refused. */
@@ -449,7 +441,6 @@ void scatter_handle_request(struct scatter *scatter, struct endpoint_mail *entry
     if (request->sequence >= lane->sequence)
         /* An older request proves nothing about where its worker is now. */
         bind_pipe(scatter, session, peer, request);
-    redial_renewed(scatter, session, peer, request);
     if (request->sequence == lane->sequence) {
         repeat(scatter, session, lane, entry, &message);
         return;

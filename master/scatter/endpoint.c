@@ -44,8 +44,6 @@ struct pipe_entries {
 struct dialed {
     struct dialed *next;
     uint32_t worker;
-    bool is_old; /* a newer one takes its place: it stays only until its connection is gone */
-    char url[128];
     nng_dialer dialer;
     nng_tls_config *tls;
 };
@@ -253,39 +251,6 @@ static void free_dialed(struct dialed *dialed)
     mf_free(dialed);
 }
 
-/* 0 or nng's reason. */
-static int start_dialer(struct endpoint *endpoint, struct dialed *dialed)
-{
-    int rc = nng_dialer_create(&dialed->dialer, endpoint->socket, dialed->url);
-    if (rc != 0)
-        return rc;
-    rc = nng_dialer_set_ptr(dialed->dialer, NNG_OPT_TLS_CONFIG, dialed->tls);
-    if (rc == 0)
-        rc = nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMINT, 200);
-    if (rc == 0)
-        rc = nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMAXT, 2000);
-    if (rc == 0)
-        rc = nng_dialer_start(dialed->dialer, NNG_FLAG_NONBLOCK);
-    if (rc != 0)
-        nng_dialer_close(dialed->dialer);
-    return rc;
-}
-
-static void stop_redialing(const struct dialed *dialed)
-{
-    nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMAXT, NEVER_MS);
-    nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMINT, NEVER_MS);
-}
-
-/* NULL: it is not dialed. */
-static struct dialed *find_dialed(const struct endpoint *endpoint, uint32_t worker)
-{
-    struct dialed *dialed = endpoint->dialed;
-    while (dialed != NULL && (dialed->worker != worker || dialed->is_old))
-        dialed = dialed->next;
-    return dialed;
-}
-
 int endpoint_dial(struct endpoint *endpoint,
                   const struct credential *credential,
                   uint32_t worker,
@@ -294,84 +259,53 @@ int endpoint_dial(struct endpoint *endpoint,
                   uint16_t port,
                   struct mf_error *error)
 {
-    if (find_dialed(endpoint, worker) != NULL)
-        return 0;
+    char url[128];
+    for (struct dialed *dialed = endpoint->dialed; dialed != NULL; dialed = dialed->next)
+        if (dialed->worker == worker)
+            return 0;
     bool is_v6 = strchr(address, ':') != NULL;
+    snprintf(
+        url, sizeof url, "tls+tcp://%s%s%s:%u", is_v6 ? "[" : "", address, is_v6 ? "]" : "", port);
     struct dialed *dialed = mf_calloc(1, sizeof *dialed);
     if (dialed == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the connection to worker %u", worker);
     dialed->worker = worker;
-    snprintf(dialed->url,
-             sizeof dialed->url,
-             "tls+tcp://%s%s%s:%u",
-             is_v6 ? "[" : "",
-             address,
-             is_v6 ? "]" : "",
-             port);
     int rc = make_tls(credential, NNG_TLS_MODE_CLIENT, &dialed->tls);
     if (rc == 0)
         rc = nng_tls_config_server_name(dialed->tls, name);
     if (rc == 0)
-        rc = start_dialer(endpoint, dialed);
+        rc = nng_dialer_create(&dialed->dialer, endpoint->socket, url);
+    if (rc == 0) {
+        rc = nng_dialer_set_ptr(dialed->dialer, NNG_OPT_TLS_CONFIG, dialed->tls);
+        if (rc == 0)
+            rc = nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMINT, 200);
+        if (rc == 0)
+            rc = nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMAXT, 2000);
+        if (rc == 0)
+            rc = nng_dialer_start(dialed->dialer, NNG_FLAG_NONBLOCK);
+        if (rc != 0)
+            nng_dialer_close(dialed->dialer);
+    }
     if (rc != 0) {
-        mf_raise(error,
-                 MF_ESYSTEM,
-                 "cannot dial worker %u at %s: %s",
-                 worker,
-                 dialed->url,
-                 nng_strerror(rc));
         free_dialed(dialed);
-        return -1;
+        return mf_raise(
+            error, MF_ESYSTEM, "cannot dial worker %u at %s: %s", worker, url, nng_strerror(rc));
     }
     dialed->next = endpoint->dialed;
     endpoint->dialed = dialed;
     return 0;
 }
 
-/* Closes the worker's dialers with their connections: all, or only those that were replaced. */
-static void close_dialed(struct endpoint *endpoint, uint32_t worker, bool all)
-{
-    struct dialed **link = &endpoint->dialed, *dialed;
-    while ((dialed = *link) != NULL) {
-        if (dialed->worker != worker || !(all || dialed->is_old)) {
-            link = &dialed->next;
-            continue;
-        }
-        *link = dialed->next;
-        nng_dialer_close(dialed->dialer);
-        free_dialed(dialed);
-    }
-}
-
-void endpoint_redial(struct endpoint *endpoint, uint32_t worker)
-{
-    struct dialed *old = find_dialed(endpoint, worker);
-    if (old == NULL)
-        return;
-    close_dialed(endpoint, worker, false);
-    struct dialed *dialed = mf_calloc(1, sizeof *dialed);
-    int rc = NNG_ENOMEM;
-    if (dialed != NULL) {
-        *dialed = (struct dialed){.worker = worker, .tls = old->tls};
-        nng_tls_config_hold(dialed->tls);
-        memcpy(dialed->url, old->url, sizeof dialed->url);
-        rc = start_dialer(endpoint, dialed);
-    }
-    if (rc != 0) {
-        mf_log(MF_WARNING, "cannot dial worker %u again: %s", worker, nng_strerror(rc));
-        if (dialed != NULL)
-            free_dialed(dialed);
-        return;
-    }
-    stop_redialing(old);
-    old->is_old = true;
-    dialed->next = endpoint->dialed;
-    endpoint->dialed = dialed;
-}
-
 void endpoint_undial(struct endpoint *endpoint, uint32_t worker)
 {
-    close_dialed(endpoint, worker, true);
+    struct dialed **link = &endpoint->dialed, *dialed;
+    while ((dialed = *link) != NULL && dialed->worker != worker)
+        link = &dialed->next;
+    if (dialed == NULL)
+        return;
+    *link = dialed->next;
+    nng_dialer_close(dialed->dialer);
+    free_dialed(dialed);
 }
 
 /*
@@ -380,9 +314,12 @@ void endpoint_undial(struct endpoint *endpoint, uint32_t worker)
  */
 void endpoint_let_go(struct endpoint *endpoint, uint32_t worker)
 {
-    for (struct dialed *dialed = endpoint->dialed; dialed != NULL; dialed = dialed->next)
-        if (dialed->worker == worker)
-            stop_redialing(dialed);
+    for (struct dialed *dialed = endpoint->dialed; dialed != NULL; dialed = dialed->next) {
+        if (dialed->worker != worker)
+            continue;
+        nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMAXT, NEVER_MS);
+        nng_dialer_set_ms(dialed->dialer, NNG_OPT_RECONNMINT, NEVER_MS);
+    }
 }
 
 static void free_mail(struct endpoint *endpoint)

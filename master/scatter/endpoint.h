@@ -58,11 +58,6 @@ int endpoint_dial(struct endpoint *endpoint,
                   const char *address,
                   uint16_t port,
                   struct mf_error *error);
-/*
- * The worker's credential was renewed: if it was dialed, it is dialed once more, beside the
- * connection that is there, which is for the caller to close when the worker speaks on the new one.
- */
-void endpoint_redial(struct endpoint *endpoint, uint32_t worker);
 void endpoint_undial(struct endpoint *endpoint, uint32_t worker);
 /* The worker ends, and closes the connection itself: it is not dialed again. */
 void endpoint_let_go(struct endpoint *endpoint, uint32_t worker);

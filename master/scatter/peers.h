@@ -13,7 +13,7 @@ struct peer {
     uint32_t pipe;
     uint32_t worker; /* 0: no request with a valid token came on it yet */
     char address[64];
-    uint32_t generation; /* of the token that came first on it */
+    uint32_t generation; /* the newest of which a token came on it */
     int64_t expires_us;  /* monotonic: it is closed then, whatever it does */
     int64_t close_at_us; /* monotonic; 0 = it is to stay */
 };

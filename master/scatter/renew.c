@@ -28,8 +28,8 @@ static void close_expired(struct scatter *scatter, const struct peer *peer)
             MF_WARNING, "the connection of %s is closed: it never said who it is", peer->address);
     else
         mf_log(MF_WARNING,
-               "the connection of worker %u from %s is closed: the credential with which it was "
-               "made has expired (generation %u)",
+               "the connection of worker %u from %s is closed: the credential that was shown on it "
+               "has expired (generation %u)",
                peer->worker,
                peer->address,
                peer->generation);

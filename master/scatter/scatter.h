@@ -78,7 +78,7 @@ struct scatter *scatter_create(const struct scatter_config *config, struct mf_er
 void scatter_destroy(struct scatter *scatter);
 
 /* From now on worker `id` may join, with any token of its own that is valid: of this epoch, or of
- * the last two generations of an earlier one (validity.h). */
+ * the last three generations of an earlier one (validity.h). */
 int scatter_expect(struct scatter *scatter, uint32_t worker, struct mf_error *error);
 /* Worker `id` is over: its requests are refused from now on, its outbox is dropped. */
 void scatter_forget(struct scatter *scatter, uint32_t worker);

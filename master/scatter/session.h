@@ -52,7 +52,6 @@ struct session {
     struct fence_list take_back, cancel;
     bool dismiss, dismiss_sent;
     uint32_t generation;        /* the newest that it has shown a token of, or was sent one of */
-    uint32_t redialed;          /* for a token of this generation */
     struct credential *renewal; /* in the outbox; NULL = none */
     uint32_t secrets_sent;      /* secrets up to this version of the run's are with it */
 };

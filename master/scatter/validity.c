@@ -6,9 +6,8 @@ void validity_start(struct validity *validity, uint32_t newest, int64_t ttl_us, 
 {
     *validity =
         (struct validity){.ttl_us = ttl_us, .newest = newest, .next_us = now_us + ttl_us / 3};
-    validity->expires_us[newest % VALIDITY_KEPT] = now_us + ttl_us;
-    if (newest > 1)
-        validity->expires_us[(newest - 1) % VALIDITY_KEPT] = now_us + ttl_us;
+    for (uint32_t before = 0; before < VALIDITY_KEPT - 1 && before < newest; before++)
+        validity->expires_us[(newest - before) % VALIDITY_KEPT] = now_us + ttl_us;
 }
 
 void validity_advance(struct validity *validity, int64_t now_us)

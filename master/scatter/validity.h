@@ -5,9 +5,9 @@
  * Credentials are issued in generations, which are numbered through the whole run. A new one begins
  * every third of the ttl, and each is valid for one ttl from its beginning; so a credential lives
  * for two thirds of the ttl at least, and is renewed long before it ends. Nothing here is kept over
- * the master's death: a later epoch gives the newest generation that there may be, and the one
- * before it (its workers may not have been renewed yet), one more ttl. The time without a master
- * does not count; all older ones are over.
+ * the master's death: a later epoch gives the newest generation that there may be, and the two
+ * before it (they may have been valid when the master died), one more ttl. The time without a
+ * master does not count; all older ones are over.
  *
  * Pure: no clock of its own, no memory, not thread-safe.
  */

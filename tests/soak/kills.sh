@@ -84,6 +84,15 @@ assert_as_undisturbed() { # FINAL_RECORDS
     assert_nothing_left "$RUN_ID"
 }
 
+# Whether the run was killed before there was anything to resume: then nothing was promised yet, and it says so.
+is_unborn() {
+    find_only_run
+    [ -n "$RUN_ID" ] && [ -e "$RUN/run.db" ] || return 0
+    if "$history_check" finals "$RUN" >now 2>/dev/null; then return 1; fi
+    mayfly resume last
+    assert_contains err "its run was ended before it began"
+}
+
 # One run with up to so many kills, to its end.
 attacked_run() { # KILLS
     local left=$1
@@ -92,14 +101,13 @@ attacked_run() { # KILLS
     start_etl
     while [ "$left" -gt 0 ] && kill_master "$(random_time)"; do
         left=$((left - 1))
-        find_only_run
-        if [ -z "$RUN_ID" ] || [ ! -e "$RUN/run.db" ]; then # nothing was promised yet
+        if is_unborn; then
             unborn=$((unborn + 1))
             rm -rf "$XDG_STATE_HOME/mayfly"
             start_etl
             continue
         fi
-        "$history_check" finals "$RUN" >>recorded
+        cat now >>recorded
         resume_etl
     done
     await_end

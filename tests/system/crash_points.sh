@@ -18,7 +18,7 @@ points() { # master|worker
 attack_job() {
     job <<END
 mayfly: 1
-prepare: "echo begun >>$PWD/prepare; sleep 0.2; echo ended >>$PWD/prepare"
+prepare: "echo begun >>$PWD/prepare; while [ -e $PWD/hold ]; do sleep 0.02; done; echo ended >>$PWD/prepare"
 split: {range: 1-24}
 task:
   shell: |
@@ -131,9 +131,6 @@ kill_the_master() { # POINT
     resume_until_it_ends
     assert_as_undisturbed
     assert_nothing_was_executed_again
-    # Of two that run at once each would write into the files of the other.
-    [ "$1" != master.in-prepare ] ||
-        assert_equal "$(grep -c ended prepare)" 1 "commands of prepare that came to their end"
 }
 
 case_the_master_is_killed_at_each_point() {
@@ -149,6 +146,19 @@ random_points() { # master|worker|both
         printf '%s:%s%s' "${all[RANDOM % ${#all[@]}]}" $((1 + RANDOM % 6)) "@$((1 + RANDOM % 2))"
         [ "$count" -eq 1 ] || printf ','
     done
+}
+
+# Of two commands that prepare at once each would write into the files of the other.
+case_what_prepares_does_not_outlive_the_next_master() {
+    attack_job
+    touch hold
+    MAYFLY_CRASH=master.in-prepare mayfly run job.yaml
+    assert_exit 137
+    wait_until 'grep -q begun prepare'
+    (wait_until '[ "$(grep -c begun prepare)" = 2 ]' && rm hold) &
+    mayfly resume last
+    assert_exit 0
+    assert_equal "$(grep -c ended prepare)" 1 "commands of prepare that came to their end"
 }
 
 # Several points at once (of two workers: three deaths would make poison of a subtask), of the first master and of those that go on; which, depends on the seed alone.

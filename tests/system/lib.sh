@@ -228,9 +228,9 @@ end_all() {
     local run pid
     for run in "$1"/state*/mayfly/runs/*; do
         if [ ! -d "$run" ]; then continue; fi
-        for pid in $(sed -n 's/.*, epoch .* process \([0-9]*\)$/\1/p' "$run/master.log" 2>/dev/null); do
+        while read -r pid; do
             if grep -qsazF "HOME=$1/" "/proc/$pid/environ"; then kill -KILL "$pid" 2>/dev/null || :; fi
-        done
+        done < <(sed -n 's/.*, epoch .* process \([0-9]*\)$/\1/p' "$run/master.log" 2>/dev/null)
         for pid in $(processes_of "$(basename "$run")"); do
             kill -KILL "$pid" 2>/dev/null || :
         done

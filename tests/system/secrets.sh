@@ -66,6 +66,29 @@ case_secrets_reach_subtasks_and_nothing_else() {
     assert_contains out "the secret FROM_FILE is renewed"
 }
 
+# The next master knows the tokens of a generation that it has not issued, and reads the secrets anew: the very subtasks
+# that waited for the other value find it.
+case_a_resumed_run_goes_on_with_both() {
+    local before
+    secret_job
+    start_job
+    wait_until "[ -e found.1 ] && [ -e found.2 ] && grep -q 'worker 2 is renewed (generation 2)' $RUN/master.log"
+    before=$(workers_of "$RUN_ID")
+    kill -KILL "$PID"
+    wait "$PID" 2>/dev/null || :
+    rm found.1 found.2
+    printf 'second-value-of-the-file' >value
+    mayfly resume last
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
+    assert_same "$RUN/result" <(seq 12)
+    assert_no_file found.1
+    assert_no_file found.2
+    assert_equal "$(wc -w <<<"$before")" 2 "workers before"
+    assert_equal "$(query 'select count(*) from worker')" 2 "workers in all"
+    assert_equal "$(grep -c 'credential.* has expired' "$RUN/master.log")" 0
+}
+
 # Each refused with one sentence that names place and key, before anything is started.
 case_secrets_that_cannot_be_read() {
     local source message

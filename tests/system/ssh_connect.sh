@@ -31,7 +31,6 @@ case_the_master_dials() {
     assert_hosts_clean
 }
 
-# A worker that was dialed shows its renewed certificate when it is dialed again, beside the connection that is there.
 case_dialed_workers_are_renewed() {
     hosts_start 1
     job <<'END'
@@ -45,7 +44,7 @@ END
     assert_equal "$(summary '.workers | "\(.launched) \(.lost)"')" "1 0"
     assert_equal "$(summary .attempts.total)" 32
     assert_contains "$RUN/master.log" "the credential of worker 1 is renewed (generation 5)"
-    assert_not_contains "$RUN/master.log" "with which it was made has expired"
+    assert_not_contains "$RUN/master.log" "that was shown on it has expired"
     mayfly logs last --worker 1
     assert_equal "$(grep -c 'connection to the master is lost' out)" 0
     assert_hosts_clean

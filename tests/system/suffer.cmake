@@ -2,8 +2,15 @@
 # What users of tools like this one suffer from, a test each: the table of docs/guarantees.md names them, `ctest -N -R
 # suffer` lists them. An entry runs cases of a script of this folder; these are then not run by system.<script>.
 
-# suffer(NAME SCRIPT CASE...): adds suffer.NAME. A case that is not there would pass unseen.
+file(READ ${CMAKE_SOURCE_DIR}/docs/guarantees.md guarantees)
+
+# suffer(NAME SCRIPT CASE...): adds suffer.NAME. A case that is not there would pass unseen; a test that stands in no
+# table would not be found.
 function(suffer NAME SCRIPT)
+    string(FIND "${guarantees}" "`suffer.${NAME}` |" place)
+    if(place EQUAL -1)
+        message(FATAL_ERROR "docs/guarantees.md has no line for suffer.${NAME}")
+    endif()
     foreach(case ${ARGN})
         file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/${SCRIPT}.sh found REGEX "^${case}\\(\\)")
         if(NOT found)
@@ -34,4 +41,4 @@ suffer(17_credentials_expire_in_mid_run intruder case_a_credential_that_has_expi
 suffer(18_versions_differ intruder case_another_protocol_version)
 suffer(19_clock_skew ssh_bad_system case_clocks_that_are_years_off)
 suffer(20_grandchildren bad_command case_ignores_term case_forks_away case_forks_away_with_its_streams)
-suffer(22_why_is_it_not_running suffer case_explain_says_why)
+suffer(22_why_is_it_not_running suffer case_explain_says_why case_explain_says_what_is_held)

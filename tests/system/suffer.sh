@@ -191,4 +191,34 @@ END
     assert_nothing_left "$RUN_ID"
 }
 
+# After the master's death: what its worker may have waits for that worker, and this is said.
+case_explain_says_what_is_held() {
+    job <<END
+mayfly: 1
+split: {range: 1-4}
+task: {shell: "echo {} >>$PWD/begun; until [ -e $PWD/gate ]; do sleep 0.02; done; echo {}"}
+workers: {slots: 2}
+END
+    start_job
+    wait_until '[ "$(wc -l <begun)" = 2 ]'
+    local workers
+    mapfile -t workers < <(workers_of "$RUN_ID")
+    kill -STOP "${workers[@]}"
+    kill -KILL "$PID"
+    wait "$PID" 2>/dev/null || :
+    mayfly status "$RUN_ID" --explain
+    assert_contains out "its master was lost (killed, or its machine went down); mayfly resume $RUN_ID"
+    "$MAYFLY_BIN" resume "$RUN_ID" >out 2>resume_err </dev/null &
+    PID=$!
+    wait_until 'reasons | grep -q held'
+    assert_equal "$(explain 1 | jq -r .explain.subtask.state)" held "subtask 1"
+    assert_equal "$(explain | jq -r '[.explain.reasons[] | select(.reason == "joining") | .worker] | tostring')" "[1]"
+    kill -CONT "${workers[@]}"
+    touch gate
+    await_end
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
+    assert_equal "$(sort begun | xargs)" "1 2 3 4" "what was executed"
+}
+
 run_cases "$@"

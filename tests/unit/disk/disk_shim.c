@@ -378,13 +378,14 @@ static ssize_t write_to(int fd, const void *data, size_t length, off_t offset, b
 {
     struct stat facts;
     pthread_mutex_lock(&disk.lock);
-    int number = is_inside ? 0 : must_fail(DISK_WRITE);
+    bool is_file = fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode);
+    int number = is_inside || !is_file ? 0 : must_fail(DISK_WRITE);
     ssize_t result = -1;
     if (number == DISK_SHORT && length > 1)
         length /= 2;
     else if (number > 0)
         goto end;
-    bool watched = is_watched(fd, &facts) && S_ISREG(facts.st_mode);
+    bool watched = is_file && is_watched(fd, &facts);
     off_t at = has_offset || !watched                 ? offset
                : (fcntl(fd, F_GETFL) & O_APPEND) != 0 ? facts.st_size
                                                       : lseek(fd, 0, SEEK_CUR);
@@ -401,7 +402,7 @@ end:
     return result;
 }
 
-static int sync_to(int fd, long call)
+static int sync_to(int fd)
 {
     struct stat facts;
     pthread_mutex_lock(&disk.lock);
@@ -411,8 +412,8 @@ static int sync_to(int fd, long call)
         bool watched = is_watched(fd, &facts);
         if (watched)
             announce();
-        /* What is watched is not synced in truth: that only takes time. */
-        result = watched ? 0 : (int)syscall(call, fd);
+        /* Nothing is synced in truth: that only takes time. */
+        result = fcntl(fd, F_GETFD) < 0 ? -1 : 0;
         if (watched)
             sync_node(fd, &facts);
     }
@@ -454,12 +455,12 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off64_t offset)
 
 int fsync(int fd)
 {
-    return sync_to(fd, SYS_fsync);
+    return sync_to(fd);
 }
 
 int fdatasync(int fd)
 {
-    return sync_to(fd, SYS_fdatasync);
+    return sync_to(fd);
 }
 
 int ftruncate(int fd, off_t size)

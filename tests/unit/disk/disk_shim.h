@@ -3,7 +3,8 @@
  * A disk that can fail and lose power: the program's own write, pwrite, ftruncate, fsync, fdatasync
  * and rename stand here instead of the C library's, also for SQLite.
  *
- * Failures: the n-th call of a kind fails with an errno, is interrupted, or writes less than asked.
+ * Failures, of files only: the n-th call of a kind fails with an errno, is interrupted, or writes
+ * less than asked.
  *
  * Power: below one folder the shim remembers what was synced. Of each file: its bytes at the last
  * sync, and each write since, in sectors of 512 bytes. Of each folder: its entries at the last sync

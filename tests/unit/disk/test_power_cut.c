@@ -5,7 +5,7 @@
  * said to be recorded is there, with its files; what is there is whole; the real code goes on with
  * it.
  *
- * environment: MAYFLY_POWER_CUT_SEEDS (4), MAYFLY_POWER_CUT_FIRST (1)
+ * environment: MAYFLY_POWER_CUT_SEEDS (2), MAYFLY_POWER_CUT_FIRST (1)
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -486,7 +486,7 @@ static void what_was_promised_is_there(void **state)
     (void)state;
     const char *tmp = getenv("TMPDIR");
     unsigned first = number_of("MAYFLY_POWER_CUT_FIRST", 1), cuts = 0;
-    unsigned last = first + number_of("MAYFLY_POWER_CUT_SEEDS", 4);
+    unsigned last = first + number_of("MAYFLY_POWER_CUT_SEEDS", 2);
     for (unsigned seed = first; seed < last; seed++) {
         struct world *world = calloc(1, sizeof *world);
         world->random = seed * 0x9e3779b97f4a7c15u | 1;

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "master/changed.h"
 #include "master/record/tree.h"
 
 struct pulled {
@@ -146,6 +148,118 @@ static void test_recorded_plan_comes_back(void **state)
     job_destroy(job);
 }
 
+static int cut(const char *folder, double share)
+{
+    char path[256];
+    struct stat facts;
+    snprintf(path, sizeof path, "%s/plan.seg", folder);
+    if (stat(path, &facts) < 0)
+        return -1;
+    return truncate(path, (off_t)((double)facts.st_size * share));
+}
+
+/* What may have been given out comes first, the rest when it is asked for; and a plan that was not
+ * finished is finished. */
+static void test_unfinished_plan_goes_on(void **state)
+{
+    struct mf_error error;
+    struct pulled pulled = {0}, marked = {0}, rest = {0}, whole = {0};
+    char path[256], split[320];
+    write_lines(*state, path, sizeof path);
+    snprintf(split, sizeof split, "{lines: [\"%s\"], count: 1}", path);
+    struct job *job = parse(split);
+    struct plan *plan = plan_create(job, *state, NULL, true, &error);
+    assert_non_null(plan);
+    assert_int_equal(plan_pull(plan, 1000, MF_NEVER, note, &pulled, &error), 0);
+    plan_destroy(plan);
+    assert_int_equal(cut(*state, 0.5), 0);
+    const struct plan_open open[] = {
+        {.subtask = 2}, {.subtask = 7, .last_attempt = 4}, {.subtask = 20}};
+    const struct plan_rest left = {.open = open, .open_count = 3, .mark = 20, .sync = true};
+    plan = plan_reopen(job, *state, NULL, &left, &error);
+    assert_non_null(plan);
+    assert_int_equal(plan_pull_marked(plan, note, &marked, &error), 1);
+    assert_int_equal(marked.count, 3);
+    assert_int_equal(marked.ids[1], 7);
+    assert_int_equal(marked.attempts[1], 4);
+    assert_int_equal(marked.ids[2], 20);
+    assert_int_equal(plan_pull(plan, 1000, MF_NEVER, note, &rest, &error), 0);
+    assert_int_equal(rest.count, 80);
+    assert_int_equal(rest.ids[0], 21);
+    plan_destroy(plan);
+
+    /* And is whole on the disk, too. */
+    assert_int_equal(unlink(path), 0);
+    const struct plan_rest all = {.mark = 0};
+    plan = plan_reopen(job, *state, NULL, &all, &error);
+    assert_non_null(plan);
+    assert_int_equal(plan_pull(plan, 1000, MF_NEVER, note, &whole, &error), 0);
+    assert_int_equal(whole.count, 100);
+    plan_destroy(plan);
+    job_destroy(job);
+}
+
+static void test_unfinished_plan_of_other_inputs(void **state)
+{
+    struct mf_error error;
+    struct pulled pulled = {0};
+    char path[256], split[320];
+    write_lines(*state, path, sizeof path);
+    snprintf(split, sizeof split, "{lines: [\"%s\"], count: 1}", path);
+    struct job *job = parse(split);
+    struct plan *plan = plan_create(job, *state, NULL, true, &error);
+    assert_non_null(plan);
+    assert_int_equal(plan_pull(plan, 1000, MF_NEVER, note, &pulled, &error), 0);
+    plan_destroy(plan);
+    assert_int_equal(cut(*state, 0.5), 0);
+    assert_int_equal(truncate(path, 500), 0);
+    const struct plan_rest left = {.mark = 0};
+    plan = plan_reopen(job, *state, NULL, &left, &error);
+    assert_non_null(plan);
+    assert_int_equal(plan_pull(plan, 1000, MF_NEVER, note, &pulled, &error), -1);
+    assert_int_equal(error.code, MF_EINPUT);
+    assert_non_null(strstr(error.text, "inputs have changed"));
+    plan_destroy(plan);
+    job_destroy(job);
+}
+
+/* Only what is open counts; each input once, the first few by name. */
+static void test_changed_inputs_are_found(void **state)
+{
+    struct mf_error error;
+    struct pulled pulled = {0};
+    struct changed changed;
+    char path[256], split[320];
+    for (int i = 1; i <= 6; i++) {
+        snprintf(path, sizeof path, "%s/%d.txt", (const char *)*state, i);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fprintf(file, "a\nb\n");
+        assert_int_equal(fclose(file), 0);
+    }
+    snprintf(split, sizeof split, "{lines: [\"%s/*.txt\"], count: 1}", (const char *)*state);
+    struct job *job = parse(split);
+    struct plan *plan = plan_create(job, *state, NULL, true, &error);
+    assert_non_null(plan);
+    assert_int_equal(plan_pull(plan, 100, MF_NEVER, note, &pulled, &error), 0);
+    assert_int_equal(pulled.count, 12);
+    plan_destroy(plan);
+    const struct plan_open open[] = {{.subtask = 1}, {.subtask = 3}, {.subtask = 4}};
+    const struct plan_rest rest = {.open = open, .open_count = 3, .mark = 6};
+    assert_int_equal(changed_find(job, *state, &rest, &changed, &error), 0);
+    assert_int_equal(changed.inputs, 0);
+    for (int i = 2; i <= 6; i++) {
+        snprintf(path, sizeof path, "%s/%d.txt", (const char *)*state, i);
+        assert_int_equal(i == 3 ? truncate(path, 1) : unlink(path), 0);
+    }
+    assert_int_equal(changed_find(job, *state, &rest, &changed, &error), 0);
+    assert_int_equal(changed.inputs, 4); /* 3.txt is needed by nothing any more */
+    assert_int_equal(changed.subtasks, 8);
+    assert_non_null(strstr(changed.names, "2.txt (No such file or directory), "));
+    assert_null(strstr(changed.names, "6.txt"));
+    job_destroy(job);
+}
+
 static void test_missing_plan_is_an_error(void **state)
 {
     struct mf_error error;
@@ -165,6 +279,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pulls_no_more_than_asked, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_forgets_in_any_order, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_recorded_plan_comes_back, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_unfinished_plan_goes_on, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(
+            test_unfinished_plan_of_other_inputs, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_changed_inputs_are_found, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_missing_plan_is_an_error, make_folder, remove_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,6 +262,53 @@ static void what_cannot_be_written_harms_nothing(void **state)
     assert_stored(house, 7, LOG_STDERR, 3, "err\n");
 }
 
+static void resume(struct house *house)
+{
+    close_house(house);
+    open_house(house);
+    assert_int_equal(intake_resume(house->intake, 2, &house->error), 0);
+}
+
+/* A stream that the worker sends again to the next master is there once. */
+static void what_is_stored_is_not_stored_again(void **state)
+{
+    struct house *house = *state;
+    send(house, MF_CHUNK_STDERR, 3, 7, 0, "one\n");
+    send(house, MF_CHUNK_STDERR, 4, 7, 0, "elsewhere\n");
+    send(house, MF_CHUNK_WORKER_LOG, 3, 0, 0, "joined\n");
+    resume(house);
+    send(house, MF_CHUNK_STDERR, 3, 7, 0, "on");
+    send(house, MF_CHUNK_STDERR, 3, 7, 2, "e\ntwo\n");
+    send(house, MF_CHUNK_STDERR, 3, 7, 8, "three\n");
+    send(house, MF_CHUNK_STDERR, 3, 8, 0, "eight\n");
+    send(house, MF_CHUNK_WORKER_LOG, 3, 0, 0, "joined\nagain\n");
+    assert_stored(house, 7, LOG_STDERR, 3, "one\ntwo\nthree\n");
+    assert_stored(house, 7, LOG_STDERR, 4, "elsewhere\n");
+    assert_stored(house, 8, LOG_STDERR, 3, "eight\n");
+    struct log_piece piece;
+    struct log_reader *reader = log_reader_open(house->logs_path, &house->error);
+    size_t length = 0;
+    while (log_reader_next(reader, 0, 0, 3, 1u << LOG_WORKER, &piece, &house->error) > 0)
+        length += piece.data.length;
+    log_reader_close(reader);
+    assert_int_equal(length, strlen("joined\nagain\n"));
+}
+
+/* Standard output that is shown begins anew; what was on its way to a file is dropped. */
+static void what_was_on_its_way_begins_anew(void **state)
+{
+    struct house *house = *state;
+    char path[400];
+    send(house, MF_CHUNK_LIVE, 3, 7, 0, "one\ntwo\n");
+    send(house, MF_CHUNK_LIVE, 3, 7, 0, "one\n");
+    assert_live(house, 7, 3, "one\n");
+    send(house, MF_CHUNK_RESULT, 3, 9, 0, "half");
+    snprintf(path, sizeof path, "%s/incoming", house->run.folder);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(intake_resume(house->intake, 2, &house->error), 0);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -276,6 +323,8 @@ int main(void)
         CASE(there_are_only_so_many),
         CASE(a_file_that_is_gone_harms_nothing),
         CASE(what_cannot_be_written_harms_nothing),
+        CASE(what_is_stored_is_not_stored_again),
+        CASE(what_was_on_its_way_begins_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 
 #include "common/alloc.h"
 #include "master/record/run_db.h"
+#include "master/record/sql.h"
 
 /* A run folder whose run.db is the golden one. */
 static int setup(void **state)
@@ -157,6 +158,62 @@ static void the_golden_file_is_continued(void **state)
     expect_open(run, 8, "5:1:1");
 }
 
+struct seen {
+    char text[400];
+};
+
+static int see_worker(void *arg, const struct run_db_worker *worker)
+{
+    struct seen *seen = arg;
+    size_t length = strlen(seen->text);
+    snprintf(seen->text + length,
+             sizeof seen->text - length,
+             "%u:%s:%u:%s:%s:%u ",
+             worker->id,
+             worker->state,
+             worker->pid,
+             worker->place,
+             worker->address,
+             worker->port);
+    return 0;
+}
+
+static void expect_workers(struct run_fixture *run, const char *wanted)
+{
+    struct seen seen = {0};
+    struct mf_error error;
+    sqlite3 *db = open_db(run);
+    assert_int_equal(run_db_each_worker(db, see_worker, &seen, &error), 0);
+    assert_string_equal(seen.text, wanted);
+    run_db_close(db);
+}
+
+/* An older file can be read as it is; who goes on with it makes it a newer one. */
+static void the_workers_of_an_older_file(void **state)
+{
+    struct run_fixture *run = *state;
+    struct mf_error error;
+    int64_t version = 0;
+    expect_workers(run, "1:gone:4711:::0 2:ready:4711:::0 ");
+    fixture_open(run);
+    const struct record_worker third = {.id = 3,
+                                        .state = "joining",
+                                        .place = "etl@b",
+                                        .address = "10.0.0.2",
+                                        .port = 4000,
+                                        .pid = 5};
+    assert_int_equal(record_worker(run->recorder, &third, &error), 0);
+    fixture_close(run);
+    expect_workers(run, "1:gone:4711:::0 2:ready:4711:::0 3:joining:5:etl@b:10.0.0.2:4000 ");
+    sqlite3 *db = open_db(run);
+    assert_int_equal(sql_integer(db, "run.db", "PRAGMA user_version", &version, &error), 0);
+    assert_int_equal(version, RECORD_SCHEMA_VERSION);
+    run_db_close(db);
+    fixture_open(run); /* once more: nothing is added twice */
+    assert_int_equal(run->epoch, 4);
+    fixture_close(run);
+}
+
 static void what_is_open(void **state)
 {
     struct run_fixture *run = *state;
@@ -293,6 +350,7 @@ int main(void)
         TEST(the_golden_facts),
         TEST(the_golden_rows),
         TEST(the_golden_file_is_continued),
+        TEST(the_workers_of_an_older_file),
         TEST(what_is_open),
         TEST(the_list_of_open_ones_can_be_left),
         TEST(redrive_all),

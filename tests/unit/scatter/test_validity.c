@@ -56,18 +56,21 @@ static void what_could_not_begin_is_due_soon_again(void **state)
     assert_int_equal(validity_end(&validity, 1), TTL);
 }
 
-static void a_later_epoch_knows_the_last_two(void **state)
+static void a_later_epoch_knows_the_last_three(void **state)
 {
     (void)state;
     struct validity validity;
     validity_start(&validity, 41, TTL, 5);
-    assert_int_equal(validity_end(&validity, 41), TTL + 5);
-    assert_int_equal(validity_end(&validity, 40), TTL + 5);
-    assert_int_equal(validity_end(&validity, 39), 0);
+    for (uint32_t generation = 39; generation <= 41; generation++)
+        assert_int_equal(validity_end(&validity, generation), TTL + 5);
     assert_int_equal(validity_end(&validity, 38), 0);
     validity_advance(&validity, TTL / 3);
-    assert_int_equal(validity_end(&validity, 40), TTL + 5);
-    assert_int_equal(validity_end(&validity, 39), 0);
+    assert_int_equal(validity_end(&validity, 39), TTL + 5);
+    assert_int_equal(validity_end(&validity, 38), 0);
+    assert_int_equal(validity_end(&validity, 42), TTL / 3 + TTL);
+    validity_start(&validity, 2, TTL, 5);
+    assert_int_equal(validity_end(&validity, 1), TTL + 5);
+    assert_int_equal(validity_end(&validity, 0), 0);
 }
 
 int main(void)
@@ -76,7 +79,7 @@ int main(void)
         cmocka_unit_test(a_credential_lives_for_two_thirds_of_the_ttl_at_least),
         cmocka_unit_test(old_generations_end),
         cmocka_unit_test(what_could_not_begin_is_due_soon_again),
-        cmocka_unit_test(a_later_epoch_knows_the_last_two),
+        cmocka_unit_test(a_later_epoch_knows_the_last_three),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

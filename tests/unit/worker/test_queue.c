@@ -58,6 +58,41 @@ static const struct executed *end_of(const struct stand *stand, uint64_t id)
     return NULL;
 }
 
+/* For another master: what ended and is not acknowledged, what runs, what waits; not what is being
+ * ended. */
+static void what_is_held_is_told(void **state)
+{
+    struct stand *stand = *state;
+    struct mf_held held[8];
+    stand_shell(stand, "echo >begun-{}; [ {} = 1 ] || sleep 1000");
+    stand_start(stand, 2);
+    stand_submit_id(stand, 1);
+    stand_until(stand, stand_has_ended, 1);
+    for (uint64_t id = 2; id <= 5; id++)
+        stand_submit_id(stand, id);
+    stand_until(stand, stand_has_started, 3);
+    assert_int_equal(executor_held(stand->executor, held, 8), 5);
+    assert_int_equal(held[0].subtask, 1);
+    assert_int_equal(held[0].state, MF_HELD_ENDED);
+    unsigned running = 0, queued = 0;
+    for (unsigned i = 1; i < 5; i++) {
+        assert_int_equal(held[i].attempt, 1);
+        assert_int_equal(held[i].epoch, 1);
+        running += held[i].state == MF_HELD_RUNNING;
+        queued += held[i].state == MF_HELD_QUEUED;
+    }
+    assert_int_equal(running, 2);
+    assert_int_equal(queued, 2);
+    /* Where there is no room, what waits goes back. */
+    assert_int_equal(executor_held(stand->executor, held, 4), 4);
+    stand_until(stand, has_returned, 1);
+    struct mf_fence fence = fence_of(held[1].subtask);
+    executor_cancel(stand->executor, &fence);
+    assert_int_equal(executor_held(stand->executor, held, 8), 3);
+    executor_cancel_all(stand->executor);
+    stand_until(stand, stand_has_ended, 3);
+}
+
 static void many_run_each_once(void **state)
 {
     struct stand *stand = *state;
@@ -359,6 +394,7 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, stand_setup, stand_teardown)
     const struct CMUnitTest tests[] = {
+        CASE(what_is_held_is_told),
         CASE(many_run_each_once),
         CASE(each_failing_allocation_is_reported),
         CASE(the_same_fence_twice_is_once),

@@ -270,6 +270,57 @@ static void an_output_that_changes_is_none(void **state)
     }
 }
 
+/* Another master has nothing of what was sent, not even of what had arrived. */
+static void to_another_master_all_is_sent_again(void **state)
+{
+    struct bench *bench = *state;
+    size_t large = MF_CHUNK_MAX + 10;
+    char path[128];
+    snprintf(path, sizeof path, "%s/large", bench->folder);
+    write_text(bench->file, "0123456789");
+    write_text(bench->log, "log");
+    write_large(path, large);
+    struct executed_file told[] = {
+        {.kind = MF_CHUNK_STDERR, .path = bench->file, .offset = 2, .length = 8}};
+    struct executed_file files[] = {{.kind = MF_CHUNK_RESULT, .path = path, .length = large}};
+    struct executed first = ended(6, told, 1), second = ended(7, files, 1);
+    grow(bench, 6, 0, 2);
+    grow(bench, 8, 3, 0);
+    expect(bench, MF_CHUNK_STDERR, 6, 0, 2);
+    expect(bench, MF_CHUNK_LIVE, 8, 0, 3);
+    add(bench, &first);
+    expect(bench, MF_CHUNK_STDERR, 6, 2, 6);
+    assert_ptr_equal(upload_next_done(bench->upload), &first);
+    add(bench, &second);
+    expect(bench, MF_CHUNK_RESULT, 7, 0, MF_CHUNK_MAX);
+    assert_non_null(next(bench)); /* the rest is under way */
+    add(bench, &first);
+    upload_restart(bench->upload);
+    expect(bench, MF_CHUNK_WORKER_LOG, 0, 0, 3);
+    expect(bench, MF_CHUNK_RESULT, 7, 0, MF_CHUNK_MAX);
+    expect(bench, MF_CHUNK_LIVE, 8, 0, 3);
+    expect(bench, MF_CHUNK_RESULT, 7, MF_CHUNK_MAX, 10);
+    assert_true(bench->message.chunk.last);
+    expect(bench, MF_CHUNK_STDERR, 6, 0, 8);
+    assert_null(next(bench));
+    assert_ptr_equal(upload_next_done(bench->upload), &second);
+    assert_ptr_equal(upload_next_done(bench->upload), &first);
+}
+
+/* What waits for the answer to its last piece waits for none any more. */
+static void to_another_master_no_end_waits(void **state)
+{
+    struct bench *bench = *state;
+    write_text(bench->file, "0123456789");
+    struct executed executed = ended(7, NULL, 0);
+    grow(bench, 7, 5, 0);
+    assert_non_null(next(bench));
+    add(bench, &executed);
+    assert_null(upload_next_done(bench->upload));
+    upload_restart(bench->upload);
+    assert_ptr_equal(upload_next_done(bench->upload), &executed);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -281,6 +332,8 @@ int main(void)
         CASE(files_and_logs_take_turns),
         CASE(what_cannot_be_read_is_left_to_the_end),
         CASE(an_output_that_changes_is_none),
+        CASE(to_another_master_all_is_sent_again),
+        CASE(to_another_master_no_end_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

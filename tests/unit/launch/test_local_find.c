@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which process is taken for a worker of an earlier master, and which is not. */
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "master/launch/local_find.h"
+
+#define RUN "20261124-000000-find-abcd"
+
+struct place {
+    char root[64], folder[256];
+    pid_t pid;
+};
+
+/* A folder .../runs/RUN/3 with a FIFO called "start", so that `cat start RUN` stands there,
+ * waiting, with the command line of a worker. */
+static int set_up(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+    assert_non_null(place);
+    char path[300];
+    strcpy(place->root, "/tmp/mayfly-find-XXXXXX");
+    assert_non_null(mkdtemp(place->root));
+    snprintf(path, sizeof path, "%s/runs", place->root);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/runs/" RUN, place->root);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(place->folder, sizeof place->folder, "%s/runs/" RUN "/3", place->root);
+    assert_int_equal(mkdir(place->folder, 0700), 0);
+    snprintf(path, sizeof path, "%s/start", place->folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    *state = place;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *place = *state;
+    char path[300];
+    if (place->pid > 0) {
+        kill(place->pid, SIGKILL);
+        waitpid(place->pid, NULL, 0);
+    }
+    snprintf(path, sizeof path, "%s/start", place->folder);
+    unlink(path);
+    rmdir(place->folder);
+    snprintf(path, sizeof path, "%s/runs/" RUN, place->root);
+    rmdir(path);
+    snprintf(path, sizeof path, "%s/runs", place->root);
+    rmdir(path);
+    int rc = rmdir(place->root);
+    free(place);
+    return rc;
+}
+
+static void stand_there(struct place *place, const char *folder, const char *mark)
+{
+    char cat[] = "cat", start[] = "start", run[] = RUN, variable[64];
+    char *argv[] = {cat, start, run, NULL}, *env[] = {variable, NULL};
+    posix_spawn_file_actions_t actions;
+    snprintf(variable, sizeof variable, "%s", mark);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, folder);
+    assert_int_equal(posix_spawn(&place->pid, "/bin/cat", &actions, NULL, argv, env), 0);
+    posix_spawn_file_actions_destroy(&actions);
+}
+
+static void a_worker_is_found(void **state)
+{
+    struct place *place = *state;
+    stand_there(place, place->folder, "MAYFLY_RUN=" RUN);
+    uint32_t pid = (uint32_t)place->pid;
+    assert_true(local_is_worker(pid, RUN, 3));
+    assert_int_equal(local_find_worker(pid, RUN, 3), pid);
+    assert_int_equal(local_find_worker(0, RUN, 3), pid);
+    assert_int_equal(local_find_worker((uint32_t)getpid(), RUN, 3), pid);
+    assert_int_equal(local_find_worker(pid, RUN, 4), 0);
+    assert_int_equal(local_find_worker(pid, "20261124-000000-find-abce", 3), 0);
+}
+
+static void one_of_another_run_is_not(void **state)
+{
+    struct place *place = *state;
+    stand_there(place, place->folder, "MAYFLY_RUN=20261124-000000-find-abce");
+    assert_int_equal(local_find_worker((uint32_t)place->pid, RUN, 3), 0);
+}
+
+static void one_that_is_dead_is_not(void **state)
+{
+    struct place *place = *state;
+    stand_there(place, place->folder, "MAYFLY_RUN=" RUN);
+    uint32_t pid = (uint32_t)place->pid;
+    assert_int_equal(kill(place->pid, SIGKILL), 0);
+    waitpid(place->pid, NULL, 0);
+    place->pid = 0;
+    assert_int_equal(local_find_worker(pid, RUN, 3), 0);
+    assert_false(local_is_worker((uint32_t)getpid(), RUN, 3));
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CASE(a_worker_is_found), CASE(one_of_another_run_is_not), CASE(one_that_is_dead_is_not)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
