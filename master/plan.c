@@ -95,12 +95,16 @@ fail:
     return NULL;
 }
 
-static int open_recorded(struct plan *plan, const char *run_folder, struct mf_error *error)
+static int open_source(struct plan *plan, const char *run_folder, struct mf_error *error)
 {
+    if (split_is_derivable(plan->job)) {
+        plan->split = split_create(plan->job, plan->prepared, error);
+        return plan->split == NULL ? -1 : 0;
+    }
     plan->path = run_path(run_folder, "plan.seg");
-    plan->reader = plan->path == NULL ? NULL : plan_reader_open(plan->path, error);
     if (plan->path == NULL)
-        mf_raise(error, MF_ENOMEM, "out of memory: a path");
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    plan->reader = plan_reader_open(plan->path, error);
     return plan->reader == NULL ? -1 : 0;
 }
 
@@ -116,11 +120,10 @@ struct plan *plan_reopen(const struct job *job,
     plan->filtered = true;
     plan->rest = *rest;
     plan->job = job;
+    int rc = 0;
     if (prepared != NULL && (plan->prepared = mf_strdup(prepared)) == NULL)
-        mf_raise(error, MF_ENOMEM, "out of memory: the plan");
-    else if (!split_is_derivable(job) && open_recorded(plan, run_folder, error) == 0)
-        return plan;
-    else if (split_is_derivable(job) && (plan->split = split_create(job, prepared, error)) != NULL)
+        rc = mf_raise(error, MF_ENOMEM, "out of memory: the plan");
+    if (rc == 0 && open_source(plan, run_folder, error) == 0)
         return plan;
     plan_destroy(plan);
     return NULL;

@@ -50,7 +50,7 @@ int64_t progress_deadline(const struct progress *progress)
 
 static void update_rate(struct progress *progress, const struct progress_view *view, int64_t now_us)
 {
-    uint64_t finished = view->done + view->failed;
+    uint64_t finished = view->done + view->failed - view->before;
     double seconds = (double)(now_us - progress->last_us) / 1e6;
     if (seconds > 0) {
         double now = (double)(finished - progress->last_finished) / seconds;
@@ -66,7 +66,7 @@ static void format_eta(const struct progress *progress,
                        size_t size)
 {
     uint64_t finished = view->done + view->failed;
-    double rate = view->seconds > 0 ? (double)finished / view->seconds : 0;
+    double rate = view->seconds > 0 ? (double)(finished - view->before) / view->seconds : 0;
     text[0] = '\0';
     if (!view->total_known || rate <= 0 || finished >= view->total)
         return;

@@ -13,6 +13,7 @@ struct progress_view {
     const char *state;
     bool total_known;
     uint64_t total, done, failed, retried, running;
+    uint64_t before; /* of done and failed: what an earlier master had recorded */
     uint32_t workers;
     double seconds;      /* since the first worker joined */
     const char *held_up; /* a sentence: why nothing runs, or nothing new starts; NULL = it does */

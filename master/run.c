@@ -365,19 +365,19 @@ static void show_progress(struct run *run, int64_t now_us)
 {
     struct schedule_counts counts;
     schedule_counts(run->schedule, &counts);
-    struct progress_view view = {.state = run_state_name(counts.state),
-                                 .total_known = counts.plan_ended,
-                                 .total = counts.planned,
-                                 .done = counts.done,
-                                 .failed = counts.failed + counts.dead,
-                                 .retried = counts.retried,
-                                 .running = counts.running,
-                                 .workers = counts.workers_alive,
-                                 .held_up = run_held_up(run),
-                                 .seconds =
-                                     run->stats.first_joined_us == 0
-                                         ? 0
-                                         : (double)(now_us - run->stats.first_joined_us) / 1e6};
+    struct progress_view view = {
+        .state = run_state_name(counts.state),
+        .total_known = run_has_total(run),
+        .total = run_total(run),
+        .done = run->base_done + counts.done,
+        .failed = run->base_failed + run->base_dead + counts.failed + counts.dead,
+        .retried = counts.retried,
+        .running = counts.running,
+        .workers = counts.workers_alive,
+        .held_up = run_held_up(run),
+        .seconds = run->stats.first_joined_us == 0
+                       ? 0
+                       : (double)(now_us - run->stats.first_joined_us) / 1e6};
     progress_show(run->progress, &view, now_us);
 }
 
@@ -423,12 +423,13 @@ static void add_workers(struct run *run, uint32_t known)
 static void resume_workers(struct run *run)
 {
     const struct run_again *again = run->again;
+    uint64_t recorded = run->base_done + run->base_failed + run->base_dead;
     uint32_t known = run_take_over(run);
     if (!again->has_total || again->open_count > 0)
         add_workers(run, known);
     progress_say(run->progress,
                  "resuming: %llu subtasks are recorded, %u workers may still be there",
-                 (unsigned long long)(run->base_done + run->base_failed + run->base_dead),
+                 (unsigned long long)recorded,
                  known);
 }
 

@@ -336,17 +336,25 @@ int link_send(struct link *link,
     return 0;
 }
 
-/* Puts the renewed certificate onto what is running; it shows with the next connection. */
+/*
+ * Puts the renewed certificate onto what is running; it shows with the next connection. nng 1.5.2
+ * changes the configuration under one lock and uses it under another, which setting the size limit
+ * takes, too: so what is used next is what was set here, whole.
+ */
 static int use_renewed(struct link *link)
 {
     nng_tls_config *dialing = NULL, *listening = NULL;
     int rc = make_tls(link, NNG_TLS_MODE_CLIENT, &dialing);
     if (rc == 0 && link->has_dialer)
         rc = nng_dialer_set_ptr(link->dialer, NNG_OPT_TLS_CONFIG, dialing);
+    if (rc == 0 && link->has_dialer)
+        rc = nng_dialer_set_size(link->dialer, NNG_OPT_RECVMAXSZ, MF_FRAME_MAX);
     if (rc == 0 && link->has_listener)
         rc = make_tls(link, NNG_TLS_MODE_SERVER, &listening);
     if (rc == 0 && link->has_listener)
         rc = nng_listener_set_ptr(link->listener, NNG_OPT_TLS_CONFIG, listening);
+    if (rc == 0 && link->has_listener)
+        rc = nng_listener_set_size(link->listener, NNG_OPT_RECVMAXSZ, MF_FRAME_MAX);
     if (dialing != NULL)
         keep_tls(&link->dialer_tls, dialing);
     if (listening != NULL)

@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "master/changed.h"
 #include "master/command.h"
+#include "master/commands/background.h"
 #include "master/commands/items.h"
 #include "master/commands/left.h"
 #include "master/commands/overview.h"
@@ -36,6 +37,7 @@ static const struct argp_option options[] = {
      0,
      "Go on although inputs have changed: their subtasks fail (\"input changed\"), the others run",
      0},
+    {"detach", 'd', NULL, 0, "Go on in the background, as mayfly submit does", 0},
     {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
     {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
     {"quiet", 'q', NULL, 0, "Show no progress", 0},
@@ -49,6 +51,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         if (strcmp(text, "fail") != 0)
             argp_error(state, "--changed takes \"fail\", not \"%s\"", text);
         arguments->may_change = true;
+        return 0;
+    case 'd':
+        arguments->options.detached = true;
         return 0;
     case 'o':
         arguments->options.output = text;
@@ -76,7 +81,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
 /* A resume in the making. */
 struct resume {
     const struct arguments *arguments;
-    const char *folder, *run_id;
+    char *folder;
+    const char *run_id;
     char *path; /* of run.db */
     sqlite3 *db;
     struct job *job;
@@ -262,7 +268,8 @@ static int prepare(struct resume *resume, struct mf_error *error)
     return resume->worker_binary == NULL ? -1 : 0;
 }
 
-static int go(struct resume *resume, char *folder)
+/* say_fd: where the run is said once nothing is refused any more; -1 = nowhere. */
+static int go(struct resume *resume, int say_fd)
 {
     struct mf_error error;
     struct run_options run_options = resume->arguments->options;
@@ -287,9 +294,16 @@ static int go(struct resume *resume, char *folder)
     run_db_close(resume->db);
     resume->db = NULL;
     run_options.worker_binary = resume->worker_binary;
+    if (say_fd >= 0)
+        background_say(say_fd, resume->folder, resume->run_id);
     int lock_fd = resume->lock_fd;
     resume->lock_fd = -1;
-    return run_master(resume->job, resume->run_id, folder, lock_fd, &again, &run_options);
+    return run_master(resume->job, resume->run_id, resume->folder, lock_fd, &again, &run_options);
+}
+
+static int go_detached(void *arg, int say_fd)
+{
+    return go(arg, say_fd);
 }
 
 static int resume_main(int argc, char **argv)
@@ -313,7 +327,9 @@ static int resume_main(int argc, char **argv)
     char *folder = run_folder_find(arguments.run, run_id, &error);
     resume.folder = folder;
     resume.run_id = run_id;
-    int code = folder == NULL ? command_fail(&error) : go(&resume, folder);
+    int code = folder == NULL               ? command_fail(&error)
+               : arguments.options.detached ? background_start(go_detached, &resume)
+                                            : go(&resume, -1);
     if (resume.lock_fd >= 0)
         close(resume.lock_fd);
     run_db_close(resume.db);

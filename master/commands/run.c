@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "master/command.h"
+#include "master/commands/background.h"
 #include "master/commands/sets.h"
 #include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
@@ -185,65 +186,26 @@ static int run_main(int argc, char **argv)
         go_foreground);
 }
 
-/* Waits for the run id (or, when there is none, for the child's exit code, having said why on
- * standard error). */
-static int await_id(int fd)
-{
-    char id[RUN_ID_SIZE + 1];
-    size_t n = 0;
-    ssize_t got;
-    while (n < sizeof id - 1 &&
-           ((got = read(fd, id + n, sizeof id - 1 - n)) > 0 || (got < 0 && errno == EINTR)))
-        n += got > 0 ? (size_t)got : 0;
-    id[n] = '\0';
-    if (n == 0)
-        return 3;
-    fputs(id, stdout);
-    return fflush(stdout) == 0 ? 0 : 3;
-}
+/* What `submit` hands to its child. */
+struct submission {
+    const struct arguments *arguments;
+    const struct job *job;
+    const char *worker_binary;
+};
 
-static void detach(void)
+static int run_detached(void *arg, int say_fd)
 {
-    setsid();
-    signal(SIGHUP, SIG_IGN);
-    umask(077);
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null_fd >= 0) {
-        dup2(null_fd, 0);
-        dup2(null_fd, 1);
-    }
-}
-
-/* Standard error goes to the run's log as soon as there is one. */
-static void redirect_errors(const char *folder)
-{
-    char *path = run_path(folder, "master.log");
-    int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        dup2(fd, 2);
-        close(fd);
-    }
-    mf_free(path);
-}
-
-static int run_detached(struct arguments *arguments,
-                        const struct job *job,
-                        const char *worker_binary,
-                        int say_fd)
-{
+    const struct submission *submission = arg;
     struct mf_error error;
     char run_id[RUN_ID_SIZE], *folder;
-    detach();
-    int lock_fd = make_run(job, run_id, &folder, &error);
+    int lock_fd = make_run(submission->job, run_id, &folder, &error);
     if (lock_fd < 0)
         return command_fail(&error);
-    redirect_errors(folder);
-    dprintf(say_fd, "%s\n", run_id);
-    close(say_fd);
-    struct run_options run_options = arguments->options;
-    run_options.worker_binary = worker_binary;
+    background_say(say_fd, folder, run_id);
+    struct run_options run_options = submission->arguments->options;
+    run_options.worker_binary = submission->worker_binary;
     run_options.detached = true;
-    int code = run_master(job, run_id, folder, lock_fd, NULL, &run_options);
+    int code = run_master(submission->job, run_id, folder, lock_fd, NULL, &run_options);
     mf_free(folder);
     return code;
 }
@@ -251,22 +213,9 @@ static int run_detached(struct arguments *arguments,
 static int
 go_background(struct arguments *arguments, const struct job *job, const char *worker_binary)
 {
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0) {
-        perror("mayfly: cannot make a pipe");
-        return 3;
-    }
-    pid_t pid = fork();
-    if (pid < 0) {
-        perror("mayfly: cannot fork the master");
-        return 3;
-    }
-    if (pid > 0) {
-        close(fds[1]);
-        return await_id(fds[0]);
-    }
-    close(fds[0]);
-    return run_detached(arguments, job, worker_binary, fds[1]);
+    struct submission submission = {
+        .arguments = arguments, .job = job, .worker_binary = worker_binary};
+    return background_start(run_detached, &submission);
 }
 
 static int submit_main(int argc, char **argv)

@@ -167,9 +167,13 @@ static struct table *make_table(sqlite3_stmt *stmt, int columns, struct mf_error
     return table;
 }
 
-/* The reader asked in SQL and is answered in SQLite's own words. */
+/* The reader asked in SQL and is answered in SQLite's own words, unless it is the file that is
+ * wrong. */
 static int raise_sql(sqlite3 *db, struct mf_error *error)
 {
+    int code = sqlite3_errcode(db) & 0xff;
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_IOERR)
+        return sql_raise(db, sqlite3_db_filename(db, "main"), error);
     return mf_raise(error, MF_EUSAGE, "%s", sqlite3_errmsg(db));
 }
 

@@ -361,7 +361,6 @@ void fleet_touch(struct fleet *fleet, const char *place)
 int fleet_adopt(
     struct fleet *fleet, uint32_t worker, const char *place, uint32_t pid, struct mf_error *error)
 {
-    const struct launcher_class *class = NULL;
     for (uint32_t i = 0; i < fleet->entry_count; i++) {
         if (!is_free(fleet, &fleet->entries[i]) || !is_named(fleet, i, place))
             continue;
@@ -370,8 +369,8 @@ int fleet_adopt(
         fleet->places[fleet->entries[i].place].touched = true;
         fleet->places[fleet->entries[i].place].launched++;
         struct launch_known known = {.worker = worker, .pid = pid, .host = fleet->entries[i].host};
-        struct launcher *launcher = launcher_of(fleet, worker, &class);
-        int rc = class->adopt(launcher, &known, error);
+        int kind = known.host->is_local ? LOCAL : SSH;
+        int rc = classes[kind]->adopt(fleet->launchers[kind], &known, error);
         if (rc <= 0)
             release(fleet, worker);
         return rc;

@@ -26,6 +26,7 @@ struct log_reader {
     uint32_t segment; /* the one that is read, from 1 */
     uint64_t at;      /* blocks before this place in it are done */
     bool has_bad_index;
+    bool has_torn_end;   /* that was named */
     uint32_t bad_header; /* the segment whose damaged header was named */
     struct log_scan scan;
     bool in_block;   /* pieces of scan.plain are left */
@@ -221,17 +222,23 @@ static int
 open_block(struct log_reader *reader, const struct log_entry *entry, struct mf_error *error)
 {
     struct log_entry actual;
-    int is_open = open_segment(reader, entry->segment, error);
-    if (is_open <= 0)
-        return is_open;
-    enum log_find found =
-        log_read_block(&reader->scan, reader->segment_fd, entry->offset, &actual, error);
-    if (found == LOG_FAILED)
-        return -1;
-    if (found == LOG_FOUND && actual.length == entry->length)
-        return begin_block(reader, entry);
-    reader->at = entry->offset;
-    return next_scanned(reader, error);
+    int rc = open_segment(reader, entry->segment, error);
+    if (rc > 0) {
+        enum log_find found =
+            log_read_block(&reader->scan, reader->segment_fd, entry->offset, &actual, error);
+        if (found == LOG_FAILED)
+            return -1;
+        if (found == LOG_FOUND && actual.length == entry->length)
+            return begin_block(reader, entry);
+        reader->at = entry->offset;
+        rc = next_scanned(reader, error);
+    }
+    /* A block is written before its entry: one that is torn, although it has an entry, is damage.
+     */
+    if (rc != 0 || reader->has_torn_end)
+        return rc;
+    reader->has_torn_end = true;
+    return raise_damage(reader, LOG_SEGMENT, entry->segment, entry->offset, error);
 }
 
 /* The entry at the place that is reached in the index: 1, 0 when there is none (any more), -1. */

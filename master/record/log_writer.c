@@ -62,44 +62,9 @@ static int write_at(const struct log_writer *writer,
     return 0;
 }
 
-static bool is_zero(const unsigned char *bytes, size_t length)
-{
-    while (length > 0 && *bytes == 0)
-        bytes++, length--;
-    return length == 0;
-}
-
-/* A header that does not fit (a power cut can take it, and leave what was written later): 0 when it
- * is to be written anew. What the file holds speaks for itself, block by block; an index is made
- * again from the segments. */
-static int judge_header(const struct log_writer *writer,
-                        const char *path,
-                        int fd,
-                        const unsigned char *header,
-                        enum log_file file,
-                        struct mf_error *error)
-{
-    struct log_scan scan = {0};
-    struct log_entry entry;
-    if (log_is_other_version(header))
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the logs in %s are of another version: use the mayfly that wrote them",
-                        writer->folder);
-    if (file == LOG_INDEX || is_zero(header, LOG_FILE_HEADER))
-        return 0;
-    enum log_find found = log_next_block(&scan, fd, LOG_FILE_HEADER, &entry, error);
-    log_scan_fini(&scan);
-    if (found == LOG_FAILED)
-        return -1;
-    if (found == LOG_FOUND)
-        return 0;
-    return mf_raise(
-        error, MF_EINPUT, "%s is damaged at offset 0: it is no file of ours; move it away", path);
-}
-
-/* Opens a file of the store and makes sure of its header; *size is its size then. Foreign content
- * is an error. */
+/* Opens a file of the store and makes sure of its header; *size is its size then. A header that is
+ * damaged is written anew (a power cut can take it, and leave what was written later): what the
+ * file holds speaks for itself, block by block. Another version is an error. */
 static int open_file(const struct log_writer *writer,
                      enum log_file file,
                      uint32_t number,
@@ -120,8 +85,13 @@ static int open_file(const struct log_writer *writer,
     bool is_new = *size < LOG_FILE_HEADER; /* or killed while it was made */
     if (is_new || pread(fd, header, sizeof header, 0) != sizeof header ||
         !log_check_file_header(header, file, number)) {
-        if (!is_new && judge_header(writer, path, fd, header, file, error) < 0)
+        if (!is_new && log_is_other_version(header)) {
+            mf_raise(error,
+                     MF_ESETUP,
+                     "the logs in %s are of another version: use the mayfly that wrote them",
+                     writer->folder);
             goto fail;
+        }
         log_put_file_header(header, file, number);
         if (write_at(writer, fd, 0, mf_bytes_of(header, sizeof header), error) < 0)
             goto fail;

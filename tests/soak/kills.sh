@@ -18,7 +18,6 @@ KILLS=${KILLS:-5}
 KILLS_A_RUN=${KILLS_A_RUN:-8}
 SEED=${SEED:-1}
 HOSTS_USED=${HOSTS_USED:-3}
-JOURNAL=/var/opt/journals # on each host
 
 kills=0 runs=0 unborn=0
 
@@ -27,24 +26,7 @@ random_time() {
     awk -v us="$TOOK_US" -v r="$RANDOM" 'BEGIN { print us / 1e6 * (r / 32768) ^ 2 }'
 }
 
-make_journal_folders() {
-    local host
-    for host in "${!HOST_PID[@]}"; do
-        host_exec "$host" install -d -o etl "$JOURNAL"
-    done
-}
-
-# Brings the journals here, where they are compared with run.db at the end of the case, too.
-collect_journals() {
-    local host
-    for host in "${!HOST_PID[@]}"; do
-        cp "/proc/${HOST_PID[host]}/root$JOURNAL"/*.journal "$WORK/journals/" 2>/dev/null || :
-        host_exec "$host" rm -rf "$JOURNAL"
-    done
-}
-
 start_etl() {
-    make_journal_folders
     rm -f out err
     "$MAYFLY_BIN" run job.yaml --hosts "$(entries $(seq "$HOSTS_USED"))" -j 1 -i "$HOSTS/id_ed25519" \
         --known-hosts "$HOSTS/known_hosts" --set lease=5s --set orphan_limit=1m >out 2>err </dev/null &
@@ -76,7 +58,7 @@ assert_as_undisturbed() { # FINAL_RECORDS
     assert_exit 0
     assert_equal "$(query 'select state from run')" succeeded "state"
     assert_same "$RUN/result" "$WORK/reference"
-    collect_journals
+    hosts_collect_journals
     found=$("$history_check" check "$RUN" "$WORK/journals" --finals "$1") ||
         fail "$(printf 'the history is wrong:\n%s' "$found")"
     assert_hosts_clean "$RUN_ID"
@@ -121,7 +103,6 @@ case_random_kills() {
     compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || skip "no package lists: run 'apt-get update'"
     cp -r "$SOURCE/jobs/etl-packages/." .
     hosts_start "$HOSTS_USED"
-    export MAYFLY_JOURNAL=$JOURNAL
     started=${EPOCHREALTIME/./}
     start_etl
     await_end
@@ -136,7 +117,6 @@ case_random_kills() {
         attacked_run $((count < KILLS - kills ? count : KILLS - kills))
     done
     echo "$kills kills in $runs runs ($unborn before there was anything to resume), $(((${EPOCHREALTIME/./} - started) / 1000)) ms; an undisturbed run takes $((TOOK_US / 1000)) ms"
-    unset MAYFLY_JOURNAL
 }
 
 run_cases "$@"

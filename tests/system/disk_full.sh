@@ -127,8 +127,12 @@ case_is_cancelled_meanwhile() {
     results_job
     on_tmpfs "$XDG_STATE_HOME" size=48m cancelled
     find_run
-    assert_equal "$(cat code)" 4
-    assert_equal "$(cut -d '|' -f 1 state)" cancelled
+    # The reserve may have room for what had come and could not be recorded, or not.
+    case $(cat code) in
+    4) assert_equal "$(cut -d '|' -f 1 state)" cancelled ;;
+    3) assert_contains err "mayfly resume $RUN_ID" ;;
+    *) fail "exit code $(cat code): $(cat err)" ;;
+    esac
     wait_until "is_all_gone $RUN_ID"
 }
 

@@ -38,7 +38,6 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
     local count=$1 checkout number
     shift
     hosts_need "$count"
-    unset MAYFLY_JOURNAL # its folder is none of the hosts'
     HOSTS_SWITCH='' HOST_PID=() hosts_helpers=() hosts_disk='' # a subshell may have those of its parent
     checkout=$(readlink -f "$(dirname "$hosts_tool")/../..")
     HOSTS=$(readlink -f "$WORK")/hosts
@@ -64,10 +63,21 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
     for ((number = 1; number <= count; number++)); do
         host_await_sshd "$number"
         hosts_note_key "$number"
+        host_exec "$number" install -d -m 1777 "$(readlink -f "$WORK")/journals"
         host_written "$number" >"$HOSTS/h$number.files"
     done
     hosts_hash_keys
     hosts_wrap_mayfly
+}
+
+# Brings home what workers on the hosts have written to $MAYFLY_JOURNAL, which has the same name there.
+hosts_collect_journals() {
+    local host place
+    for host in "${!HOST_PID[@]}"; do
+        for place in "/proc/${HOST_PID[host]}/root" "$hosts_disk/h$host/upper"; do # the first is gone without power
+            cp -u "$place$(readlink -f "$WORK")/journals/"*.journal "$WORK/journals/" 2>/dev/null || :
+        done
+    done
 }
 
 # Ends all hosts and comes back when nothing of them is left; may be called at any time and again.
@@ -75,6 +85,7 @@ hosts_stop() {
     local job
     if [ -n "${hosts_job:-}" ]; then
         [ -z "${KEEP:-}" ] || hosts_keep
+        hosts_collect_journals
         # When the first process of a PID namespace is reaped, nothing is left in it.
         kill -KILL "${HOSTS_SWITCH:-$hosts_job}" 2>/dev/null || :
         for job in "$hosts_job" "${hosts_helpers[@]}"; do
@@ -224,6 +235,7 @@ END
 # One small disk instead of the folders, for all of them together. SIZE as in `mount -o size=` (8m).
 host_limit_disk() { # I SIZE [FOLDER...]
     local host=$1 size=$2
+    unset MAYFLY_JOURNAL # it could be full, too
     shift 2
     [ $# -gt 0 ] || set -- /home/etl /tmp /var/tmp
     # shellcheck disable=SC2016
@@ -239,6 +251,7 @@ host_limit_disk() { # I SIZE [FOLDER...]
 
 # Mounts a folder over itself with other options: ro, noexec. `host_exec I umount FOLDER` takes it back.
 host_remount() { # I FOLDER OPTIONS
+    unset MAYFLY_JOURNAL # it may be in there
     host_exec "$1" mount --bind "$2" "$2"
     host_exec "$1" mount -o "remount,bind,$3" "$2"
 }
@@ -292,12 +305,13 @@ host_new_files() { # I
     done || :
 }
 
-# Paths of all that was ever written on the host: its layer, and what was mounted over it.
+# Paths of all that was ever written on the host: its layer, and what was mounted over it; but for the journals.
 host_written() { # I
-    local place name
+    local place name own
+    own=$(readlink -f "$BASE")
     while read -r place name; do
         (cd "$place" 2>/dev/null && find . -mindepth 1 ! -type c -printf "$name/%P\n" 2>/dev/null) || :
-    done < <(hosts_places "$1")
+    done < <(hosts_places "$1") | grep -v "^$own" || :
 }
 
 # Nothing of a run is left on the hosts, or on those that are named: no process at all, no file of ours.

@@ -219,6 +219,7 @@ assert_nothing_left() { # RUN_ID
 # Nothing in the histories of the case's runs speaks against what is promised: docs/testing.md.
 assert_histories() {
     local found
+    [ "${HOSTS_COUNT:-0}" -eq 0 ] || hosts_collect_journals
     found=$("$history_check" all "$XDG_STATE_HOME" "$WORK/journals" 2>&1) ||
         fail "$(printf 'the history is wrong:\n%s' "$found")"
 }
@@ -257,7 +258,8 @@ run_case() { # NAME [ARGUMENT...]
     export HOME=$WORK/home XDG_STATE_HOME=$WORK/state XDG_CACHE_HOME=$WORK/cache TMPDIR=$WORK/tmp
     mkdir work journals
     cd work
-    export MAYFLY_JOURNAL=$WORK/journals
+    MAYFLY_JOURNAL=$(readlink -f "$WORK")/journals
+    export MAYFLY_JOURNAL
     "$@"
     [ -z "${MAYFLY_JOURNAL:-}" ] || assert_histories
 }

@@ -126,6 +126,39 @@ END
     [ "$(query 'select address from run')" != "127.0.0.1:$port" ] || fail "the address is the old one"
 }
 
+case_in_the_background() {
+    gated_job 6 4
+    start_job
+    wait_until 'has_begun 4'
+    mayfly resume --detach
+    assert_exit 3
+    assert_contains err "another master works on this run: process $PID"
+    kill_master
+    mayfly resume --detach
+    assert_exit 0
+    assert_equal "$(cat out)" "$RUN_ID"
+    touch gate
+    mayfly watch last
+    assert_complete 6
+    mayfly resume --detach
+    assert_exit 2
+    assert_contains err "there is nothing to resume"
+}
+
+# Without the old keys no old worker can join: they are ended, others take their place.
+case_without_keys() {
+    gated_job 8 4
+    start_job
+    wait_until 'has_begun 4'
+    kill_master
+    rm "$RUN/keys/authority.pem"
+    touch gate
+    mayfly resume
+    assert_complete 8
+    assert_contains "$RUN/master.log" "the run's keys cannot be used, so its workers are given up"
+    assert_equal "$(query "select group_concat(state) from (select state from worker order by id)")" "lost,lost,gone,gone"
+}
+
 case_two_masters_are_impossible() {
     gated_job 4 4
     start_job

@@ -404,6 +404,19 @@ static void pieces_are_deflated_when_told(void **place)
     mf_free(data);
 }
 
+static void work_can_leave_results_unrecorded(void **place)
+{
+    struct state *state = *place;
+    struct mf_work work = {.unrecorded = true};
+    assert_ok(state, mf_encode_work(&work, &state->frame, &state->error));
+    decode(state);
+    assert_true(state->message.work.unrecorded);
+    mf_buffer_clear(&state->frame);
+    assert_ok(state, mf_encode_work(&sample_work, &state->frame, &state->error));
+    decode(state);
+    assert_false(state->message.work.unrecorded);
+}
+
 static void numbers_keep_their_extremes(void **place)
 {
     static const int64_t numbers[] = {0, INT64_MAX, INT64_MIN, -1, INT64_MAX};
@@ -664,6 +677,7 @@ int main(void)
         CASE(staged_welcome_arrives),
         CASE(fetch_and_piece_arrive),
         CASE(pieces_are_deflated_when_told),
+        CASE(work_can_leave_results_unrecorded),
         CASE(numbers_keep_their_extremes),
         CASE(bytes_are_those_of_version_1),
         CASE(encoding_appends),
