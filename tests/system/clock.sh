@@ -19,9 +19,11 @@ END
     export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0
 }
 
-jump() { # OFFSET
-    echo "$1" >offset.new
+# Comes back when the master's log has a stamp of then: some of its clock's readings are.
+jump() { # YEARS
+    echo "${1}y" >offset.new
     mv offset.new offset
+    wait_until "grep -q '^$(($(date +%Y) + $1))-' $RUN/master.log"
 }
 
 # Milliseconds from the end of the first attempt of a subtask to the start of its second one.
@@ -59,15 +61,16 @@ credentials: {ttl: 5s}
 END
     MAYFLY_BIN=$PWD/skewed start_job
     wait_until "[ -e began.1.1 ] && [ -e began.2.1 ]"
-    touch gate.1.1
     wait_until "grep -q 'generation 2' $RUN/master.log"
-    jump +30y
+    touch gate.1.1
+    wait_until "[ -e ended.1.1 ]"
+    jump +30
     wait_until "[ -e began.1.2 ]"
     assert_backoff 1
     # Back behind where it began, with another one waiting for its second attempt.
     touch gate.2.1
     wait_until "[ -e ended.2.1 ]"
-    jump -20y
+    jump -20
     wait_until "[ -e began.2.2 ]"
     assert_backoff 2
     wait_until "grep -q 'generation 5' $RUN/master.log"
@@ -80,9 +83,6 @@ END
     assert_equal "$(summary '.workers | "\(.launched) \(.lost)"')" "3 0"
     assert_equal "$(summary '.attempts | "\(.total) \(.retried) \(.fenced)"')" "22 2 0"
     assert_equal "$(summary '.seconds | [.[] | . >= 0 and . < 120] | all')" true "durations"
-    for years in 0 30 -20; do
-        grep -q "^$(($(date +%Y) + years))-" "$RUN/master.log" || fail "the log has no stamp of $years years on"
-    done
 }
 
 run_cases "$@"

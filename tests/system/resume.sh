@@ -279,6 +279,26 @@ END
     assert_no_file "$RUN/live"
 }
 
+# Inputs on their way to a worker are asked for again.
+case_inputs_on_their_way() {
+    local i
+    for i in 1 2 3 4; do head -c 20000000 /dev/urandom >"$i.bin"; done
+    job <<END
+mayfly: 1
+name: staging
+split: {files: ["*.bin"]}
+task: {shell: "sha256sum <{path}"}
+workers: {count: 1, slots: 2, staging: always}
+END
+    start_job
+    wait_until "[ -n \"\$(find $XDG_CACHE_HOME -path '*/inputs/*' -size +1000k)\" ]"
+    kill_master
+    mayfly resume
+    assert_exit 0
+    assert_nothing_left "$RUN_ID"
+    assert_same "$RUN/result" <(for i in 1 2 3 4; do sha256sum <"$i.bin"; done)
+}
+
 # Nothing starts while an input is not as it was planned.
 case_changed_inputs() {
     local i
