@@ -21,10 +21,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#if NNG_MAJOR_VERSION != 1 || NNG_MINOR_VERSION != 5
-#error                                                                                             \
-    "nng 1.5 needs this guard: look whether this version does, and take it out of the build if not"
-#endif
+_Static_assert(NNG_MAJOR_VERSION == 1 && NNG_MINOR_VERSION == 5,
+               "nng 1.5 needs this guard: look whether this version does, else take it out");
 
 /* NOLINTBEGIN(bugprone-reserved-identifier): the linker's --wrap makes these names. */
 /* Of nng's inside, as they are in 1.5.2: 0 when the operation may begin. */
