@@ -36,6 +36,7 @@ int fsync(int fd)
     return sync_slowly(SYS_fsync, fd);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's is reserved. */
 int fdatasync(int fd)
 {
     return sync_slowly(SYS_fdatasync, fd);
