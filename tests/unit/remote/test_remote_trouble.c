@@ -280,7 +280,9 @@ static void test_broken_in_a_command(void **state)
     stand_exec(remote, "true", (struct mf_bytes){0}, &answers[1]);
     stand_wait(&stand, remotes, answers, 2);
     answer_says(&answers[0], "was begun, and whether it did its work is unknown");
-    answer_says(&answers[0], "closed by the host");
+    /* Which of the two depends on whether the server had read what was on its way to it. */
+    if (strstr(answers[0].error, "Connection reset by peer") == NULL)
+        answer_says(&answers[0], "closed by the host");
     assert_false(answers[0].again);
     answer_says(&answers[1], "broke the connection");
     assert_true(answers[1].again);
