@@ -63,7 +63,7 @@ hosts_start() { # N [SSHD_CONFIG_LINE...]
     for ((number = 1; number <= count; number++)); do
         host_await_sshd "$number"
         hosts_note_key "$number"
-        host_exec "$number" install -d -m 1777 "$(readlink -f "$WORK")/journals"
+        [ -z "${MAYFLY_JOURNAL:-}" ] || host_exec "$number" install -d -m 1777 "$(readlink -f "$WORK")/journals"
         host_written "$number" >"$HOSTS/h$number.files"
     done
     hosts_hash_keys
@@ -308,7 +308,7 @@ host_new_files() { # I
 # Paths of all that was ever written on the host: its layer, and what was mounted over it; but for the journals.
 host_written() { # I
     local place name own
-    own=$(readlink -f "$BASE")
+    own=$(readlink -f "${BASE:-$WORK}")
     while read -r place name; do
         (cd "$place" 2>/dev/null && find . -mindepth 1 ! -type c -printf "$name/%P\n" 2>/dev/null) || :
     done < <(hosts_places "$1") | grep -v "^$own" || :

@@ -17,6 +17,7 @@ assert_hosts_gone() { # FOLDER PID...
 
 case_login_and_isolation() {
     local i
+    unset MAYFLY_JOURNAL # its folder would be there, too
     hosts_start 8
     for i in $(seq 8); do
         assert_equal "$(hosts_ssh "$i" 'hostname; id -un; pwd; echo $SSH_CONNECTION | cut -d " " -f 1,3,4; echo ${LC_ALL-none}')" \
