@@ -34,7 +34,7 @@ set_property(TARGET mbedtls_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbed
 set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedtls_static Threads::Threads)
 # common/stream_guard.c stands in for these functions of nng, wherever nng itself calls them.
 set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_OPTIONS
-             -Wl,--wrap=nni_aio_begin,--wrap=nng_stream_send,--wrap=nng_stream_recv,--undefined=__wrap_nni_aio_begin)
+             -Wl,--wrap=nni_aio_begin,--wrap=nng_stream_send,--wrap=nng_stream_recv,--wrap=nni_pipe_send,--undefined=__wrap_nni_aio_begin)
 mayfly_static(jansson_static libjansson.a jansson.h)
 # Only its SHA-256 is used (common/checksum.c); it must not stand in for the libcrypto.so of other libraries.
 set_property(TARGET crypto_static APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,--exclude-libs,libcrypto.a)

@@ -8,6 +8,8 @@
  * of its own) is sometimes not noticed at all, and sometimes its end is waited for in vain: by
  * nng's one thread that takes connections apart. Then this process hears of no other connection's
  * end any more, either, makes no new one in place of any, and keeps the memory of the message.
+ * nni_pipe_send, one floor above, loses the message in the same way when its connection is just
+ * being closed.
  *
  * The linker puts the functions here in the place of nng's own (--wrap in MayflyLibraries.cmake):
  * an operation that was not begun ends with an error, as it would have, had it come a moment
@@ -31,7 +33,11 @@ void nni_aio_finish_error(nng_aio *aio, int result);
 void __real_nng_stream_send(nng_stream *stream, nng_aio *aio);
 void __real_nng_stream_recv(nng_stream *stream, nng_aio *aio);
 
+struct nni_pipe;
+void __real_nni_pipe_send(struct nni_pipe *pipe, nng_aio *aio);
+
 int __wrap_nni_aio_begin(nng_aio *aio);
+void __wrap_nni_pipe_send(struct nni_pipe *pipe, nng_aio *aio);
 void __wrap_nng_stream_send(nng_stream *stream, nng_aio *aio);
 void __wrap_nng_stream_recv(nng_stream *stream, nng_aio *aio);
 
@@ -51,23 +57,41 @@ int __wrap_nni_aio_begin(nng_aio *aio)
     return rc;
 }
 
-static void guarded(void (*operation)(nng_stream *, nng_aio *), nng_stream *stream, nng_aio *aio)
+static void enter(struct beginning *own, nng_aio *aio)
 {
-    struct beginning own = {.outer = beginning, .aio = aio};
-    beginning = &own;
-    operation(stream, aio);
-    beginning = own.outer;
-    if (own.is_refused)
-        nni_aio_finish_error(aio, NNG_ECONNRESET);
+    *own = (struct beginning){.outer = beginning, .aio = aio};
+    beginning = own;
+}
+
+static void leave(const struct beginning *own)
+{
+    beginning = own->outer;
+    if (own->is_refused)
+        nni_aio_finish_error(own->aio, NNG_ECONNRESET);
 }
 
 void __wrap_nng_stream_send(nng_stream *stream, nng_aio *aio)
 {
-    guarded(__real_nng_stream_send, stream, aio);
+    struct beginning own;
+    enter(&own, aio);
+    __real_nng_stream_send(stream, aio);
+    leave(&own);
 }
 
 void __wrap_nng_stream_recv(nng_stream *stream, nng_aio *aio)
 {
-    guarded(__real_nng_stream_recv, stream, aio);
+    struct beginning own;
+    enter(&own, aio);
+    __real_nng_stream_recv(stream, aio);
+    leave(&own);
+}
+
+/* The callback is what frees the message. The protocol's lock, which is held, keeps the pipe. */
+void __wrap_nni_pipe_send(struct nni_pipe *pipe, nng_aio *aio)
+{
+    struct beginning own;
+    enter(&own, aio);
+    __real_nni_pipe_send(pipe, aio);
+    leave(&own);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */

@@ -123,7 +123,9 @@ case_the_master_stands_still_beyond_the_lease() {
     await_end
     assert_complete
     assert_equal "$(summary .workers.lost)" 0 "workers lost"
-    assert_equal "$(sort begun | uniq -d)" "" "subtasks that began twice"
+    # A worker that needs longer than the grace to connect anew is helped out, as always; nothing else begins twice.
+    query "select subtask from event where kind = 'second attempt'" | sort >helped
+    assert_equal "$(sort begun | uniq -d | comm -23 - helped)" "" "subtasks that began twice"
 }
 
 case_the_master_is_killed() {
