@@ -54,7 +54,10 @@ struct endpoint {
     nng_listener listener;
     nng_tls_config *tls;
     bool is_open;
+    bool is_deaf; /* its listener was closed, and there is no other one yet */
+    char host[64];
     uint16_t port;
+    uint64_t refused; /* by listeners that are closed */
     struct mf_mailbox mailbox;
     struct context *contexts;
     unsigned context_count;
@@ -184,6 +187,7 @@ listen_on(struct endpoint *endpoint, const char *host, uint16_t port, struct mf_
     char url[128];
     snprintf(url, sizeof url, "tls+tcp://%s:%u", host, port);
     int rc = nng_listener_create(&endpoint->listener, endpoint->socket, url);
+    bool is_made = rc == 0;
     if (rc == 0)
         rc = nng_listener_set_ptr(endpoint->listener, NNG_OPT_TLS_CONFIG, endpoint->tls);
     if (rc == 0)
@@ -191,10 +195,14 @@ listen_on(struct endpoint *endpoint, const char *host, uint16_t port, struct mf_
     int bound = 0;
     if (rc == 0)
         rc = nng_listener_get_int(endpoint->listener, NNG_OPT_TCP_BOUND_PORT, &bound);
+    if (rc != 0 && is_made)
+        nng_listener_close(endpoint->listener);
     if (rc != 0)
         return mf_raise(
             error, MF_ESETUP, "cannot listen on %s for workers: %s", url, nng_strerror(rc));
     endpoint->port = (uint16_t)bound;
+    snprintf(endpoint->host, sizeof endpoint->host, "%s", host);
+    endpoint->is_deaf = false;
     return 0;
 }
 
@@ -442,14 +450,37 @@ nng_msg *endpoint_message(struct mf_bytes frame)
     return message;
 }
 
-uint64_t endpoint_refused_count(struct endpoint *endpoint)
+static uint64_t listener_count(const struct endpoint *endpoint, const char *what)
 {
     nng_stat *all;
     if (nng_stats_get(&all) != 0)
         return 0;
     nng_stat *listener = nng_stat_find_listener(all, endpoint->listener);
-    nng_stat *refused = listener == NULL ? NULL : nng_stat_find(listener, "auth");
-    uint64_t count = refused == NULL ? 0 : nng_stat_value(refused);
+    nng_stat *stat = listener == NULL ? NULL : nng_stat_find(listener, what);
+    uint64_t count = stat == NULL ? 0 : nng_stat_value(stat);
     nng_stats_free(all);
     return count;
+}
+
+uint64_t endpoint_refused_count(struct endpoint *endpoint)
+{
+    return endpoint->refused + listener_count(endpoint, "auth");
+}
+
+bool endpoint_may_be_deaf(const struct endpoint *endpoint)
+{
+    return endpoint->is_deaf ||
+           listener_count(endpoint, "other") + listener_count(endpoint, "canceled") > 0;
+}
+
+int endpoint_listen_again(struct endpoint *endpoint, struct mf_error *error)
+{
+    char host[sizeof endpoint->host];
+    if (!endpoint->is_deaf) {
+        endpoint->refused = endpoint_refused_count(endpoint);
+        nng_listener_close(endpoint->listener);
+        endpoint->is_deaf = true;
+    }
+    snprintf(host, sizeof host, "%s", endpoint->host);
+    return listen_on(endpoint, host, endpoint->port, error);
 }

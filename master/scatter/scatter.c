@@ -12,6 +12,8 @@
 #include "master/scatter/scatter_internal.h"
 
 #define COUNT_INTERVAL_US 1000000
+#define LONELY_INTERVAL_US 250000
+#define LONELY_LOOKS 3u /* in a row */
 
 /*
  * So that workers hear of their master (common/lease.h). Not longer than a sixth of the ttl
@@ -300,6 +302,26 @@ static int64_t close_due(struct scatter *scatter, int64_t now_us)
     return next;
 }
 
+/* Workers that have joined and are not connected may be knocking in vain. */
+static bool is_lonely(const struct scatter *scatter)
+{
+    for (uint32_t i = 0; i < scatter->session_count; i++) {
+        const struct session *session = &scatter->sessions[i];
+        if (session->expected && session->joined && session->pipe == 0)
+            return true;
+    }
+    return false;
+}
+
+static void listen_again(struct scatter *scatter)
+{
+    struct mf_error error;
+    scatter->lonely_looks = 0;
+    mf_log(MF_WARNING, "workers do not come back, and the listener may be deaf: listening anew");
+    if (endpoint_listen_again(scatter->endpoint, &error) < 0)
+        mf_log(MF_WARNING, "%s", error.text);
+}
+
 int64_t scatter_tick(struct scatter *scatter, int64_t now_us)
 {
     int64_t next = answer_overdue(scatter, now_us);
@@ -317,7 +339,11 @@ int64_t scatter_tick(struct scatter *scatter, int64_t now_us)
                    "certificate",
                    (unsigned long long)refused);
         scatter->counts.refused_in_tls = refused;
-        scatter->next_count_us = now_us + COUNT_INTERVAL_US;
+        scatter->lonely_looks = is_lonely(scatter) ? scatter->lonely_looks + 1 : 0;
+        if (scatter->lonely_looks >= LONELY_LOOKS && endpoint_may_be_deaf(scatter->endpoint))
+            listen_again(scatter);
+        scatter->next_count_us =
+            now_us + (scatter->lonely_looks > 0 ? LONELY_INTERVAL_US : COUNT_INTERVAL_US);
     }
     return scatter->next_count_us < next ? scatter->next_count_us : next;
 }

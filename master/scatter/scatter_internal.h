@@ -27,6 +27,7 @@ struct scatter {
     struct mf_subtask *subtasks; /* scratch, MF_BATCH_MAX */
     struct session *sessions;    /* by worker id */
     uint32_t session_count;
+    uint32_t lonely_looks; /* since a worker is without its connection */
     struct peers peers;
     uint32_t closing;  /* peers with close_at_us */
     int64_t expiry_us; /* no connection expires before this */

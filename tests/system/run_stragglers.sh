@@ -17,9 +17,9 @@ END
     succeed
     assert_same "$RUN/result" <(seq 8)
     assert_equal "$(counts)" "8 0 0 0"
-    assert_equal "$(query "select attempt, state from attempt where subtask = 5")" "2|done" "who was recorded"
-    # (On a busy machine others may seem slow, too.)
-    assert_equal "$(query "select subtask, text from event where kind = 'second attempt' and subtask = 5")" \
+    # On a busy machine others may seem slow, too, and the second one may be asked back and given out once more.
+    assert_equal "$(query "select attempt > 1, state from attempt where subtask = 5")" "1|done" "who was recorded"
+    assert_equal "$(query "select distinct subtask, text from event where kind = 'second attempt' and subtask = 5")" \
         "5|the first one takes much longer than the others took"
 }
 
