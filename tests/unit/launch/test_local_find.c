@@ -67,6 +67,19 @@ static int tear_down(void **state)
     return rc;
 }
 
+/* posix_spawn comes back when the old program is gone, a moment before /proc shows the new one's
+ * environment. */
+static bool shows_environment(pid_t pid)
+{
+    char path[64], byte;
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    FILE *file = fopen(path, "r");
+    bool shows = file != NULL && fread(&byte, 1, 1, file) == 1;
+    if (file != NULL)
+        fclose(file);
+    return shows;
+}
+
 /* In the environment the run is this one, with `suffix` behind it. */
 static void stand_there(struct place *place, const char *suffix)
 {
@@ -78,6 +91,9 @@ static void stand_there(struct place *place, const char *suffix)
     posix_spawn_file_actions_addchdir_np(&actions, place->folder);
     assert_int_equal(posix_spawn(&place->pid, "/bin/cat", &actions, NULL, argv, env), 0);
     posix_spawn_file_actions_destroy(&actions);
+    for (int ms = 0; ms < 10000 && !shows_environment(place->pid); ms++)
+        usleep(1000);
+    assert_true(shows_environment(place->pid));
 }
 
 static void a_worker_is_found(void **state)
