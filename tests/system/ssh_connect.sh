@@ -35,14 +35,14 @@ case_dialed_workers_are_renewed() {
     hosts_start 1
     job <<'END'
 mayfly: 1
-split: {range: 1-32}
+split: {range: 1-44}
 task: {shell: 'sleep 0.4; echo {}'}
 credentials: {ttl: 5s}
 END
     over_ssh succeed --hosts "$(entries 1)" --set workers.connect=master
-    assert_same "$RUN/result" <(seq 32)
+    assert_same "$RUN/result" <(seq 44)
     assert_equal "$(summary '.workers | "\(.launched) \(.lost)"')" "1 0"
-    assert_equal "$(summary .attempts.total)" 32
+    assert_equal "$(summary .attempts.total)" 44
     assert_contains "$RUN/master.log" "the credential of worker 1 is renewed (generation 5)"
     assert_not_contains "$RUN/master.log" "that was shown on it has expired"
     mayfly logs last --worker 1
