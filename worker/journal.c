@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,62 +64,62 @@ const char *journal_path(void)
     return journal_fd < 0 ? NULL : path_of_journal;
 }
 
-static void append(const char *line, int length)
+static void note(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* One line, by one write: nothing else of it is there when the process is killed. */
+static void note(const char *kind, const char *format, ...)
 {
-    if (length > 0 && length < LINE_SIZE && write(journal_fd, line, (size_t)length) == length)
-        return;
+    char line[LINE_SIZE];
+    va_list args;
+    int length = snprintf(line,
+                          sizeof line,
+                          "%s %lld %lld ",
+                          kind,
+                          (long long)mf_monotonic_us(),
+                          (long long)mf_wall_us());
+    va_start(args, format);
+    length += vsnprintf(line + length, sizeof line - (size_t)length, format, args);
+    va_end(args);
+    if (length < LINE_SIZE - 1) {
+        line[length++] = '\n';
+        if (write(journal_fd, line, (size_t)length) == length)
+            return;
+    }
     mf_log(MF_ERROR, "cannot write the journal %s: %s", path_of_journal, strerror(errno));
     abort();
 }
 
 void journal_joined(uint32_t epoch)
 {
-    char line[LINE_SIZE];
     if (journal_fd >= 0)
-        append(line,
-               snprintf(line,
-                        sizeof line,
-                        "joined %lld %lld %u\n",
-                        (long long)mf_monotonic_us(),
-                        (long long)mf_wall_us(),
-                        epoch));
+        note("joined", "%u", epoch);
 }
 
 void journal_start(const struct mf_fence *fence)
 {
-    char line[LINE_SIZE];
     if (journal_fd >= 0)
-        append(line,
-               snprintf(line,
-                        sizeof line,
-                        "start %lld %lld %llu %u %u\n",
-                        (long long)mf_monotonic_us(),
-                        (long long)mf_wall_us(),
-                        (unsigned long long)fence->subtask,
-                        fence->attempt,
-                        fence->epoch));
+        note("start",
+             "%llu %u %u",
+             (unsigned long long)fence->subtask,
+             fence->attempt,
+             fence->epoch);
 }
 
 static void write_end(const struct mf_result *result, uint32_t checksum, uint32_t outputs)
 {
-    char line[LINE_SIZE];
     bool done = result->cause == MF_CAUSE_NONE;
-    append(line,
-           snprintf(line,
-                    sizeof line,
-                    "end %lld %lld %llu %u %u %u %d %d %llu %08x %u %08x\n",
-                    (long long)mf_monotonic_us(),
-                    (long long)mf_wall_us(),
-                    (unsigned long long)result->subtask,
-                    result->attempt,
-                    result->epoch,
-                    result->cause,
-                    result->exit_code,
-                    result->signal,
-                    done ? (unsigned long long)result->result_bytes : 0ull,
-                    done ? checksum : 0,
-                    done ? result->output_count : 0,
-                    done ? outputs : 0));
+    note("end",
+         "%llu %u %u %u %d %d %llu %08x %u %08x",
+         (unsigned long long)result->subtask,
+         result->attempt,
+         result->epoch,
+         result->cause,
+         result->exit_code,
+         result->signal,
+         done ? (unsigned long long)result->result_bytes : 0ull,
+         done ? checksum : 0,
+         done ? result->output_count : 0,
+         done ? outputs : 0);
 }
 
 static unsigned long sum_file(unsigned long sum, const struct executed_file *file)
@@ -172,29 +173,17 @@ void journal_noop(const struct mf_result *result)
 
 void journal_acknowledged(const struct mf_result *results, uint32_t count, uint32_t epoch)
 {
-    char line[LINE_SIZE];
     for (uint32_t i = 0; journal_fd >= 0 && i < count; i++)
-        append(line,
-               snprintf(line,
-                        sizeof line,
-                        "acknowledged %lld %lld %llu %u %u %u\n",
-                        (long long)mf_monotonic_us(),
-                        (long long)mf_wall_us(),
-                        (unsigned long long)results[i].subtask,
-                        results[i].attempt,
-                        results[i].epoch,
-                        epoch));
+        note("acknowledged",
+             "%llu %u %u %u",
+             (unsigned long long)results[i].subtask,
+             results[i].attempt,
+             results[i].epoch,
+             epoch);
 }
 
 void journal_crash(const char *point)
 {
-    char line[LINE_SIZE];
     if (journal_fd >= 0)
-        append(line,
-               snprintf(line,
-                        sizeof line,
-                        "crash %lld %lld %s\n",
-                        (long long)mf_monotonic_us(),
-                        (long long)mf_wall_us(),
-                        point));
+        note("crash", "%s", point);
 }

@@ -16,6 +16,7 @@
 #include "master/commands/items.h"
 #include "master/commands/left.h"
 #include "master/commands/overview.h"
+#include "master/commands/result_options.h"
 #include "master/record/run_db.h"
 #include "master/record/sql.h"
 #include "master/run.h"
@@ -38,15 +39,15 @@ static const struct argp_option options[] = {
      "Go on although inputs have changed: their subtasks fail (\"input changed\"), the others run",
      0},
     {"detach", 'd', NULL, 0, "Go on in the background, as mayfly submit does", 0},
-    {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
-    {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
-    {"quiet", 'q', NULL, 0, "Show no progress", 0},
     {0}};
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->options;
+        return 0;
     case KEY_CHANGED:
         if (strcmp(text, "fail") != 0)
             argp_error(state, "--changed takes \"fail\", not \"%s\"", text);
@@ -54,15 +55,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case 'd':
         arguments->options.detached = true;
-        return 0;
-    case 'o':
-        arguments->options.output = text;
-        return 0;
-    case 'J':
-        arguments->options.json = true;
-        return 0;
-    case 'q':
-        arguments->options.quiet = true;
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->run != NULL)
@@ -345,4 +337,5 @@ static int resume_main(int argc, char **argv)
 const struct command command_resume = {.name = "resume",
                                        .arguments = "[RUN]",
                                        .summary = "go on with a run that was interrupted",
+                                       .children = result_options,
                                        .main = resume_main};

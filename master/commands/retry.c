@@ -15,6 +15,7 @@
 #include "master/commands/items.h"
 #include "master/commands/left.h"
 #include "master/commands/overview.h"
+#include "master/commands/result_options.h"
 #include "master/commands/selection.h"
 #include "master/record/run_db.h"
 #include "master/record/sql.h"
@@ -41,9 +42,6 @@ static const struct argp_option options[] = {
      0,
      "Try nothing: write them as a job to FILE, which mayfly run takes as it is",
      0},
-    {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
-    {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
-    {"quiet", 'q', NULL, 0, "Show no progress", 0},
     {0}};
 
 static void add_argument(struct arguments *arguments, const char *text, struct argp_state *state)
@@ -59,6 +57,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->options;
+        return 0;
     case KEY_DEAD:
         arguments->dead = true;
         return 0;
@@ -67,15 +68,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_EXPORT:
         arguments->export = text;
-        return 0;
-    case 'o':
-        arguments->options.output = text;
-        return 0;
-    case 'J':
-        arguments->options.json = true;
-        return 0;
-    case 'q':
-        arguments->options.quiet = true;
         return 0;
     case ARGP_KEY_ARG:
         add_argument(arguments, text, state);
@@ -330,4 +322,5 @@ static int retry_main(int argc, char **argv)
 const struct command command_retry = {.name = "retry",
                                       .arguments = "RUN [SUBTASK...]",
                                       .summary = "try the dead letters of a run again",
+                                      .children = result_options,
                                       .main = retry_main};

@@ -16,6 +16,7 @@
 #include "common/alloc.h"
 #include "master/command.h"
 #include "master/commands/background.h"
+#include "master/commands/result_options.h"
 #include "master/commands/sets.h"
 #include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
@@ -34,11 +35,11 @@ struct arguments {
 static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "Set a key of the job file, for example --set workers.count=4", 0},
     {"jobs", 'j', "N", 0, "Run N subtasks at a time on each worker (workers.slots)", 0},
-    {"output", 'o', "FILE", 0, "Write the result to FILE instead of standard output", 0},
-    {"json", 'J', NULL, 0, "Write the summary as JSON to standard output instead of the result", 0},
-    {"quiet", 'q', NULL, 0, "Show no progress", 0},
     {"dry-run", 'n', NULL, 0, "Print the plan and run nothing", 0},
     {0}};
+
+static const struct argp_child children[] = {
+    {&ssh_argp, 0, NULL, 0}, {&result_argp, 0, NULL, 0}, {0}};
 
 static void set_slots(struct arguments *arguments, const char *text, struct argp_state *state)
 {
@@ -56,21 +57,13 @@ static error_t parse(int key, char *text, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->sets;
+        state->child_inputs[1] = &arguments->options;
         return 0;
     case 's':
         sets_add(&arguments->sets, text, state);
         return 0;
     case 'j':
         set_slots(arguments, text, state);
-        return 0;
-    case 'o':
-        arguments->options.output = text;
-        return 0;
-    case 'J':
-        arguments->options.json = true;
-        return 0;
-    case 'q':
-        arguments->options.quiet = true;
         return 0;
     case 'n':
         arguments->dry_run = true;
@@ -232,10 +225,10 @@ static int submit_main(int argc, char **argv)
 const struct command command_run = {.name = "run",
                                     .arguments = "JOB",
                                     .summary = "run a job and wait for its result",
-                                    .children = ssh_options,
+                                    .children = children,
                                     .main = run_main};
 const struct command command_submit = {.name = "submit",
                                        .arguments = "JOB",
                                        .summary = "start a job in the background",
-                                       .children = ssh_options,
+                                       .children = children,
                                        .main = submit_main};

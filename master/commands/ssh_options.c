@@ -114,6 +114,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
     }
 }
 
-static const struct argp ssh_argp = {.options = options, .parser = parse};
+const struct argp ssh_argp = {.options = options, .parser = parse};
 
 const struct argp_child ssh_options[] = {{&ssh_argp, 0, NULL, 0}, {0}};

@@ -10,9 +10,12 @@
 #include <argp.h>
 
 /*
- * For `children` of struct command. At ARGP_KEY_INIT the command's parser sets
- * state->child_inputs[0] to its struct sets. Relative paths are those of the current folder.
+ * A child parser; its input, which the command's parser sets at ARGP_KEY_INIT, is a struct sets.
+ * Relative paths are those of the current folder.
  */
+extern const struct argp ssh_argp;
+
+/* For `children` of a struct command that has no others. */
 extern const struct argp_child ssh_options[];
 
 #endif

@@ -162,6 +162,25 @@ query() { # SQL
     sqlite3 -batch -readonly "$RUN/run.db" "$1"
 }
 
+# Listens there until the case ends, as soon as nobody else does, and comes back then.
+take_port() { # ADDRESS PORT
+    python3 - "$1" "$2" "$PWD/taken" <<'END' &
+import socket, sys, time
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+while True:
+    try:
+        s.bind((sys.argv[1], int(sys.argv[2])))
+        break
+    except OSError:
+        time.sleep(0.01)
+s.listen()
+open(sys.argv[3], "w").close()
+time.sleep(1000)
+END
+    wait_until '[ -e taken ]'
+}
+
 # Process ids of the run: those that carry its id in their environment or command line.
 processes_of() { # RUN_ID
     printf 'MAYFLY_RUN=%s\n' "$1" >"$BASE/mark"

@@ -102,21 +102,7 @@ case_the_port_is_taken() {
     wait_until 'has_begun 4'
     kill_master
     port=$(query "select replace(address, '127.0.0.1:', '') from run")
-    python3 - "$port" "$PWD/taken" <<'END' &
-import socket, sys, time
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-while True:
-    try:
-        s.bind(("127.0.0.1", int(sys.argv[1])))
-        break
-    except OSError:
-        time.sleep(0.01)
-s.listen()
-open(sys.argv[2], "w").close()
-time.sleep(1000)
-END
-    wait_until '[ -e taken ]'
+    take_port 127.0.0.1 "$port"
     start_resume
     wait_until "grep -q 'cannot listen on port $port' $RUN/master.log"
     touch gate

@@ -62,21 +62,7 @@ case_the_port_is_taken() {
     await_running 4
     kill_master
     port=$(query "select replace(address, '0.0.0.0:', '') from run")
-    python3 - "$port" "$PWD/taken" <<'END' &
-import socket, sys, time
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-while True:
-    try:
-        s.bind(("0.0.0.0", int(sys.argv[1])))
-        break
-    except OSError:
-        time.sleep(0.01)
-s.listen()
-open(sys.argv[2], "w").close()
-time.sleep(1000)
-END
-    wait_until '[ -e taken ]'
+    take_port 0.0.0.0 "$port"
     start_resume
     wait_until "[ \"\$(grep -c 'says that it holds' $RUN/master.log)\" = 2 ]"
     open_gates
