@@ -3,13 +3,11 @@
  * inherited). */
 #include "master/prepare.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,10 +21,11 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/mayfly.h"
+#include "common/process.h"
+#include "master/spawn.h"
 
 #define ENV_MAX 8
 #define END_LIMIT_US 5000000 /* what was killed is gone by then */
-#define ENVIRON_MAX (256u << 10)
 
 static char **make_environment(const char *run_id, const char *prepared)
 {
@@ -50,38 +49,17 @@ spawn(const struct job *job, char *const *env, int log_fd, pid_t *pid, struct mf
     char sh[] = "/bin/sh", flag[] = "-c";
     char *shell[] = {sh, flag, job->prepare_shell, NULL};
     char **vector = mf_calloc(job->prepare.count + 1, sizeof *vector);
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
     if (vector == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the prepare command");
     for (size_t i = 0; i < job->prepare.count; i++)
         vector[i] = job->prepare.items[i];
     char **argv = job->prepare_shell != NULL ? shell : vector;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, log_fd, 1);
-    posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
-    posix_spawn_file_actions_addchdir_np(&actions, job->folder);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
+    int rc = spawn_in_group(argv, env, job->folder, log_fd, log_fd, pid);
+    if (rc != 0)
+        mf_raise(
+            error, MF_EUSAGE, "%s: prepare: cannot start %s: %s", job->path, argv[0], strerror(rc));
     mf_free(vector);
-    return rc == 0 ? 0
-                   : mf_raise(error,
-                              MF_EUSAGE,
-                              "%s: prepare: cannot start %s: %s",
-                              job->path,
-                              argv[0],
-                              strerror(rc));
+    return rc == 0 ? 0 : -1;
 }
 
 /* A signal to the master: the first ends the command's group by TERM, the second by KILL, and with
@@ -191,63 +169,41 @@ out:
     return rc;
 }
 
-/* Whether the environment of the process has the line; `buffer` holds ENVIRON_MAX bytes. */
-static bool has_in_environment(const char *pid, const char *line, char *buffer)
-{
-    char path[64];
-    size_t size = strlen(line) + 1, length = 0;
-    snprintf(path, sizeof path, "/proc/%.16s/environ", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    for (ssize_t n = 1; fd >= 0 && n > 0 && length < ENVIRON_MAX; length += (size_t)n)
-        if ((n = read(fd, buffer + length, ENVIRON_MAX - length)) < 0)
-            break;
-    if (fd >= 0)
-        close(fd);
-    for (const char *at = buffer; at < buffer + length;) {
-        size_t left = (size_t)(buffer + length - at), entry = strnlen(at, left) + 1;
-        if (entry == size && left >= size && memcmp(at, line, size) == 0)
-            return true;
-        at += entry;
-    }
-    return false;
-}
-
-/* Kills all processes that have the line in their environment; returns how many there were. */
-static unsigned kill_those_with(const char *line, char *buffer)
+/* Kills all processes that have the variable in their environment; returns how many there were. */
+static unsigned kill_those_with(const char *variable)
 {
     unsigned found = 0;
+    struct mf_buffer environment = {0};
     DIR *proc = opendir("/proc");
     const struct dirent *entry;
     while (proc != NULL && (entry = readdir(proc)) != NULL) {
-        if (!isdigit((unsigned char)entry->d_name[0]) ||
-            !has_in_environment(entry->d_name, line, buffer))
-            continue;
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid != getpid() && kill(pid, SIGKILL) == 0)
+        if (pid > 0 && pid != getpid() && mf_process_read(pid, "environ", &environment) == 0 &&
+            mf_process_has(&environment, variable) && kill(pid, SIGKILL) == 0)
             found++;
     }
     if (proc != NULL)
         closedir(proc);
+    mf_buffer_fini(&environment);
     return found;
 }
 
 int prepare_end_earlier(const char *prepared, struct mf_error *error)
 {
     int64_t limit_us = mf_monotonic_us() + END_LIMIT_US;
-    char *line = mf_format("MAYFLY_PREPARED=%s", prepared), *buffer = mf_malloc(ENVIRON_MAX);
-    int rc = line == NULL || buffer == NULL
+    char *variable = mf_format("MAYFLY_PREPARED=%s", prepared);
+    int rc = variable == NULL
                  ? mf_raise(error, MF_ENOMEM, "out of memory: what an earlier master prepared")
                  : 0;
-    while (rc == 0 && kill_those_with(line, buffer) > 0) {
+    while (rc == 0 && kill_those_with(variable) > 0) {
         if (mf_monotonic_us() >= limit_us)
             rc = mf_raise(error,
                           MF_ESETUP,
                           "the prepare command of an earlier master still runs and cannot be "
                           "ended: end the processes that have %s in their environment",
-                          line);
+                          variable);
         poll(NULL, 0, 5);
     }
-    mf_free(line);
-    mf_free(buffer);
+    mf_free(variable);
     return rc;
 }

@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mailbox.h"
+#include "master/spawn.h"
 
 #define COMMAND_US 30000000
 #define LOOK_MS 50
@@ -131,34 +131,19 @@ read_variable(const struct job_secret *secret, struct mf_buffer *value, struct m
     return mf_buffer_append(value, text, strlen(text), error);
 }
 
+/* What it says on standard error may be part of the value: it goes nowhere. */
 static int start_command(const struct job *job,
                          const struct job_secret *secret,
                          int out,
                          pid_t *pid,
                          struct mf_error *error)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
     char **argv = mf_calloc(secret->command.count + 1, sizeof *argv);
     if (argv == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the command of a secret");
     for (size_t i = 0; i < secret->command.count; i++)
         argv[i] = secret->command.items[i];
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out, 1);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addchdir_np(&actions, job->folder);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, environ);
+    int rc = spawn_in_group(argv, environ, job->folder, out, -1, pid);
     if (rc != 0)
         mf_raise(error,
                  MF_EUSAGE,
@@ -166,8 +151,6 @@ static int start_command(const struct job *job,
                  secret->place,
                  argv[0],
                  strerror(rc));
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
     mf_free(argv);
     return rc == 0 ? 0 : -1;
 }

@@ -19,6 +19,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/write.h"
 
 #define SAY_US 100000
 #define SLOW_US 2000000 /* a piece that takes longer is followed by smaller ones */
@@ -264,21 +265,6 @@ static int begin_file(struct fetch *fetch, struct transfer *transfer, const stru
     return ftruncate(transfer->fd, (off_t)file->size);
 }
 
-static int write_all(int fd, struct mf_bytes data, uint64_t at)
-{
-    while (data.length > 0) {
-        ssize_t n = pwrite(fd, data.data, data.length, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        data.data += n;
-        data.length -= (size_t)n;
-        at += (uint64_t)n;
-    }
-    return 0;
-}
-
 static bool is_same(const struct fetch_file *file, const struct mf_piece *piece)
 {
     return piece->size == file->size && piece->mtime_ns == file->mtime_ns &&
@@ -397,7 +383,7 @@ static void take_data(struct fetch *fetch, struct request *request, const struct
     if (!file->is_in_place) {
         uint64_t position = position_of(file, request->at, &run);
         if (begin_file(fetch, transfer, file) < 0 ||
-            write_all(transfer->fd, piece->data, position) < 0) {
+            mf_pwrite_all(transfer->fd, piece->data, position) < 0) {
             fail_write(fetch, transfer, file);
             return;
         }

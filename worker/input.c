@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/write.h"
+
 /* Standard input up to this size is kept in memory, more in a file. */
 #define MEMORY_MAX (1u << 20)
 #define COPY_SIZE (64u << 10)
@@ -108,18 +110,10 @@ static int open_nameless(uint64_t size, struct failure *failure)
 static int
 write_all(int fd, const unsigned char *data, size_t length, off_t at, struct failure *failure)
 {
-    while (length > 0) {
-        ssize_t n = pwrite(fd, data, length, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return fail_attempt_errno(
-                failure, MF_CAUSE_WORKER_ERROR, "cannot write the attempt's standard input");
-        data += n;
-        at += n;
-        length -= (size_t)n;
-    }
-    return 0;
+    if (mf_pwrite_all(fd, mf_bytes_of(data, length), (uint64_t)at) == 0)
+        return 0;
+    return fail_attempt_errno(
+        failure, MF_CAUSE_WORKER_ERROR, "cannot write the attempt's standard input");
 }
 
 /* As much as the kernel copies by itself (sharing blocks where the file system can). */

@@ -11,23 +11,10 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/write.h"
 #include "worker/place.h"
 
 #define TEXT_MAX (64u << 10)
-
-static int write_all(int fd, const char *text, size_t length)
-{
-    while (length > 0) {
-        ssize_t n = write(fd, text, length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        text += n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
 
 /* Into the folder, if it is there and ours: 1; 0; -1 with errno. */
 static int leave(const char *folder, const char *text, size_t length)
@@ -40,7 +27,7 @@ static int leave(const char *folder, const char *text, size_t length)
     int rc = -1, fd = -1;
     if (path != NULL && temporary != NULL)
         fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && write_all(fd, text, length) == 0 && rename(temporary, path) == 0)
+    if (fd >= 0 && mf_write_all(fd, mf_bytes_of(text, length)) == 0 && rename(temporary, path) == 0)
         rc = 1;
     if (fd >= 0)
         close(fd);

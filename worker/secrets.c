@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/log.h"
+#include "common/write.h"
 #include "worker/place.h"
 
 struct held {
@@ -37,20 +38,6 @@ static bool is_name(const char *name)
            strchr(name, '/') == NULL;
 }
 
-static int write_all(int fd, struct mf_bytes data)
-{
-    while (data.length > 0) {
-        ssize_t n = write(fd, data.data, data.length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        data.data += n;
-        data.length -= (size_t)n;
-    }
-    return 0;
-}
-
 static int write_secret(int folder, const struct mf_secret *secret)
 {
     char name[MF_SECRET_NAME_MAX + 8];
@@ -59,7 +46,7 @@ static int write_secret(int folder, const struct mf_secret *secret)
     int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
-    int rc = write_all(fd, secret->data);
+    int rc = mf_write_all(fd, secret->data);
     int code = errno;
     if (close(fd) < 0 && rc == 0) {
         rc = -1;

@@ -27,6 +27,7 @@
 #include "common/alloc.h"
 #include "common/buffer.h"
 #include "common/clock.h"
+#include "common/process.h"
 #include "worker/place.h"
 #include "worker/program.h"
 
@@ -52,41 +53,15 @@ struct sweep {
     json_t *left; /* sentences */
 };
 
-/* A whole file of /proc into `out`, with a NUL behind it. */
-static int read_process_file(pid_t pid, const char *name, struct mf_buffer *out)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    mf_buffer_clear(out);
-    while (n > 0 && mf_buffer_reserve(out, 4096, NULL) == 0) {
-        n = read(fd, out->data + out->length, 4096);
-        out->length += n > 0 ? (size_t)n : 0;
-    }
-    if (fd >= 0)
-        close(fd);
-    return n == 0 && mf_buffer_text(out) != NULL ? 0 : -1;
-}
-
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash == NULL ? path : slash + 1;
 }
 
-static bool holds_string(const struct mf_buffer *strings, const char *wanted)
-{
-    const char *at = (const char *)strings->data, *end = at + strings->length;
-    for (; at < end; at += strlen(at) + 1)
-        if (strcmp(at, wanted) == 0)
-            return true;
-    return false;
-}
-
 static bool is_sweep(struct sweep *sweep, pid_t pid)
 {
-    if (read_process_file(pid, "cmdline", &sweep->scratch) < 0 || sweep->scratch.length == 0)
+    if (mf_process_read(pid, "cmdline", &sweep->scratch) < 0 || sweep->scratch.length == 0)
         return false;
     const char *name = (const char *)sweep->scratch.data;
     const char *command = name + strlen(name) + 1;
@@ -100,8 +75,8 @@ static bool is_of_worker(struct sweep *sweep, pid_t pid)
     char path[64], folder[PATH_MAX];
     if (sweep->worker == NULL)
         return true;
-    if (read_process_file(pid, "environ", &sweep->scratch) == 0 &&
-        holds_string(&sweep->scratch, sweep->worker_mark))
+    if (mf_process_read(pid, "environ", &sweep->scratch) == 0 &&
+        mf_process_has(&sweep->scratch, sweep->worker_mark))
         return true;
     snprintf(path, sizeof path, "/proc/%d/cwd", (int)pid);
     ssize_t length = readlink(path, folder, sizeof folder - 1);
@@ -111,12 +86,12 @@ static bool is_of_worker(struct sweep *sweep, pid_t pid)
 
 static bool is_of_run(struct sweep *sweep, pid_t pid)
 {
-    if (read_process_file(pid, "environ", &sweep->scratch) == 0 &&
-        holds_string(&sweep->scratch, sweep->mark))
+    if (mf_process_read(pid, "environ", &sweep->scratch) == 0 &&
+        mf_process_has(&sweep->scratch, sweep->mark))
         return !is_sweep(sweep, pid);
-    if (read_process_file(pid, "cmdline", &sweep->scratch) < 0 || sweep->scratch.length == 0 ||
+    if (mf_process_read(pid, "cmdline", &sweep->scratch) < 0 || sweep->scratch.length == 0 ||
         strcmp(base_name((const char *)sweep->scratch.data), "mayfly-worker") != 0 ||
-        !holds_string(&sweep->scratch, sweep->run_id))
+        !mf_process_has(&sweep->scratch, sweep->run_id))
         return false;
     return !is_sweep(sweep, pid);
 }
@@ -148,7 +123,7 @@ static bool belongs(struct sweep *sweep, pid_t pid)
 
 static pid_t parent_of(struct sweep *sweep, pid_t pid)
 {
-    if (read_process_file(pid, "stat", &sweep->scratch) < 0)
+    if (mf_process_read(pid, "stat", &sweep->scratch) < 0)
         return 0;
     const char *after = strrchr((const char *)sweep->scratch.data, ')');
     return after == NULL || strlen(after) < 5 ? 0 : (pid_t)strtol(after + 4, NULL, 10);
@@ -204,7 +179,7 @@ static void report_process(struct sweep *sweep, pid_t pid)
 {
     char sentence[128];
     const char *name = "?";
-    if (read_process_file(pid, "comm", &sweep->scratch) == 0 && sweep->scratch.length > 0) {
+    if (mf_process_read(pid, "comm", &sweep->scratch) == 0 && sweep->scratch.length > 0) {
         sweep->scratch.data[sweep->scratch.length - 1] = '\0';
         name = (const char *)sweep->scratch.data;
     }

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "master/command.h"
 #include "master/commands/items.h"
 #include "master/commands/outcome.h"
 #include "master/job/narrow.h"
@@ -316,18 +317,18 @@ int export_letters(const char *run_folder,
                    const struct selection *selection,
                    bool dead,
                    bool failed,
-                   const char *path,
-                   struct mf_error *error)
+                   const char *path)
 {
     struct exporting e = {
         .run_folder = run_folder, .dead = dead || !failed, .failed = failed || !dead};
+    struct mf_error error;
     char *db_path = run_path(run_folder, "run.db");
-    sqlite3 *db = db_path == NULL ? NULL : run_db_open(db_path, error);
-    int rc = db_path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+    sqlite3 *db = db_path == NULL ? NULL : run_db_open(db_path, &error);
+    int rc = db_path == NULL ? mf_raise(&error, MF_ENOMEM, "out of memory: a path")
              : db == NULL    ? -1
-                             : collect(&e, db, db_path, selection, error);
+                             : collect(&e, db, db_path, selection, &error);
     if (rc == 0)
-        rc = write_job(&e, path, error);
+        rc = write_job(&e, path, &error);
     if (rc == 0)
         fprintf(stderr,
                 "mayfly: %zu dead letter%s written to %s: mayfly run %s does them as a run of "
@@ -343,5 +344,5 @@ int export_letters(const char *run_folder,
     mf_free(e.ids);
     mf_buffer_fini(&e.values.bytes);
     mf_buffer_fini(&e.only.bytes);
-    return rc;
+    return rc == 0 ? 0 : command_fail(&error);
 }

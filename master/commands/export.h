@@ -5,19 +5,18 @@
 
 #include <stdbool.h>
 
-#include "common/error.h"
 #include "master/commands/selection.h"
 
 /*
  * Writes the job of a run, with a split of its selected dead letters alone (of those that used up
- * their attempts, that failed at once, or both), to `path` ("-": standard output), and says so on
- * standard error. MF_EUSAGE when there are none.
+ * their attempts, that failed at once, or both), to `path` ("-": standard output). Returns the exit
+ * code of the command line (2 when there are none); what was done or went wrong is said on standard
+ * error.
  */
 int export_letters(const char *run_folder,
                    const struct selection *selection,
                    bool dead,
                    bool failed,
-                   const char *path,
-                   struct mf_error *error);
+                   const char *path);
 
 #endif

@@ -253,14 +253,8 @@ static int results(const char *folder, const struct arguments *arguments)
 
 static int export(const char *folder, const struct arguments *arguments)
 {
-    struct mf_error error;
-    int rc = export_letters(folder,
-                            &arguments->selection,
-                            arguments->dead,
-                            arguments->failed,
-                            arguments->export,
-                            &error);
-    return rc < 0 ? command_fail(&error) : 0;
+    return export_letters(
+        folder, &arguments->selection, arguments->dead, arguments->failed, arguments->export);
 }
 
 /* What stands there is not all of it. */

@@ -271,14 +271,8 @@ static int go(struct attempt_again *again, char *folder, const char *run_id)
 
 static int export(const char *folder, const struct arguments *arguments)
 {
-    struct mf_error error;
-    int rc = export_letters(folder,
-                            &arguments->selection,
-                            arguments->dead,
-                            arguments->failed,
-                            arguments->export,
-                            &error);
-    return rc < 0 ? command_fail(&error) : 0;
+    return export_letters(
+        folder, &arguments->selection, arguments->dead, arguments->failed, arguments->export);
 }
 
 static int retry_main(int argc, char **argv)

@@ -12,23 +12,7 @@
 
 #include "common/alloc.h"
 #include "common/buffer.h"
-
-/* A file of /proc that holds strings, each with its NUL, into `out`. */
-static bool read_strings(uint32_t pid, const char *name, struct mf_buffer *out)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%u/%s", pid, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : 1;
-    mf_buffer_clear(out);
-    while (n > 0 && mf_buffer_reserve(out, 4096, NULL) == 0) {
-        n = read(fd, out->data + out->length, 4096);
-        out->length += n > 0 ? (size_t)n : 0;
-    }
-    if (fd >= 0)
-        close(fd);
-    return n == 0 && out->length > 0 && out->data[out->length - 1] == '\0';
-}
+#include "common/process.h"
 
 /* The n-th string, NULL when there are not so many. */
 static const char *nth(const struct mf_buffer *strings, unsigned n)
@@ -38,16 +22,6 @@ static const char *nth(const struct mf_buffer *strings, unsigned n)
         if (n-- == 0)
             return at;
     return NULL;
-}
-
-static bool has_environment(const struct mf_buffer *strings, const char *run_id)
-{
-    static const char name[] = "MAYFLY_RUN=";
-    const char *at;
-    for (unsigned i = 0; (at = nth(strings, i)) != NULL; i++)
-        if (strncmp(at, name, sizeof name - 1) == 0)
-            return strcmp(at + sizeof name - 1, run_id) == 0;
-    return false;
 }
 
 static bool is_started(const struct mf_buffer *strings, const char *run_id)
@@ -70,10 +44,13 @@ static bool stands_in_its_folder(uint32_t pid, const char *run_id, uint32_t work
 bool local_is_worker(uint32_t pid, const char *run_id, uint32_t worker)
 {
     struct mf_buffer strings = {0};
-    bool is_it = stands_in_its_folder(pid, run_id, worker) &&
-                 read_strings(pid, "cmdline", &strings) && is_started(&strings, run_id) &&
-                 read_strings(pid, "environ", &strings) && has_environment(&strings, run_id);
+    char *variable = mf_format("MAYFLY_RUN=%s", run_id);
+    bool is_it =
+        variable != NULL && stands_in_its_folder(pid, run_id, worker) &&
+        mf_process_read((pid_t)pid, "cmdline", &strings) == 0 && is_started(&strings, run_id) &&
+        mf_process_read((pid_t)pid, "environ", &strings) == 0 && mf_process_has(&strings, variable);
     mf_buffer_fini(&strings);
+    mf_free(variable);
     return is_it;
 }
 

@@ -17,6 +17,7 @@
 #include <mbedtls/platform_util.h>
 
 #include "common/alloc.h"
+#include "common/write.h"
 
 #define SIZE_MAX_BYTES (64u << 10)
 
@@ -47,20 +48,6 @@ int secret_folder_make(const char *folder, struct mf_error *error)
     return fd;
 }
 
-static int write_all(int fd, const char *text, size_t length)
-{
-    while (length > 0) {
-        ssize_t n = write(fd, text, length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        text += n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
 int secret_file_write(int folder, const char *name, const char *text, struct mf_error *error)
 {
     char temporary[64];
@@ -70,7 +57,7 @@ int secret_file_write(int folder, const char *name, const char *text, struct mf_
     int fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return mf_raise_errno(error, "cannot write the file %s", name);
-    bool written = write_all(fd, text, strlen(text)) == 0 && fsync(fd) == 0;
+    bool written = mf_write_all(fd, mf_bytes_text(text)) == 0 && fsync(fd) == 0;
     if (!written)
         mf_raise_errno(error, "cannot write the file %s", name);
     close(fd);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands of the job that the master itself runs: see spawn.h. */
+#include "master/spawn.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+
+static void redirect(posix_spawn_file_actions_t *actions, int to, int stream)
+{
+    if (to >= 0)
+        posix_spawn_file_actions_adddup2(actions, to, stream);
+    else
+        posix_spawn_file_actions_addopen(actions, stream, "/dev/null", O_WRONLY, 0);
+}
+
+int spawn_in_group(
+    char *const *argv, char *const *env, const char *folder, int out, int err, pid_t *pid)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    redirect(&actions, out, 1);
+    redirect(&actions, err, 2);
+    posix_spawn_file_actions_addchdir_np(&actions, folder);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, env);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands of the job that the master itself runs: `prepare:`, and those that give a secret. */
+#ifndef MAYFLY_MASTER_SPAWN_H
+#define MAYFLY_MASTER_SPAWN_H
+
+#include <sys/types.h>
+
+#include "common/error.h"
+
+/*
+ * Starts argv (NULL at its end) in `folder`, with the environment `env`, as the leader of a process
+ * group of its own, with default signals and an empty mask. Its standard input is empty; the other
+ * two go to `out` and `err`, a descriptor or -1 for nowhere. 0, or the number of the error.
+ */
+int spawn_in_group(
+    char *const *argv, char *const *env, const char *folder, int out, int err, pid_t *pid);
+
+#endif
