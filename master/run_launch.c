@@ -398,6 +398,14 @@ static void fail_start(struct run *run, uint32_t id, const struct mf_error *erro
     on_launched(run, &report);
 }
 
+/* While it waited for room on the disk it was lost or dismissed. */
+static void leave_unstarted(struct run *run, uint32_t id)
+{
+    struct launch_report report = {.worker = id, .given_up = true};
+    mf_raise(&report.error, MF_ESETUP, "it was not started: it is not wanted any more");
+    on_launched(run, &report);
+}
+
 /* Its host is chosen, and both are on their way to the disk. False: there is none. */
 static bool place_worker(struct run *run, uint32_t id)
 {
@@ -439,6 +447,10 @@ void run_start_due(struct run *run)
         if (!run->workers[id].is_due)
             continue;
         run->workers[id].is_due = false;
+        if (run->workers[id].lost || run->workers[id].dismissed) {
+            leave_unstarted(run, id);
+            continue;
+        }
         MF_CRASH(MASTER_BEFORE_LAUNCH);
         if (!is_durable || start_worker(run, id, &error) < 0)
             fail_start(run, id, &error);
