@@ -83,11 +83,11 @@ static void list_subtasks(const struct run_loss *loss, char *text, size_t size)
 
 void run_loss_say(struct run *run)
 {
+    if (run->loss.worker == 0) /* after nearly every action */
+        return;
     const struct run_loss loss = run->loss;
     char subtasks[160];
     run->loss = (struct run_loss){0};
-    if (loss.worker == 0)
-        return;
     const struct launch_host *host = fleet_host_of(run->fleet, loss.worker);
     list_subtasks(&loss, subtasks, sizeof subtasks);
     progress_say(run->progress,

@@ -344,6 +344,31 @@ static void a_link_that_was_dialed_is_renewed(void **state)
     link_destroy(link);
 }
 
+/* The port stays, what was connected is closed, and workers come by themselves. */
+static void a_link_finds_a_master_that_listens_anew(void **state)
+{
+    struct wire_stand *stand = *state;
+    struct mf_error error;
+    stand_listen(stand);
+    uint16_t port = endpoint_port(stand->endpoint);
+    struct launch_input input = input_of(stand, stand->url, NULL);
+    struct link *link = link_create(&input, &error);
+    assert_non_null(link);
+    assert_true(comes(link, true));
+    exchange(stand, link);
+    int64_t end_us = mf_monotonic_us() + STAND_LIMIT_MS * 1000;
+    while (endpoint_listen_again(stand->endpoint, &error) < 0) {
+        assert_true(endpoint_may_be_deaf(stand->endpoint)); /* until there is one again */
+        assert_true(mf_monotonic_us() < end_us);
+        poll(NULL, 0, 20);
+    }
+    assert_int_equal(endpoint_port(stand->endpoint), port);
+    assert_false(endpoint_may_be_deaf(stand->endpoint));
+    assert_true(stand_await_downs(stand, 1));
+    exchange(stand, link);
+    link_destroy(link);
+}
+
 #define ON_STAND(test) cmocka_unit_test_setup_teardown(test, stand_set_up, stand_tear_down)
 
 int main(void)
@@ -359,6 +384,7 @@ int main(void)
         ON_STAND(a_renewed_link_goes_on),
         ON_STAND(a_renewed_certificate_shows_with_the_next_connection),
         ON_STAND(a_link_that_was_dialed_is_renewed),
+        ON_STAND(a_link_finds_a_master_that_listens_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
