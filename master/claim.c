@@ -191,10 +191,12 @@ void claim_give_up(const char *run_id, const char *why)
     struct queues *queues = NULL;
     struct settle_ending ending;
     struct settled settled;
+    struct trigger_fired fired = {0}; /* whatever fires now, the next sweep starts */
     char *path = queues_path(NULL);
     settle_give_up(run_id, why, &ending);
     if (path != NULL && queues_open(path, false, &queues, NULL) > 0)
-        settle_ending(queues, &ending, mf_wall_us(), &settled, NULL);
+        settle_ending(queues, &ending, mf_wall_us(), &settled, &fired, NULL);
+    trigger_fired_fini(&fired);
     queues_close(queues);
     settle_fini(&ending);
     mf_free(path);
