@@ -303,6 +303,13 @@ void run_plan_failed(struct run *run, const struct mf_error *error);
 /* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
+/* run_secrets.c: reads the job's secrets, before anything else of the run is there. */
+int run_open_secrets(struct run *run, struct mf_error *error);
+/* They were read again, on the loop. */
+void run_secrets_read(void *arg, uint32_t events);
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+void run_generation_begun(void *arg);
+
 /* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
 /* Learns from the run folder how the run was started, and from queues.db whether anybody waits for
  * its end. -1: its firing.json is damaged. */
