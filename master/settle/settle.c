@@ -96,7 +96,7 @@ static void describe(sqlite3_stmt *row, char cause[CAUSE_MAX])
     char number[24] = "";
     if (signal != 0)
         snprintf(number, sizeof number, " %d", signal);
-    else if (code != 0)
+    else if (code > 0) /* else there was no command */
         snprintf(number, sizeof number, " %d", code);
     snprintf(cause,
              CAUSE_MAX,
