@@ -12,6 +12,7 @@
 #include "master/queue/firing.h"
 #include "master/queue/queue.h"
 #include "master/settle/settle.h"
+#include "master/trigger/after.h"
 
 /* A claim in the making. */
 struct claim {
@@ -221,12 +222,31 @@ static int carry_out(const struct job *job,
     return rc;
 }
 
+int claim_awaited(const char *job_name, const char *run_id, struct mf_error *error)
+{
+    struct queues *queues = NULL;
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = after_is_awaited(queues, job_name, error);
+    if (rc > 0 && (rc = queues_begin(queues, error)) == 0) {
+        rc = after_begin(queues, run_id, job_name, mf_wall_us(), error);
+        if (rc > 0)
+            rc = queues_commit(queues, error);
+        queues_rollback(queues);
+    }
+    queues_close(queues);
+    mf_free(path);
+    return rc < 0 ? -1 : 0;
+}
+
 int claim_by_hand(const struct job *job,
                   const char *run_id,
                   const char *folder,
                   struct mf_error *error)
 {
-    return has_queue(job) ? carry_out(job, run_id, folder, change_by_hand, error) : 0;
+    return has_queue(job) ? carry_out(job, run_id, folder, change_by_hand, error)
+                          : claim_awaited(job->name, run_id, error);
 }
 
 int claim_of_firing(const struct job *job,

@@ -23,6 +23,7 @@
 #include "master/run_internal.h"
 #include "master/run_result.h"
 #include "master/settle/settle.h"
+#include "master/sweep.h"
 
 #define LEASE_US 60000000
 #define AGAIN_US 1000000
@@ -183,9 +184,16 @@ with_queues(struct run *run,
     return rc;
 }
 
+/* Also for those that died: see sweep.h. */
 static int settle_final(struct run *run, struct queues *queues, struct mf_error *error)
 {
-    return settle_run(queues, run->folder, mf_wall_us(), &run->firing.settled, error);
+    struct trigger_fired fired = {0};
+    int rc = sweep_ended(queues, run->folder, &run->firing.settled, &fired, error);
+    if (rc >= 0 && (trigger_hand_over(queues, &fired, NULL, NULL, error) < 0 ||
+                    sweep_queues(queues, NULL, NULL, error) < 0))
+        rc = -1;
+    trigger_fired_fini(&fired);
+    return rc;
 }
 
 static void settle(struct run *run,
@@ -206,9 +214,8 @@ static void settle(struct run *run,
 
 void run_firing_settle(struct run *run)
 {
-    if (!has_note(run))
-        return;
-    MF_CRASH(FIRING_BEFORE_SETTLE);
+    if (has_note(run))
+        MF_CRASH(FIRING_BEFORE_SETTLE);
     settle(run, settle_final);
 }
 

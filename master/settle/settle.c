@@ -184,6 +184,7 @@ static int read_db(struct reading *reading, struct mf_error *error)
     snprintf(ending->job_name, sizeof ending->job_name, "%s", facts.job_name);
     snprintf(ending->state, sizeof ending->state, "%s", facts.state);
     snprintf(ending->reason, sizeof ending->reason, "%s", facts.reason);
+    ending->epoch = facts.epoch;
     if (!is_final(ending->state))
         return 0;
     reading->is_partial = strcmp(ending->state, "partial") == 0;

@@ -43,6 +43,7 @@ struct settle_ending {
     char job_name[128];
     char state[32]; /* of table run, a final one; or given_up */
     char reason[512];
+    uint32_t epoch; /* of the master that ended it */
     bool is_blamed; /* those that are not among the failures count as failed, too */
     struct settle_failure *failures;
     size_t failure_count, failure_capacity;
