@@ -16,6 +16,9 @@ test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk py
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
 bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-server openssh-client pdsh)
 
+# Tests wait more than they compute: for leases, for logins, for a disk.
+test_jobs=$((2 * $(nproc)))
+
 usage() {
     cat <<'END'
 usage: ./setup.sh COMMAND
@@ -235,8 +238,8 @@ run_folder() {
 command_test() {
     command_deps build test
     build
-    say "test: ctest --preset release -j $(nproc) $*"
-    ctest --preset release -j "$(nproc)" "$@"
+    say "test: ctest --preset release -j $test_jobs $*"
+    ctest --preset release -j "$test_jobs" "$@"
 }
 
 command=${1:-help}
