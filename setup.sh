@@ -11,7 +11,7 @@ demo_packages=(bsdextrautils openssh-server openssh-client)
 # For jobs/renditions: what it runs, and pictures.
 picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux openssh-server
-    openssh-client nftables fish tcsh faketime hostname)
+    openssh-client nftables fish tcsh faketime hostname cron systemd tzdata python3-croniter)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
 bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-server openssh-client pdsh)
