@@ -97,7 +97,8 @@ static int copy_settings(struct redis_feed *redis,
         return mf_raise(error, MF_ENOMEM, "out of memory: a Redis source");
     redis->place = (struct redis_place){.user = redis->user,
                                         .password_file = redis->password_file,
-                                        .password_env = redis->password_env};
+                                        .password_env = redis->password_env,
+                                        .limit_us = settings->limit_us};
     return redis_place_read(&redis->place, redis->server, error);
 }
 
@@ -171,7 +172,7 @@ static int end_waiting(struct redis_feed *redis, struct mf_error *error)
     if (poll(&answer, 1, 0) == 0 && mf_monotonic_us() < redis->feed.next_us)
         return 0;
     redis->is_waiting = false;
-    redisReply *reply = redis_receive(redis->link, 0, error);
+    redisReply *reply = redis_receive(redis->link, error);
     if (reply == NULL) {
         /* A server before version 6.2 does not know how, or this user may not. */
         redis->cannot_wait = redis_was_refused(redis->link, "ERR unknown command") ||

@@ -164,13 +164,11 @@ static int raise_refusal(struct redis_link *link, const redisReply *reply, struc
         error, MF_ESETUP, "the Redis server %s says: %s", link->place->server, reply->str);
 }
 
-redisReply *redis_receive(struct redis_link *link, int64_t limit_us, struct mf_error *error)
+redisReply *redis_receive(struct redis_link *link, struct mf_error *error)
 {
     void *found = NULL;
     link->refusal[0] = '\0';
-    if (link->library->set_timeout(
-            link->context, limit_of(limit_us == 0 ? REDIS_LIMIT_US : limit_us)) != REDIS_OK ||
-        link->library->get_reply(link->context, &found) != REDIS_OK || found == NULL) {
+    if (link->library->get_reply(link->context, &found) != REDIS_OK || found == NULL) {
         raise_link(link, error);
         return NULL;
     }
@@ -185,7 +183,7 @@ redisReply *redis_receive(struct redis_link *link, int64_t limit_us, struct mf_e
 redisReply *
 redis_ask_words(struct redis_link *link, const char *const *words, struct mf_error *error)
 {
-    return redis_send(link, words, error) < 0 ? NULL : redis_receive(link, 0, error);
+    return redis_send(link, words, error) < 0 ? NULL : redis_receive(link, error);
 }
 
 int redis_tell_words(struct redis_link *link, const char *const *words, struct mf_error *error)
@@ -295,7 +293,7 @@ struct redis_link *redis_link_open(const struct redis_place *place, struct mf_er
         mf_raise(error, MF_ENOMEM, "out of memory: a connection to Redis");
         return NULL;
     }
-    const struct timeval limit = limit_of(REDIS_LIMIT_US);
+    const struct timeval limit = limit_of(place->limit_us == 0 ? REDIS_LIMIT_US : place->limit_us);
     link->library = library;
     link->place = place;
     link->context = place->host == NULL ? library->connect_unix(place->server, limit)

@@ -23,6 +23,7 @@ struct redis_place {
     int port;
     int database;
     const char *user, *password_file, *password_env;
+    int64_t limit_us; /* of each answer; 0 = REDIS_LIMIT_US */
 };
 
 /* Takes `server` apart; host is on the heap. -1: MF_EUSAGE. */
@@ -36,9 +37,9 @@ int redis_link_fd(const struct redis_link *link);
 
 /* Sends a command, words up to NULL; its reply comes from redis_receive, in order. */
 int redis_send(struct redis_link *link, const char *const *words, struct mf_error *error);
-/* The next reply, within REDIS_LIMIT_US (`limit_us` when not 0). What the server refuses is -1 or
- * NULL too: MF_ESETUP with its words. Freed by redis_free. */
-redisReply *redis_receive(struct redis_link *link, int64_t limit_us, struct mf_error *error);
+/* The next reply. What the server refuses is NULL too: MF_ESETUP with its words. Freed by
+ * redis_free. */
+redisReply *redis_receive(struct redis_link *link, struct mf_error *error);
 /* Both. `words` is a list of const char *. */
 #define redis_ask(link, error, ...)                                                                \
     redis_ask_words(link, (const char *const[]){__VA_ARGS__, NULL}, error)

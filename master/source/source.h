@@ -36,6 +36,7 @@ struct feed_settings {
 
     /* For tests; 0 = as documented. */
     int64_t quiet_us; /* spool: how long a file must be left alone where nothing else tells */
+    int64_t limit_us; /* server: how long it may take for each answer */
 };
 
 struct feed_report {
