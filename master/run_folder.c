@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -79,19 +77,6 @@ static char *runs_folder(struct mf_error *error)
     return runs;
 }
 
-static void make_id(const char *job_name, char *run_id)
-{
-    uint16_t random = 0;
-    time_t now = time(NULL);
-    struct tm tm;
-    char stamp[20];
-    gmtime_r(&now, &tm);
-    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        random = (uint16_t)getpid();
-    snprintf(run_id, RUN_ID_SIZE, "%s-%.60s-%04x", stamp, job_name, random);
-}
-
 char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error)
 {
     char *runs = runs_folder(error);
@@ -101,7 +86,7 @@ char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct m
     if (make_parents(runs, error) < 0)
         goto out;
     for (int attempt = 0; attempt < 100; attempt++) {
-        make_id(job_name, run_id);
+        run_id_make(job_name, RUN_ID_BY_HAND, run_id);
         folder = run_path(runs, run_id);
         if (folder == NULL) {
             mf_raise(error, MF_ENOMEM, "out of memory: a path");

@@ -12,8 +12,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
-
-#define RUN_ID_SIZE 96
+#include "master/record/run_id.h"
 
 /* $XDG_STATE_HOME/mayfly, or ~/.local/state/mayfly (heap). NULL: MF_ESETUP when neither variable is
  * set. */

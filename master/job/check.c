@@ -24,8 +24,7 @@ static int raise_missing(const struct reader *reader,
     return mf_raise(error, MF_EUSAGE, "%s: %s: %s", reader->tree.path, path, text);
 }
 
-/* The one of `paths` that was given; NULL and an error for none or several. */
-static const char *only_one(const struct reader *reader,
+const char *reader_only_one(const struct reader *reader,
                             const char *parent,
                             const char *const *paths,
                             size_t count,
@@ -145,7 +144,7 @@ static int check_split(const struct reader *reader, struct mf_error *error)
                             "goes with lines or "
                             "records");
     const char *path =
-        only_one(reader, "split", paths, 5, "files, lines, records, range and list", error);
+        reader_only_one(reader, "split", paths, 5, "files, lines, records, range and list", error);
     if (path == NULL)
         return -1;
     for (size_t i = 0; i < 5; i++) {
@@ -288,7 +287,7 @@ static int check_executor(const struct reader *reader, struct mf_error *error)
 {
     static const char *const paths[] = {"task.command", "task.shell", "task.noop"};
     struct job *job = reader->job;
-    const char *path = only_one(reader, "task", paths, 3, "command and shell", error);
+    const char *path = reader_only_one(reader, "task", paths, 3, "command and shell", error);
     if (path == NULL)
         return -1;
     if (path == paths[0] && (job->command.count == 0 || *job->command.items[0] == '\0'))
@@ -373,7 +372,7 @@ static int check_gather(const struct reader *reader, struct mf_error *error)
     int id = reader_seen(reader, "gather");
     if (id > 0 && tree_node((struct tree *)&reader->tree, id)->type == YAML_MAPPING_NODE) {
         const char *path =
-            only_one(reader, "gather", paths, 5, "none, concat, jsonl, csv and sql", error);
+            reader_only_one(reader, "gather", paths, 5, "none, concat, jsonl, csv and sql", error);
         if (path == NULL)
             return -1;
         for (int i = 0; i < 5; i++) {
@@ -391,16 +390,21 @@ static int check_gather(const struct reader *reader, struct mf_error *error)
     return 0;
 }
 
-static int check_name(const struct reader *reader, struct mf_error *error)
+bool is_job_name(const char *name)
 {
-    const char *name = reader->job->name;
     size_t n = strlen(name);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)name[i];
         if (c >= 0x80 || !(isalnum(c) || (i > 0 && (c == '-' || c == '_'))))
             n = 0;
     }
-    if (n == 0 || n > NAME_MAX_BYTES)
+    return n > 0 && n <= NAME_MAX_BYTES;
+}
+
+static int check_name(const struct reader *reader, struct mf_error *error)
+{
+    const char *name = reader->job->name;
+    if (!is_job_name(name))
         return reader_raise(
             reader,
             "name",
@@ -435,7 +439,8 @@ int check_job(struct reader *reader, struct mf_error *error)
                              "this key is missing; for example 'task: {command: [echo, \"{}\"]}'");
     if (check_name(reader, error) < 0 || check_prepare(reader, error) < 0 ||
         check_split(reader, error) < 0 || check_task(reader, error) < 0 ||
-        check_gather(reader, error) < 0 || check_workers(reader, error) < 0)
+        check_gather(reader, error) < 0 || check_workers(reader, error) < 0 ||
+        check_trigger(reader, error) < 0)
         return -1;
     if (job->orphan_us < job->lease_us)
         return reader_raise(reader,

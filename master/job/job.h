@@ -121,6 +121,40 @@ struct job_ssh {
     enum ssh_client client;
 };
 
+enum trigger_kind { TRIGGER_NONE, TRIGGER_QUEUE, TRIGGER_CRON, TRIGGER_AFTER };
+enum trigger_overlap { OVERLAP_SKIP = 1, OVERLAP_QUEUE, OVERLAP_ALLOW };
+enum trigger_catchup { CATCHUP_NONE = 1, CATCHUP_LAST, CATCHUP_ALL };
+enum trigger_on { AFTER_SUCCESS = 1, AFTER_FAILURE, AFTER_ALWAYS };
+
+/* A source of messages: one of list and stream is set, or neither (no such source). */
+struct job_redis {
+    char *server;
+    char *list, *stream;
+    char *group;                /* of a stream */
+    char *user;                 /* NULL = not said */
+    struct job_secret password; /* one of its sources is set, or none */
+};
+
+/* What starts the job; what does not belong to its kind has its default, and says nothing. */
+struct job_trigger {
+    enum trigger_kind kind;
+    char *queue;          /* kind queue */
+    uint64_t when_count;  /* 0 = not said, as for the next two; at least one of them is */
+    uint64_t when_bytes;  /* bytes */
+    uint64_t when_age_us; /* us */
+    uint64_t batch_max;   /* messages of a run */
+    uint64_t running_max; /* runs at a time; kinds queue and after */
+    char *spool;          /* absolute; NULL = no such source */
+    struct job_redis redis;
+    char *cron; /* kind cron: the expression as written */
+    char *zone; /* NULL = that of the machine */
+    enum trigger_overlap overlap;
+    enum trigger_catchup catchup;
+    uint64_t jitter_us;
+    char *after; /* kind after: the name of the other job */
+    enum trigger_on on;
+};
+
 struct job {
     char *path;   /* of the job file, as given */
     char *folder; /* absolute: where relative paths start; that of the job file unless it says so */
@@ -167,6 +201,7 @@ struct job {
     uint64_t lease_us, orphan_us, credentials_ttl_us, disk_wait_us;
     size_t secret_count;
     struct job_secret *secrets;
+    struct job_trigger trigger;
     bool keep_folders; /* for debugging: keep attempts' folders until dismissal */
 };
 

@@ -59,7 +59,7 @@ void strings_fini(struct job_strings *strings)
 int reader_seen(const struct reader *reader, const char *path)
 {
     const struct schema_key *row = schema_row(path);
-    return row == NULL ? 0 : reader->seen[row - schema_keys];
+    return row == NULL ? 0 : reader->seen[schema_number(row)];
 }
 
 void reader_drop(struct reader *reader, const char *path)
@@ -67,11 +67,11 @@ void reader_drop(struct reader *reader, const char *path)
     const struct schema_key *row = schema_row(path);
     const char *dot = strrchr(path, '.');
     char parent[PATH_BYTES];
-    if (row == NULL || dot == NULL || reader->seen[row - schema_keys] == 0)
+    if (row == NULL || dot == NULL || reader->seen[schema_number(row)] == 0)
         return;
     snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
     tree_drop(&reader->tree, reader_seen(reader, parent), dot + 1);
-    reader->seen[row - schema_keys] = 0;
+    reader->seen[schema_number(row)] = 0;
     reader->is_changed = true;
 }
 
@@ -521,7 +521,7 @@ read_secret_mapping(struct reader *reader, const struct entry *entry, struct mf_
 static int read_value(struct reader *reader, const struct entry *entry, struct mf_error *error)
 {
     const yaml_node_t *node = tree_node(&reader->tree, entry->id);
-    reader->seen[entry->row - schema_keys] = entry->id;
+    reader->seen[schema_number(entry->row)] = entry->id;
     if (node->type == YAML_SCALAR_NODE)
         return read_scalar(reader, entry, node, error);
     if (node->type == YAML_MAPPING_NODE && (entry->row->types & SCHEMA_MAP) != 0)
@@ -563,8 +563,8 @@ static int read_mapping(
 
 static int set_defaults(struct job *job, struct mf_error *error)
 {
-    for (size_t i = 0; i < schema_count; i++) {
-        const struct schema_key *row = &schema_keys[i];
+    for (size_t i = 0; i < schema_count(); i++) {
+        const struct schema_key *row = schema_at(i);
         if (row->fallback == NULL || *row->fallback == '(' || row->size == 0)
             continue;
         if (store_scalar(job, row, row->fallback) != 1)

@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of keys: see schema.h. Kept in the order in which docs/job-file.md shows them. A new
- * key is one row here, a member of struct job, and whatever cross-check it needs in check.c.
+ * The table of keys: see schema.h. Kept in the order in which docs/job-file.md shows them; what
+ * starts runs is in schema_trigger.c. A new key is one row here, a member of struct job, and
+ * whatever cross-check it needs in check.c.
  */
-#include "master/job/schema.h"
+#include "master/job/schema_row.h"
 
-#include "master/job/job.h"
-
-#define MEMBER(member)                                                                             \
-    .offset = offsetof(struct job, member), .size = sizeof(((struct job *)0)->member)
-#define LATER(name)                                                                                \
-    {                                                                                              \
-        .path = name, .types = SCHEMA_LATER                                                        \
-    }
-
-#define SECOND INT64_C(1000000)
-#define DAY (86400 * SECOND)
-
-const struct schema_key schema_keys[] = {
+static const struct schema_key keys[] = {
     {.path = "mayfly",
      .types = SCHEMA_CHOICE,
      .choices = "1",
@@ -588,11 +577,8 @@ const struct schema_key schema_keys[] = {
      .example = "API_KEY",
      .target = TARGET_SECRET,
      .help = "Variable in the environment of `mayfly` that holds the value."},
-    LATER("trigger"),
     LATER("notify"),
     LATER("stages"),
 };
 
-const size_t schema_count = sizeof schema_keys / sizeof *schema_keys;
-
-_Static_assert(sizeof schema_keys / sizeof *schema_keys <= SCHEMA_MAX, "SCHEMA_MAX is too small");
+const struct schema_table schema_main = SCHEMA_TABLE(keys);
