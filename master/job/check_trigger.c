@@ -56,7 +56,8 @@ static bool is_queue_name(const char *name)
     static const char letters[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     size_t length = strlen(name);
-    return length > 0 && length <= QUEUE_NAME_MAX_BYTES && strspn(name, letters) == length;
+    return length > 0 && length <= QUEUE_NAME_MAX_BYTES && strspn(name, letters) == length &&
+           *name != '.' && *name != '-';
 }
 
 /* A text that stands for `fallback` when it was not given. */

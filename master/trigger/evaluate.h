@@ -17,6 +17,10 @@
  * single evaluation may make several firings. When nothing can be claimed (every group has a
  * message that is being worked on) there is none.
  *
+ * How long a trigger rests after failures is in settle.h. Times that lie further ahead than
+ * anything here puts them were written before the clock was set back, and count as over: nothing
+ * waits for a clock to catch up.
+ *
  * A trigger whose job file is not the very file that was installed does not fire: its messages stay
  * where they are, and its last_error says so.
  *
@@ -74,23 +78,5 @@ int trigger_fire(struct queues *queues,
                  int64_t now_us,
                  struct trigger_fired *fired,
                  struct mf_error *error);
-
-/*
- * A run of a firing has ended with a final state, or was given up: in the transaction of
- * firing_end. Sets the trigger's last_run, last_error, failed and not_before; `text` is why it
- * failed, NULL = nothing to say. Does not evaluate: the caller does. Nothing happens when the
- * trigger is gone.
- */
-int trigger_ended(struct queues *queues,
-                  const char *trigger,
-                  const char *run_id,
-                  const char *state,
-                  const char *text,
-                  int64_t now_us,
-                  struct mf_error *error);
-
-/* How long a trigger rests after so many failures in a row: 1, 2, 4 ... minutes, an hour at most.
- */
-int64_t trigger_backoff_us(uint64_t failed);
 
 #endif
