@@ -43,7 +43,10 @@
     X(MASTER_AFTER_DISMISS, "master.after-dismiss")                                                \
     X(MASTER_BEFORE_SWEEP, "master.before-sweep")                                                  \
     X(MASTER_AFTER_SWEEP, "master.after-sweep")                                                    \
-    X(MASTER_BEFORE_END, "master.before-end") /* the run's final state is to be recorded */        \
+    X(MASTER_BEFORE_END, "master.before-end")     /* the run's final state is to be recorded */    \
+    X(SOURCE_AFTER_TAKE, "source.after-take")     /* from where it comes, no message of it yet */  \
+    X(SOURCE_AFTER_COMMIT, "source.after-commit") /* it is in the queue, not acknowledged */       \
+    X(SOURCE_AFTER_MOVE, "source.after-move")     /* a file of a message that has ended */         \
     X(WORKER_BEFORE_HELLO, "worker.before-hello")                                                  \
     X(WORKER_AFTER_HELLO, "worker.after-hello")                                                    \
     X(WORKER_BEFORE_START, "worker.before-start") /* an attempt goes to its slot */                \
