@@ -282,6 +282,7 @@ void job_destroy(struct job *job)
     hosts_fini(&job->hosts);
     only_fini(&job->split.only);
     read_secrets_fini(job);
+    read_notify_fini(job);
     for (size_t i = 0; i < job->output.column_count; i++)
         mf_free(job->output.columns[i].name);
     mf_free(job->output.columns);

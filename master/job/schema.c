@@ -200,6 +200,7 @@ static const struct {
     {SCHEMA_LIST, "a list of texts", "list"},
     {SCHEMA_CODES, "a list of exit codes from 1 to 255, at most 32", "list of exit codes"},
     {SCHEMA_MAP, "a mapping", "mapping"},
+    {SCHEMA_MAPS, "a list of mappings", "list of mappings"},
 };
 
 int schema_expectation(const struct schema_key *row, struct mf_buffer *out, struct mf_error *error)
