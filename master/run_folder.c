@@ -24,49 +24,6 @@ char *run_path(const char *folder, const char *name)
     return mf_format("%s/%s", folder, name);
 }
 
-char *state_folder(struct mf_error *error)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char *path;
-    if (state != NULL && state[0] == '/') {
-        path = mf_format("%s/mayfly", state);
-    } else if (home != NULL && home[0] == '/') {
-        path = mf_format("%s/.local/state/mayfly", home);
-    } else {
-        mf_raise(error,
-                 MF_ESETUP,
-                 "there is no place for runs: neither XDG_STATE_HOME nor HOME is an absolute path; "
-                 "set one of them");
-        return NULL;
-    }
-    if (path == NULL)
-        mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    return path;
-}
-
-static int make_parents(char *path, struct mf_error *error)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL)
-            *slash = '\0';
-        int rc = mkdir(path, 0700);
-        if (rc == 0 && tree_sync_parent(path, error) < 0)
-            return -1;
-        if (rc < 0 && errno != EEXIST) {
-            mf_raise_errno(error,
-                           "cannot make the folder %s for runs (set XDG_STATE_HOME to a place that "
-                           "is writable)",
-                           path);
-            if (error != NULL)
-                error->code = MF_ESETUP;
-            return -1;
-        }
-        if (slash == NULL)
-            return 0;
-        *slash = '/';
-    }
-}
-
 static char *runs_folder(struct mf_error *error)
 {
     char *state = state_folder(error);
@@ -98,7 +55,7 @@ char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct m
     if (runs == NULL)
         return NULL;
     char *folder = NULL;
-    if (make_parents(runs, error) < 0)
+    if (state_folder_make(runs, error) < 0)
         goto out;
     for (int attempt = 0; attempt < 100; attempt++) {
         make_id(job_name, run_id);

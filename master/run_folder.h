@@ -12,12 +12,9 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "master/record/state_folder.h"
 
 #define RUN_ID_SIZE 96
-
-/* $XDG_STATE_HOME/mayfly, or ~/.local/state/mayfly (heap). NULL: MF_ESETUP when neither variable is
- * set. */
-char *state_folder(struct mf_error *error);
 
 /* Makes a new run folder by exclusive mkdir; its id in run_id, its path returned (heap). NULL:
  * MF_ESETUP naming the place and the remedy (read-only, full ...). */

@@ -31,19 +31,24 @@ struct firing {
     const char *text;
 };
 
-/* This process, for `starter`: pid, start time and boot id (heap); NULL when memory is exhausted. */
+/* This process, for `starter`: pid, start time and boot id (heap); NULL when memory is exhausted.
+ */
 char *firing_starter(void);
 /* Whether the process that a starter names still lives. */
 bool firing_starter_lives(const char *starter);
 
-/* Within a transaction; run_id, trigger, queue, cause, due_us, input, made_us, starter, messages. */
+/* Within a transaction; run_id, trigger, queue, cause, due_us, input, made_us, starter, messages.
+ */
 int firing_insert(struct queues *queues, const struct firing *firing, struct mf_error *error);
-/* 1 and *firing (borrows until the next call), 0 when there is none, -1. */
+/* 1 and *firing (borrows until the next call of it or of firing_each_open), 0 when there is none,
+ * -1. */
 int firing_find(struct queues *queues,
                 const char *run_id,
                 struct firing *firing,
                 struct mf_error *error);
-/* All open ones, oldest first. */
+/* All open ones, oldest first, until f returns non-zero. f may do anything with `queues`, also in a
+ * transaction of its own; what it is given lasts until its next call of firing_find or
+ * firing_each_open. */
 typedef int firing_each_f(void *arg, const struct firing *firing);
 int firing_each_open(struct queues *queues, firing_each_f *f, void *arg, struct mf_error *error);
 /* How many of a trigger are open. */
@@ -52,7 +57,10 @@ int firing_count_open(struct queues *queues,
                       uint64_t *count,
                       struct mf_error *error);
 /* The master lives: until `lease_us`. */
-int firing_renew(struct queues *queues, const char *run_id, int64_t lease_us, struct mf_error *error);
+int firing_renew(struct queues *queues,
+                 const char *run_id,
+                 int64_t lease_us,
+                 struct mf_error *error);
 /* Ends an open firing with a final state; 1, or 0 when it was not open any more. */
 int firing_end(struct queues *queues,
                const char *run_id,

@@ -32,6 +32,7 @@ CREATE TABLE message (
     arrived_us INTEGER NOT NULL,
     claims INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL DEFAULT 0,    -- 1: another one of its group has to go first
     run_id TEXT,                        -- claimed: of this run; dead: of the last one
     key TEXT,
     grp TEXT,
@@ -39,11 +40,12 @@ CREATE TABLE message (
     body BLOB NOT NULL
 );
 
-CREATE INDEX message_ready ON message(queue, id) WHERE state = 'ready';
-CREATE INDEX message_dead ON message(queue, id) WHERE state = 'dead';
-CREATE INDEX message_run ON message(run_id, id) WHERE run_id IS NOT NULL;
--- The order within a group: only its first message that is not dead can be claimed.
-CREATE INDEX message_group ON message(queue, grp, id) WHERE grp IS NOT NULL AND state <> 'dead';
+-- Each index ends with the id, so these are in the order of messages.
+CREATE INDEX message_ready ON message(queue, held) WHERE state = 'ready';
+CREATE INDEX message_dead ON message(queue) WHERE state = 'dead';
+CREATE INDEX message_run ON message(run_id) WHERE state = 'claimed';
+-- The order within a group: only its first message that is not dead can be claimed, the others are held.
+CREATE INDEX message_group ON message(queue, grp) WHERE grp IS NOT NULL AND state <> 'dead';
 
 -- De-duplication keys, longer than their messages.
 CREATE TABLE seen (
@@ -52,6 +54,8 @@ CREATE TABLE seen (
     until_us INTEGER NOT NULL,
     PRIMARY KEY (queue, key)
 ) WITHOUT ROWID;
+
+CREATE INDEX seen_until ON seen(until_us);
 
 -- What `mayfly trigger install` (or a watcher, from its folder) has registered.
 CREATE TABLE trigger (
@@ -105,5 +109,5 @@ CREATE TABLE outbox_run (
     run_id TEXT PRIMARY KEY
 );
 
-PRAGMA application_id = 1298235761;
+PRAGMA application_id = 1298233713;
 PRAGMA user_version = 1;
