@@ -43,7 +43,9 @@
     X(MASTER_AFTER_DISMISS, "master.after-dismiss")                                                \
     X(MASTER_BEFORE_SWEEP, "master.before-sweep")                                                  \
     X(MASTER_AFTER_SWEEP, "master.after-sweep")                                                    \
-    X(MASTER_BEFORE_END, "master.before-end") /* the run's final state is to be recorded */        \
+    X(MASTER_BEFORE_END, "master.before-end")   /* the run's final state is to be recorded */      \
+    X(MASTER_BEFORE_TELL, "master.before-tell") /* a subscriber is told of an event */             \
+    X(MASTER_AFTER_TELL, "master.after-tell")   /* ... and that is to be noted */                  \
     X(WORKER_BEFORE_HELLO, "worker.before-hello")                                                  \
     X(WORKER_AFTER_HELLO, "worker.after-hello")                                                    \
     X(WORKER_BEFORE_START, "worker.before-start") /* an attempt goes to its slot */                \

@@ -350,6 +350,7 @@ static int open_run(struct run *run, struct mf_error *error)
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
+    run_notify_begin(run);
     if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
         open_wire(run, error) < 0)
         return -1;
@@ -500,8 +501,11 @@ static void record_end(struct run *run)
                              .fenced = counts.fenced,
                              .attempts = counts.recorded,
                              .ended_us = is_final(run) ? run->stats.ended_wall_us : 0};
+    char *outbox = is_final(run) ? run_notify_end_rows(run, run->final_state, run->reason) : NULL;
+    row.outbox = outbox;
     if (record_run(run->recorder, &row, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);
+    free(outbox); /* jansson's own */
     if (record_close(run->recorder, &error) < 0) {
         mf_log(MF_ERROR, "%s", error.text);
         if (run->failure.code == MF_OK)
@@ -598,7 +602,9 @@ static int finish(struct run *run)
     int code = exit_code(run);
     if (code != 0 && code != 130 && run->reason[0] != '\0')
         fprintf(stderr, "mayfly: %s\n", run->reason);
-    if (run_result_deliver(run, summary, &error) < 0) {
+    int rc = run_result_deliver(run, &error);
+    run_notify_summary(run, summary, is_final(run));
+    if ((rc < 0 ? rc : run_result_summary(run, summary, &error)) < 0) {
         fprintf(stderr, "mayfly: %s\n", error.text);
         code = code == 0 ? 3 : code;
     }
@@ -613,19 +619,24 @@ static int give_up(struct run *run, const struct mf_error *error)
     fprintf(stderr, "mayfly: %s\n", error->text);
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
-    bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
+    bool is_trace = error->code != MF_EUSAGE || run->again != NULL || run->has_outbox;
+    char *outbox = NULL;
     run_disk_close(run);
     if (run->recorder != NULL && run->again == NULL) {
         struct record_run row = {.reason = error->text};
         if (run->interrupts != 1) { /* else it can be taken up again */
             row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
             row.ended_us = mf_wall_us();
+            row.outbox = outbox = run_notify_end_rows(
+                run, run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED, error->text);
         }
         record_run(run->recorder, &row, &ignored);
         record_close(run->recorder, &ignored);
         run->recorder = NULL;
         run_history_end(run, &row);
     }
+    json_decref(run_notify_end(run, outbox != NULL));
+    free(outbox);                                      /* jansson's own */
     if (run->again != NULL && run->again->is_resume) { /* its workers can be taken over yet */
         mf_free(run->keys_folder);
         run->keys_folder = NULL;
