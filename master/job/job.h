@@ -15,7 +15,15 @@
 #include "common/error.h"
 #include "common/message.h"
 
-enum split_kind { SPLIT_FILES = 1, SPLIT_LINES, SPLIT_RECORDS, SPLIT_RANGE, SPLIT_LIST };
+enum split_kind {
+    SPLIT_FILES = 1,
+    SPLIT_LINES,
+    SPLIT_RECORDS,
+    SPLIT_RANGE,
+    SPLIT_LIST,
+    SPLIT_QUEUE
+};
+enum queue_items { QUEUE_VALUES = 1, QUEUE_FILES };
 enum records_format { RECORDS_CSV = 1, RECORDS_TSV, RECORDS_JSONL, RECORDS_PARAGRAPHS };
 enum gather_kind { GATHER_NONE = 1, GATHER_CONCAT, GATHER_JSONL, GATHER_CSV, GATHER_SQL };
 enum output_format { OUTPUT_TEXT = 1, OUTPUT_CSV, OUTPUT_TSV, OUTPUT_JSONL };
@@ -67,6 +75,9 @@ struct job_split {
     enum records_format format;                  /* records */
     int64_t range_first, range_last, range_step; /* range: last is inclusive */
     struct job_strings list;                     /* list */
+    char *queue;                                 /* queue: its name */
+    uint64_t batch_max;            /* queue: so many messages at most for a run started by hand */
+    enum queue_items items;        /* queue: what a body is */
     bool allow_empty;              /* a plan without subtasks succeeds; else it is an error */
     struct job_strings only_texts; /* as written */
     struct job_only only;          /* pieces that are wanted, by their numbers */
@@ -154,6 +165,40 @@ struct job_ssh {
     enum ssh_client client;
 };
 
+enum trigger_kind { TRIGGER_NONE, TRIGGER_QUEUE, TRIGGER_CRON, TRIGGER_AFTER };
+enum trigger_overlap { OVERLAP_SKIP = 1, OVERLAP_QUEUE, OVERLAP_ALLOW };
+enum trigger_catchup { CATCHUP_NONE = 1, CATCHUP_LAST, CATCHUP_ALL };
+enum trigger_on { AFTER_SUCCESS = 1, AFTER_FAILURE, AFTER_ALWAYS };
+
+/* A source of messages: one of list and stream is set, or neither (no such source). */
+struct job_redis {
+    char *server;
+    char *list, *stream;
+    char *group;                /* of a stream */
+    char *user;                 /* NULL = not said */
+    struct job_secret password; /* one of its sources is set, or none */
+};
+
+/* What starts the job; what does not belong to its kind has its default, and says nothing. */
+struct job_trigger {
+    enum trigger_kind kind;
+    char *queue;          /* kind queue */
+    uint64_t when_count;  /* 0 = not said, as for the next two; at least one of them is */
+    uint64_t when_bytes;  /* bytes */
+    uint64_t when_age_us; /* us */
+    uint64_t batch_max;   /* messages of a run */
+    uint64_t running_max; /* runs at a time; kinds queue and after */
+    char *spool;          /* absolute; NULL = no such source */
+    struct job_redis redis;
+    char *cron; /* kind cron: the expression as written */
+    char *zone; /* NULL = that of the machine */
+    enum trigger_overlap overlap;
+    enum trigger_catchup catchup;
+    uint64_t jitter_us;
+    char *after; /* kind after: the name of the other job */
+    enum trigger_on on;
+};
+
 struct job {
     char *path;   /* of the job file, as given */
     char *folder; /* absolute: where relative paths start; that of the job file unless it says so */
@@ -202,6 +247,7 @@ struct job {
     struct job_secret *secrets;
     size_t notify_count;
     struct job_notify *notify;
+    struct job_trigger trigger;
     bool keep_folders; /* for debugging: keep attempts' folders until dismissal */
 };
 

@@ -22,8 +22,20 @@ int read_job(struct reader *reader, struct mf_error *error);
 /* What no single key can show: kinds, options that need each other, placeholders (check.c). */
 int check_job(struct reader *reader, struct mf_error *error);
 
+/* The same for the split `queue`, once the trigger is known; and for what only its templates may
+ * hold (check_queue.c). */
+int check_queue_split(const struct reader *reader, struct mf_error *error);
+int check_queue_template(const struct reader *reader,
+                         const char *key,
+                         const char *text,
+                         struct mf_error *error);
+
 /* The same for `workers`; reads the host file (check_workers.c). */
 int check_workers(struct reader *reader, struct mf_error *error);
+
+/* The same for `trigger`; completes what depends on its kind (check_trigger.c). */
+int check_trigger(struct reader *reader, struct mf_error *error);
+void trigger_fini(struct job_trigger *trigger);
 
 /* The node of a key's value, 0 when it was not given. */
 int reader_seen(const struct reader *reader, const char *path);
@@ -37,6 +49,16 @@ int reader_raise(const struct reader *reader,
                  struct mf_error *error,
                  const char *format,
                  ...) __attribute__((format(printf, 4, 5)));
+
+/* The one of `paths` that was given; NULL and an error for none or several. `words` names them. */
+const char *reader_only_one(const struct reader *reader,
+                            const char *parent,
+                            const char *const *paths,
+                            size_t count,
+                            const char *words,
+                            struct mf_error *error);
+/* Whether it can be a job's name. */
+bool is_job_name(const char *name);
 
 /* An absolute path of a text: ~/ is the home, else from the job's folder. NULL, with a sentence
  * that has no place yet or MF_ENOMEM. */

@@ -62,9 +62,13 @@ struct schema_key {
     size_t offset, size; /* the member of struct job; size 0 = none */
 };
 
-extern const struct schema_key schema_keys[];
-extern const size_t schema_count;
-#define SCHEMA_MAX 128
+#define SCHEMA_MAX 192 /* rows */
+
+/* The rows, numbered from 0; NULL behind the last one. */
+const struct schema_key *schema_at(size_t number);
+size_t schema_count(void);
+/* The number of a row, below SCHEMA_MAX. */
+size_t schema_number(const struct schema_key *row);
 
 /* The row of `parent` (its path, "" at the top) and `key`; NULL when unknown. */
 const struct schema_key *schema_find(const char *parent, const char *key);

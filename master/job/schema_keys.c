@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of keys: see schema.h. Kept in the order in which docs/job-file.md shows them. A new
- * key is one row here, a member of struct job, and whatever cross-check it needs in check.c.
+ * The table of keys: see schema.h. Kept in the order in which docs/job-file.md shows them; what
+ * starts runs is in schema_trigger.c. A new key is one row here, a member of struct job, and
+ * whatever cross-check it needs in check.c.
  */
-#include "master/job/schema.h"
+#include "master/job/schema_row.h"
 
-#include "master/job/job.h"
-
-#define MEMBER(member)                                                                             \
-    .offset = offsetof(struct job, member), .size = sizeof(((struct job *)0)->member)
-#define OF_NOTIFY(member)                                                                          \
-    .of_notify = true, .offset = offsetof(struct job_notify, member),                              \
-    .size = sizeof(((struct job_notify *)0)->member)
-#define LATER(name)                                                                                \
-    {                                                                                              \
-        .path = name, .types = SCHEMA_LATER                                                        \
-    }
-
-#define SECOND INT64_C(1000000)
-#define DAY (86400 * SECOND)
-
-const struct schema_key schema_keys[] = {
+static const struct schema_key keys[] = {
     {.path = "mayfly",
      .types = SCHEMA_CHOICE,
      .choices = "1",
@@ -46,10 +32,12 @@ const struct schema_key schema_keys[] = {
              "shell line. What it writes below `$MAYFLY_PREPARED` is input."},
     {.path = "split",
      .types = SCHEMA_MAP | SCHEMA_CHOICE,
-     .choices = "queue*",
+     .choices = "queue",
+     .choice_base = SPLIT_QUEUE,
      .example = "{range: 1-100}",
-     .help = "How the job is divided: exactly one of `files`, `lines`, `records`, `range`, `list`. "
-             "Required."},
+     .help = "How the job is divided: exactly one of `files`, `lines`, `records`, `range`, `list`, "
+             "`queue`; the bare word `queue` is that of the trigger. Required.",
+     MEMBER(split.kind)},
     {.path = "split.files",
      .types = SCHEMA_LIST | SCHEMA_TEXT,
      .example = "[\"books/*.txt\"]",
@@ -125,6 +113,29 @@ const struct schema_key schema_keys[] = {
      .example = "[red, green]",
      .help = "Values; each is a subtask.",
      MEMBER(split.list)},
+    {.path = "split.queue",
+     .types = SCHEMA_TEXT,
+     .fallback = "(that of `trigger.queue`)",
+     .example = "documents",
+     .help = "A queue (`mayfly queue`); each message that the run claims is a subtask.",
+     MEMBER(split.queue)},
+    {.path = "split.max_batch",
+     .types = SCHEMA_INTEGER,
+     .fallback = "1000",
+     .example = "100",
+     .min = 1,
+     .max = INT64_MAX,
+     .help = "With `queue`: so many messages at most are claimed by a run that no trigger of that "
+             "queue has started.",
+     MEMBER(split.batch_max)},
+    {.path = "split.items",
+     .types = SCHEMA_CHOICE,
+     .choices = "values files",
+     .fallback = "values",
+     .example = "files",
+     .choice_base = QUEUE_VALUES,
+     .help = "With `queue`: a message's body is a value, or the path of an input file.",
+     MEMBER(split.items)},
     {.path = "split.allow_empty",
      .types = SCHEMA_BOOL,
      .fallback = "false",
@@ -140,7 +151,6 @@ const struct schema_key schema_keys[] = {
     LATER("split.matrix"),
     LATER("split.command"),
     LATER("split.sql"),
-    LATER("split.queue"),
 
     {.path = "task",
      .types = SCHEMA_MAP,
@@ -591,110 +601,7 @@ const struct schema_key schema_keys[] = {
      .example = "API_KEY",
      .target = TARGET_SECRET,
      .help = "Variable in the environment of `mayfly` that holds the value."},
-    {.path = "notify",
-     .types = SCHEMA_MAPS | SCHEMA_MAP,
-     .example = "[{on: [failed], command: [./tell.sh]}]",
-     .target = TARGET_NOTIFY,
-     .help = "Who is told of the run: at most 32 subscribers, each with exactly one of `command`, "
-             "`shell`, `webhook`, `queue` ([notifications.md](notifications.md))."},
-    {.path = "notify.on",
-     .types = SCHEMA_LIST | SCHEMA_TEXT,
-     .fallback = "([succeeded, partial, failed])",
-     .example = "[failed, dead]",
-     .target = TARGET_LINE,
-     .help = "Of what: `started`, `succeeded`, `partial`, `failed`, `cancelled`, `dead`.",
-     OF_NOTIFY(on)},
-    {.path = "notify.dead_above",
-     .types = SCHEMA_INTEGER,
-     .fallback = "(0)",
-     .example = "10",
-     .max = INT64_MAX,
-     .help = "With `on: dead`: told once, when the run has more dead letters than this.",
-     OF_NOTIFY(dead_above)},
-    {.path = "notify.command",
-     .types = SCHEMA_LIST,
-     .example = "[./tell.sh, ops]",
-     .help = "An argument vector that this machine runs in the job's folder; the event is JSON on "
-             "its standard input.",
-     OF_NOTIFY(command)},
-    {.path = "notify.shell",
-     .types = SCHEMA_TEXT,
-     .example = "mail -s $MAYFLY_EVENT ops",
-     .help = "The same as a line for /bin/sh.",
-     OF_NOTIFY(shell)},
-    {.path = "notify.webhook",
-     .types = SCHEMA_TEXT | SCHEMA_MAP,
-     .example = "\"https://ops.example/hook\"",
-     .target = TARGET_SECRET,
-     .help = "An http or https address that the event is posted to; a mapping says where an "
-             "address that is secret comes from.",
-     OF_NOTIFY(webhook)},
-    {.path = "notify.webhook.file",
-     .types = SCHEMA_TEXT,
-     .example = "~/.hook",
-     .target = TARGET_SECRET,
-     .help = "File that holds the address; relative to the job's folder."},
-    {.path = "notify.webhook.command",
-     .types = SCHEMA_LIST,
-     .example = "[pass, show, hook]",
-     .target = TARGET_SECRET,
-     .help = "Argument vector whose standard output is the address; it has 30 s."},
-    {.path = "notify.webhook.env",
-     .types = SCHEMA_TEXT,
-     .example = "HOOK",
-     .target = TARGET_SECRET,
-     .help = "Variable in the environment of `mayfly` that holds the address."},
-    {.path = "notify.secret",
-     .types = SCHEMA_MAP,
-     .example = "{file: ~/.hook-key}",
-     .target = TARGET_SECRET,
-     .help = "With `webhook`: the key of the signature. Exactly one of `file`, `command`, `env`.",
-     OF_NOTIFY(secret)},
-    {.path = "notify.secret.file",
-     .types = SCHEMA_TEXT,
-     .example = "~/.hook-key",
-     .target = TARGET_SECRET,
-     .help = "File that holds it, without the line feed at its end; relative to the job's folder."},
-    {.path = "notify.secret.command",
-     .types = SCHEMA_LIST,
-     .example = "[pass, show, hook-key]",
-     .target = TARGET_SECRET,
-     .help = "Argument vector whose standard output it is; it has 30 s."},
-    {.path = "notify.secret.env",
-     .types = SCHEMA_TEXT,
-     .example = "HOOK_KEY",
-     .target = TARGET_SECRET,
-     .help = "Variable in the environment of `mayfly` that holds it."},
-    {.path = "notify.ca_file",
-     .types = SCHEMA_TEXT,
-     .fallback = "(those of the system)",
-     .example = "ca.pem",
-     .target = TARGET_PATH,
-     .help = "With `webhook`: certificates of the authorities that its server is verified by.",
-     OF_NOTIFY(ca_file)},
-    {.path = "notify.queue",
-     .types = SCHEMA_TEXT,
-     .example = "counted",
-     .help = "A queue that the event is pushed to.",
-     OF_NOTIFY(queue)},
-    {.path = "notify.lines",
-     .types = SCHEMA_BOOL,
-     .fallback = "false",
-     .example = "true",
-     .help = "With `queue`: instead of the event, each line of the result is a message.",
-     OF_NOTIFY(lines)},
-    {.path = "notify.timeout",
-     .types = SCHEMA_DURATION,
-     .fallback = "10s",
-     .example = "1m",
-     .min = SECOND / 10,
-     .max = 600 * SECOND,
-     .help = "A command or request that takes longer is given up, and tried again later.",
-     OF_NOTIFY(timeout_us)},
-    LATER("trigger"),
     LATER("stages"),
 };
 
-const size_t schema_count = sizeof schema_keys / sizeof *schema_keys;
-
-_Static_assert(sizeof schema_keys / sizeof *schema_keys <= SCHEMA_MAX, "SCHEMA_MAX is too small");
+const struct schema_table schema_main = SCHEMA_TABLE(keys);

@@ -16,8 +16,8 @@
 
 #define COLUMNS                                                                                    \
     "run_id, trigger, queue, cause, due_us, input, made_us, starter, lease_us, messages, state,"   \
-    " ended_us, text"
-#define COLUMN_COUNT 13
+    " ended_us, text, tries, not_before_us"
+#define COLUMN_COUNT 15
 #define BOOT_ID_SIZE 40
 
 static const char insert_sql[] =
@@ -29,6 +29,11 @@ static const char open_sql[] =
 static const char count_sql[] = "SELECT count(*) FROM firing WHERE trigger = ?1 AND state = 'open'";
 static const char renew_sql[] =
     "UPDATE firing SET lease_us = ?2 WHERE run_id = ?1 AND state = 'open'";
+static const char take_sql[] =
+    "UPDATE firing SET starter = ?3, tries = tries + 1, not_before_us = ?4"
+    " WHERE run_id = ?1 AND state = 'open' AND starter = ?2";
+static const char release_sql[] =
+    "UPDATE firing SET starter = '' WHERE run_id = ?1 AND starter = ?2";
 static const char end_sql[] = "UPDATE firing SET state = ?2, ended_us = ?3, text = ?4"
                               " WHERE run_id = ?1 AND state = 'open'";
 
@@ -147,7 +152,9 @@ int firing_find(struct queues *queues,
                               .messages = (uint64_t)sqlite3_column_int64(stmt, 9),
                               .state = text[10],
                               .ended_us = sqlite3_column_int64(stmt, 11),
-                              .text = text[12]};
+                              .text = text[12],
+                              .tries = (uint64_t)sqlite3_column_int64(stmt, 13),
+                              .not_before_us = sqlite3_column_int64(stmt, 14)};
     sqlite3_reset(stmt);
     return 1;
 }
@@ -198,6 +205,37 @@ int firing_count_open(struct queues *queues,
     *count = (uint64_t)sqlite3_column_int64(stmt, 0);
     sqlite3_reset(stmt);
     return 0;
+}
+
+int firing_take(struct queues *queues,
+                const char *run_id,
+                const char *before,
+                const char *starter,
+                int64_t not_before_us,
+                struct mf_error *error)
+{
+    sqlite3_stmt *stmt = queue_statement(queues, take_sql, error);
+    if (stmt == NULL)
+        return -1;
+    sql_bind_string(stmt, 1, run_id);
+    sql_bind_string(stmt, 2, before);
+    sql_bind_string(stmt, 3, starter);
+    sql_bind_nonzero(stmt, 4, not_before_us);
+    int64_t changed = queue_run(queues, stmt, error);
+    return changed < 0 ? -1 : changed > 0;
+}
+
+int firing_release(struct queues *queues,
+                   const char *run_id,
+                   const char *starter,
+                   struct mf_error *error)
+{
+    sqlite3_stmt *stmt = queue_statement(queues, release_sql, error);
+    if (stmt == NULL)
+        return -1;
+    sql_bind_string(stmt, 1, run_id);
+    sql_bind_string(stmt, 2, starter);
+    return queue_run(queues, stmt, error) < 0 ? -1 : 0;
 }
 
 int firing_renew(struct queues *queues,

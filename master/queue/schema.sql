@@ -60,7 +60,9 @@ CREATE INDEX seen_until ON seen(until_us);
 -- What `mayfly trigger install` (or a watcher, from its folder) has registered.
 CREATE TABLE trigger (
     name TEXT PRIMARY KEY,              -- of the job
-    job_path TEXT NOT NULL,
+    job_path TEXT NOT NULL,             -- absolute
+    job_sha256 TEXT NOT NULL,           -- of the job file as it was installed
+    environment TEXT NOT NULL,          -- of its masters: NAME=value, a line each
     kind TEXT NOT NULL,                 -- queue, cron, after
     queue INTEGER REFERENCES queue(id), -- kinds queue and after
     settings TEXT NOT NULL,             -- all of the job's `trigger`, as JSON
@@ -94,7 +96,9 @@ CREATE TABLE firing (
     due_us INTEGER,                     -- kind cron: when it was to be
     input TEXT,                         -- kind after: the folder of the other run
     made_us INTEGER NOT NULL,
-    starter TEXT NOT NULL,              -- the process that starts the master: pid, its start time, boot id
+    starter TEXT NOT NULL,              -- the process that starts the master: pid, its start time, boot id; '' = none
+    tries INTEGER NOT NULL DEFAULT 0,   -- how often a sweep has carried it on
+    not_before_us INTEGER,              -- it is not carried on again before
     lease_us INTEGER,                   -- stamp: the master has said until then that it lives
     messages INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL,                -- open, succeeded, partial, failed, cancelled, given_up

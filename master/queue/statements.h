@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Statements on queues.db: each is prepared when it is first used and kept as long as the file is
- * open. Within this station only. */
+ * open. For the stations that keep tables there. */
 #ifndef MAYFLY_MASTER_QUEUE_STATEMENTS_H
 #define MAYFLY_MASTER_QUEUE_STATEMENTS_H
 
