@@ -52,7 +52,7 @@ static int open_queues(struct claim *claim, struct mf_error *error)
         rc = mf_raise(error,
                       MF_EUSAGE,
                       has_queue(claim->job)
-                          ? "there is no queue '%s', and none at all: mayfly queue create makes it"
+                          ? "there is no queue '%s', and none at all: mayfly queue create NAME makes it"
                           : "there is nothing that run %s was started by: no queue and no trigger",
                       has_queue(claim->job) ? claim->job->split.queue : claim->run_id);
     return rc < 0 ? -1 : 0;
