@@ -189,25 +189,25 @@ static int write_batch(struct push *push, struct mf_error *error)
     return raise_at(push, refused, error);
 }
 
-static int add_item(struct push *push, struct queue_input_item *item, struct mf_error *error)
+static int add_item(struct push *push, struct queue_input_item item, struct mf_error *error)
 {
     const struct arguments *arguments = push->arguments;
     char key[UNIQUE_KEY_SIZE];
-    if (item->key == NULL)
-        item->key = arguments->unique ? key_of(item->body, key) : arguments->key;
-    if (item->group == NULL)
-        item->group = arguments->group;
-    push->all_have_keys &= item->key != NULL;
-    if (item->body.length > QUEUE_BODY_MAX) {
+    if (item.key == NULL)
+        item.key = arguments->unique ? key_of(item.body, key) : arguments->key;
+    if (item.group == NULL)
+        item.group = arguments->group;
+    push->all_have_keys &= item.key != NULL;
+    if (item.body.length > QUEUE_BODY_MAX) {
         mf_raise(error,
                  MF_EUSAGE,
                  "a body of %zu bytes is larger than the %u bytes that any queue takes",
-                 item->body.length,
+                 item.body.length,
                  QUEUE_BODY_MAX);
-        return raise_at(push, item->number, error);
+        return raise_at(push, item.number, error);
     }
-    if (queue_batch_add(&push->batch, item, error) < 0)
-        return raise_at(push, item->number, error);
+    if (queue_batch_add(&push->batch, &item, error) < 0)
+        return raise_at(push, item.number, error);
     return queue_batch_is_full(&push->batch) ? write_batch(push, error) : 0;
 }
 
@@ -243,7 +243,7 @@ static int push_file(struct push *push, const char *name, uint64_t number, struc
         rc = read_file(fd, is_stdin ? "standard input" : name, &body, error);
     }
     struct queue_input_item item = {.body = mf_buffer_view(&body), .number = number};
-    rc = rc < 0 ? raise_at(push, number, error) : add_item(push, &item, error);
+    rc = rc < 0 ? raise_at(push, number, error) : add_item(push, item, error);
     if (fd > 0)
         close(fd);
     mf_buffer_fini(&body);
@@ -258,7 +258,7 @@ static int push_given(struct push *push, struct mf_error *error)
     for (size_t i = 0; i < arguments->body_count; i++) {
         struct queue_input_item item = {.body = mf_bytes_text(arguments->bodies[i]),
                                         .number = ++number};
-        if (add_item(push, &item, error) < 0)
+        if (add_item(push, item, error) < 0)
             return -1;
     }
     for (size_t i = 0; i < arguments->file_count; i++)
@@ -273,7 +273,7 @@ static int add_read(struct push *push, struct queue_input *input, struct mf_erro
     struct queue_input_item item;
     int rc;
     while ((rc = queue_input_next(input, &item, error)) == 1)
-        if (add_item(push, &item, error) < 0)
+        if (add_item(push, item, error) < 0)
             return -1;
     return rc < 0 ? raise_at(push, input->items, error) : 0;
 }
