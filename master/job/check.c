@@ -79,7 +79,8 @@ static int check_inputs(const struct reader *reader, const char *path, struct mf
     if (job->split.globs.count == 0)
         return reader_raise(
             reader, path, error, "the list is empty; at least one glob is expected");
-    bool has_prepare = job->prepare.count > 0 || job->prepare_shell != NULL;
+    bool has_prepare =
+        job->prepare.count > 0 || job->prepare_shell != NULL || job->trigger.kind == TRIGGER_AFTER;
     for (size_t i = 0; i < job->split.globs.count; i++) {
         const char *glob = job->split.globs.items[i];
         if (*glob == '\0')

@@ -5,6 +5,8 @@
  */
 #include "master/settle/settle.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,6 +43,16 @@ static bool is_final(const char *state)
         if (strcmp(state, finals[i]) == 0)
             return true;
     return false;
+}
+
+static bool is_state(const struct settle_ending *ending, const char *state)
+{
+    return strcmp(ending->state, state) == 0;
+}
+
+static bool has_result(const struct settle_ending *ending)
+{
+    return is_state(ending, "succeeded") || is_state(ending, "partial");
 }
 
 static int next_final(struct reading *reading, struct mf_error *error)
@@ -172,6 +184,33 @@ static int read_failed(struct reading *reading, struct mf_error *error)
     return 0;
 }
 
+/* Messages are gone for good as soon as that is committed: so is what they were worth, whatever the
+ * run's own durability is. */
+static int sync_file(const struct reading *reading, const char *name, struct mf_error *error)
+{
+    char *path = mf_format("%s/%s", reading->folder, name);
+    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    if (path == NULL)
+        rc = raise_memory(error);
+    else if (fd < 0 && errno != ENOENT)
+        rc = mf_raise_errno(error, "cannot open %s", path);
+    else if (fd >= 0 && fsync(fd) < 0)
+        rc = mf_raise_errno(error, "cannot write %s to the disk", path);
+    if (fd >= 0)
+        close(fd);
+    mf_free(path);
+    return rc;
+}
+
+static int sync_run(const struct reading *reading, struct mf_error *error)
+{
+    static const char *const names[] = {"run.db", "run.db-wal", "result"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (sync_file(reading, names[i], error) < 0)
+            return -1;
+    return 0;
+}
+
 static int read_db(struct reading *reading, struct mf_error *error)
 {
     struct settle_ending *ending = reading->ending;
@@ -192,6 +231,8 @@ static int read_db(struct reading *reading, struct mf_error *error)
         rc = read_failed(reading, error);
     else if (reading->is_partial)
         rc = read_failures(reading, error);
+    if (rc == 0 && has_result(ending))
+        rc = sync_run(reading, error);
     return rc < 0 ? -1 : 1;
 }
 
@@ -227,16 +268,6 @@ void settle_fini(struct settle_ending *ending)
 }
 
 /* --- What is done about it. --- */
-
-static bool is_state(const struct settle_ending *ending, const char *state)
-{
-    return strcmp(ending->state, state) == 0;
-}
-
-static bool has_result(const struct settle_ending *ending)
-{
-    return is_state(ending, "succeeded") || is_state(ending, "partial");
-}
 
 static int settle_messages(struct queues *queues,
                            const struct settle_ending *ending,

@@ -182,6 +182,12 @@ END
     assert_same out <(printf 'one\ntwo\n')
     assert_equal "$(stand spool)" "1 0 0 2"
     assert_equal "$(queues 'SELECT cause FROM message' | cut -d: -f1)" "input missing"
+    mayfly queue push --quiet spool 'in/a b.txt' "$PWD/in/c.txt"
+    run_job --set workers.staging=always
+    assert_exit 0
+    assert_same out <(printf 'one\ntwo\n')
+    assert_equal "$(stand spool)" "0 0 1 4"
+    assert_equal "$(queues 'SELECT cause FROM message' | cut -d: -f1)" "input missing"
 }
 
 case_what_a_trigger_decided_on_is_carried_out_once() {
