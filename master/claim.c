@@ -49,12 +49,13 @@ static int open_queues(struct claim *claim, struct mf_error *error)
     int rc = path == NULL ? -1 : queues_open(path, false, &claim->queues, error);
     mf_free(path);
     if (rc == 0)
-        rc = mf_raise(error,
-                      MF_EUSAGE,
-                      has_queue(claim->job)
-                          ? "there is no queue '%s', and none at all: mayfly queue create NAME makes it"
-                          : "there is nothing that run %s was started by: no queue and no trigger",
-                      has_queue(claim->job) ? claim->job->split.queue : claim->run_id);
+        rc = mf_raise(
+            error,
+            MF_EUSAGE,
+            has_queue(claim->job)
+                ? "there is no queue '%s', and none at all: mayfly queue create NAME makes it"
+                : "there is nothing that run %s was started by: no queue and no trigger",
+            has_queue(claim->job) ? claim->job->split.queue : claim->run_id);
     return rc < 0 ? -1 : 0;
 }
 
@@ -128,14 +129,18 @@ static int change_by_hand(struct claim *claim, struct mf_error *error)
     return copy_text(claim->job->split.queue, &claim->note.queue, error);
 }
 
+static bool is_chained(const struct claim *claim)
+{
+    return claim->note.cause != NULL && strcmp(claim->note.cause, "after") == 0;
+}
+
 /* A message that the trigger has bound to the run. */
 static int see_message(void *arg, const struct queue_message *message)
 {
     struct claim *claim = arg;
     claim->note.messages++;
     claim->of_split += has_queue(claim->job) && message->queue == claim->queue.id;
-    if (claim->note.cause == NULL || strcmp(claim->note.cause, "after") != 0 ||
-        claim->note.event != NULL)
+    if (!is_chained(claim) || claim->note.event != NULL)
         return 0;
     claim->note.event =
         mf_format("%.*s", (int)message->body.length, (const char *)message->body.data);
@@ -165,7 +170,7 @@ static int take_firing(struct claim *claim, struct mf_error *error)
         return -1;
     if (id == 0)
         return 0;
-    if (strcmp(claim->note.cause, "after") == 0) /* its queue is hidden */
+    if (is_chained(claim)) /* its queue is hidden */
         return 0;
     if (queue_by_id(claim->queues, id, &queue, error) < 0)
         return -1;
