@@ -282,8 +282,25 @@ killed_before_it_has_begun() { # POINT
     assert_equal "$(stand documents)" "0 0 0 2" "$1"
 }
 
+# Killed on its way: whoever resumes it does what is left, of the same messages.
+killed_on_its_way() { # POINT
+    queue_of documents a b c
+    pages_job
+    MAYFLY_CRASH=$1 mayfly run job.yaml
+    assert_exit 137
+    assert_equal "$(stand documents)" "0 3 0 0" "$1"
+    mayfly queue push --quiet documents later
+    mayfly resume last
+    assert_exit 0
+    assert_same out <(printf '1 a\n2 b\n3 c\n')
+    assert_equal "$(stand documents)" "1 0 0 3" "$1"
+}
+
 case_killed_at_each_point() {
     local point
+    for point in master.after-epoch master.before-mark master.before-launch master.before-commit master.before-end; do
+        (BASE=$WORK/$point && mkdir "$BASE" && run_case killed_on_its_way "$point") || fail "$point"
+    done
     for point in firing.before-claim firing.after-claim firing.after-note; do
         (BASE=$WORK/$point && mkdir "$BASE" && run_case killed_before_it_has_begun "$point") || fail "$point"
     done
