@@ -138,7 +138,6 @@ static bool is_chained(const struct claim *claim)
 static int see_message(void *arg, const struct queue_message *message)
 {
     struct claim *claim = arg;
-    claim->note.messages++;
     claim->of_split += has_queue(claim->job) && message->queue == claim->queue.id;
     if (!is_chained(claim) || claim->note.event != NULL)
         return 0;
@@ -164,6 +163,9 @@ static int take_firing(struct claim *claim, struct mf_error *error)
                         claim->run_id,
                         rc == 0 ? "" : firing.state);
     int64_t id = firing.queue; /* what it borrows is gone with the next look */
+    claim->note.messages = firing.messages;
+    if (has_queue(claim->job) && id == claim->queue.id)
+        claim->of_split = firing.messages;
     claim->note.due_us = firing.due_us;
     if (copy_text(firing.trigger, &claim->note.trigger, error) < 0 ||
         copy_text(firing.cause, &claim->note.cause, error) < 0)
@@ -179,7 +181,11 @@ static int take_firing(struct claim *claim, struct mf_error *error)
 
 static int change_of_firing(struct claim *claim, struct mf_error *error)
 {
-    if (take_firing(claim, error) < 0 || (has_queue(claim->job) && find_queue(claim, error) < 0) ||
+    if ((has_queue(claim->job) && find_queue(claim, error) < 0) || take_firing(claim, error) < 0)
+        return -1;
+    /* Its bodies are only read where it is not known what they are. */
+    bool is_known = claim->of_split > 0 || (!has_queue(claim->job) && !is_chained(claim));
+    if (!is_known &&
         queue_claimed(claim->queues, claim->run_id, 0, 0, see_message, claim, error) < 0)
         return -1;
     if (claim->error.code != MF_OK) {
