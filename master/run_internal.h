@@ -73,6 +73,7 @@ struct run_batch {
     uint64_t high_water; /* not 0: this mark is durable when the batch comes back */
     uint32_t settled;    /* rows whose files are in their places */
     bool has_failed;     /* to settle: a part of the next one's may be in its place */
+    bool tells;          /* rows of the outbox were committed before it */
     size_t weight;       /* bytes that it holds */
 };
 
@@ -165,6 +166,10 @@ struct run {
     struct intake *intake;
     struct control *control;
     struct progress *progress;
+    bool has_outbox;               /* somebody is to be told, and run.db is there */
+    struct notify_session *notify; /* NULL: only others deliver */
+    uint64_t notify_letters;       /* dead letters when run_notify_dead last looked */
+    uint32_t notify_dead;          /* bits: subscribers who were told of dead letters */
 
     struct mf_mailbox commits; /* batches that come back */
     struct run_batch *free_batches;
@@ -333,6 +338,9 @@ void run_history_begin(struct run *run);
 void run_history_end(struct run *run, const struct record_run *row);
 void run_history_remove(struct run *run);
 
+/* run_signals.c: they come to the loop from now on. */
+int run_watch_signals(struct run *run, struct mf_error *error);
+
 /* run_control.c: what is asked for over the control socket; fills its callbacks. */
 void run_control_callbacks(struct run *run, struct control_callbacks *callbacks);
 /* Drains or cancels, for whoever asked: "SIGINT", "mayfly cancel". */
@@ -344,6 +352,21 @@ json_t *run_explain_json(struct run *run, uint64_t subtask);
 /* The same in a sentence when nothing runs although there is work, else NULL. Borrowed until the
  * next call. */
 const char *run_held_up(struct run *run);
+
+/* run_notify.c: subscribers are told; nothing of it fails a run. */
+/* The run is known (run.db is open): registers it, and tells that it has started. */
+void run_notify_begin(struct run *run);
+/* Rows were recorded: tells of too many dead letters. */
+void run_notify_dead(struct run *run);
+void run_notify_wake(struct run *run);
+/* Rows of the outbox for a state that is to be recorded, for record_run (free by free()); NULL:
+ * none. */
+char *run_notify_end_rows(struct run *run, enum run_state state, const char *reason);
+/* run.db is closed: delivers for a bounded time. What came of it, for the summary; NULL: nobody is
+ * to be told. */
+json_t *run_notify_end(struct run *run, bool is_final);
+/* The same, into the summary and its file. */
+void run_notify_summary(struct run *run, json_t *summary, bool is_final);
 
 /* run_gather.c */
 void run_gather_start(struct run *run);
