@@ -23,27 +23,34 @@ struct firing {
     int64_t due_us;               /* 0 = none */
     const char *input;            /* folder of the run before; NULL = none */
     int64_t made_us;
-    const char *starter;
-    int64_t lease_us; /* stamp; 0 = its master has not said anything yet */
+    const char *starter;   /* "" = nobody is about to start it */
+    uint64_t tries;        /* how often it was carried on */
+    int64_t not_before_us; /* it is not carried on again before; 0 = at any time */
+    int64_t lease_us;      /* stamp; 0 = its master has not said anything yet */
     uint64_t messages;
     const char *state; /* open, succeeded, partial, failed, cancelled, given_up */
     int64_t ended_us;
     const char *text;
 };
 
-/* This process, for `starter`: pid, start time and boot id (heap); NULL when memory is exhausted. */
+/* This process, for `starter`: pid, start time and boot id (heap); NULL when memory is exhausted.
+ */
 char *firing_starter(void);
-/* Whether the process that a starter names still lives. */
+/* Whether the process that a starter names still lives; "" does not. */
 bool firing_starter_lives(const char *starter);
 
-/* Within a transaction; run_id, trigger, queue, cause, due_us, input, made_us, starter, messages. */
+/* Within a transaction; run_id, trigger, queue, cause, due_us, input, made_us, starter, messages.
+ */
 int firing_insert(struct queues *queues, const struct firing *firing, struct mf_error *error);
-/* 1 and *firing (borrows until the next call), 0 when there is none, -1. */
+/* 1 and *firing (borrows until the next call of it or of firing_each_open), 0 when there is none,
+ * -1. */
 int firing_find(struct queues *queues,
                 const char *run_id,
                 struct firing *firing,
                 struct mf_error *error);
-/* All open ones, oldest first. */
+/* All open ones, oldest first, until f returns non-zero. f may do anything with `queues`, also in a
+ * transaction of its own; what it is given lasts until its next call of firing_find or
+ * firing_each_open. */
 typedef int firing_each_f(void *arg, const struct firing *firing);
 int firing_each_open(struct queues *queues, firing_each_f *f, void *arg, struct mf_error *error);
 /* How many of a trigger are open. */
@@ -51,8 +58,27 @@ int firing_count_open(struct queues *queues,
                       const char *trigger,
                       uint64_t *count,
                       struct mf_error *error);
+/*
+ * Takes an open firing to carry it on: its starter becomes `starter`, unless it is not `before` any
+ * more, because somebody else was faster. 1 or 0. Each time is one of its tries; it is not to be
+ * taken again before `not_before_us` (the caller looks at that).
+ */
+int firing_take(struct queues *queues,
+                const char *run_id,
+                const char *before,
+                const char *starter,
+                int64_t not_before_us,
+                struct mf_error *error);
+/* `starter` has done what it could: whoever finds the firing may carry it on. */
+int firing_release(struct queues *queues,
+                   const char *run_id,
+                   const char *starter,
+                   struct mf_error *error);
 /* The master lives: until `lease_us`. */
-int firing_renew(struct queues *queues, const char *run_id, int64_t lease_us, struct mf_error *error);
+int firing_renew(struct queues *queues,
+                 const char *run_id,
+                 int64_t lease_us,
+                 struct mf_error *error);
 /* Ends an open firing with a final state; 1, or 0 when it was not open any more. */
 int firing_end(struct queues *queues,
                const char *run_id,

@@ -10,9 +10,9 @@
  *
  * A message is `ready`, then `claimed` by a run, then gone when that run has succeeded; given back
  * it is ready again, in its old place (the order is that of ids); after queue.claims_max failures
- * it is `dead`, kept with its cause until it is replayed or purged. Messages with the same group are
- * in order: only the first of a group that is not dead can be claimed, and at most one of a group
- * is claimed at a time.
+ * it is `dead`, kept with its cause until it is replayed or purged. Messages with the same group
+ * are in order: only the first of a group that is not dead can be claimed, and at most one of a
+ * group is claimed at a time.
  */
 #ifndef MAYFLY_MASTER_QUEUE_QUEUE_H
 #define MAYFLY_MASTER_QUEUE_QUEUE_H
@@ -27,26 +27,29 @@
 
 #define QUEUE_NAME_MAX 64u
 #define QUEUE_BODY_MAX (1024u * 1024u) /* what an item of a subtask can be */
+#define QUEUE_KEY_MAX 1024u            /* bytes of a key, and of a group */
 
 struct queues {
     sqlite3 *db;
-    char *path; /* of queues.db */
-    /* Statements that are prepared once; see statements.h. */
-    struct queue_statements *statements;
+    char *path;                          /* of queues.db */
+    struct queue_statements *statements; /* prepared once: statements.h */
+    int64_t busy_since_us;               /* monotonic: since when others are waited for */
+    int log_pages;                       /* of the write-ahead log, after the last commit */
 };
 
 /* $XDG_STATE_HOME/mayfly/queues.db (heap). NULL: as state_folder. */
 char *queues_path(struct mf_error *error);
 
 /*
- * Opens the file, made with its folder when `make` is set. 1 and *queues, 0 when it is not there and
- * not to be made, -1: MF_ESETUP (disk, permissions, locked), MF_EINPUT (damaged, of a newer
+ * Opens the file, made with its folder when `make` is set. 1 and *queues, 0 when it is not there
+ * and not to be made, -1: MF_ESETUP (disk, permissions, locked), MF_EINPUT (damaged, of a newer
  * version).
  */
 int queues_open(const char *path, bool make, struct queues **queues, struct mf_error *error);
 void queues_close(struct queues *queues);
 
-/* One transaction of writing, waiting for others up to 60 s. */
+/* One transaction of writing, waiting for others up to 60 s. A commit that fails has rolled back;
+ * a rollback without a transaction does nothing. */
 int queues_begin(struct queues *queues, struct mf_error *error);
 int queues_commit(struct queues *queues, struct mf_error *error);
 void queues_rollback(struct queues *queues);
@@ -57,7 +60,10 @@ struct queue_info {
     int64_t created_us;
     uint64_t body_max, claims_max, key_us;
     uint64_t ready, ready_bytes, claimed, dead, pushed, done;
-    int64_t oldest_us; /* arrival of the oldest ready message, 0 = none */
+    /* Arrival of the oldest message that can be claimed; 0 = none can, even if some of groups whose
+     * first message is claimed are ready. */
+    int64_t oldest_us;
+    uint64_t fan_out; /* how many queues get a copy of what is pushed */
 };
 
 struct queue_settings {
@@ -75,11 +81,28 @@ int queue_create(struct queues *queues,
                  int64_t now_us,
                  int64_t *id,
                  struct mf_error *error);
+/* What is pushed to `source` goes to `target` too, from now on. MF_EUSAGE when it is the same
+ * queue, or when one of them passes on or is passed on to already: a copy is not passed on again.
+ */
+int queue_add_fan_out(struct queues *queues,
+                      const struct queue_info *source,
+                      const struct queue_info *target,
+                      struct mf_error *error);
 /* 1 and *info; -1: MF_EUSAGE naming the queues that there are. */
-int queue_find(struct queues *queues, const char *name, struct queue_info *info, struct mf_error *error);
+int queue_find(struct queues *queues,
+               const char *name,
+               struct queue_info *info,
+               struct mf_error *error);
 int queue_by_id(struct queues *queues, int64_t id, struct queue_info *info, struct mf_error *error);
+/* By name, or those that get a copy of what is pushed to `source`. f returns 0 to go on, and may do
+ * anything with `queues`: the list was read before. */
 typedef int queue_each_f(void *arg, const struct queue_info *info);
 int queue_each(struct queues *queues, queue_each_f *f, void *arg, struct mf_error *error);
+int queue_each_target(
+    struct queues *queues, int64_t source, queue_each_f *f, void *arg, struct mf_error *error);
+/* The queue with all that waits in it and its dead messages is gone. MF_EUSAGE when a run has
+ * messages of it, a trigger waits for it, or another queue passes its messages on to it. */
+int queue_remove(struct queues *queues, const struct queue_info *queue, struct mf_error *error);
 
 struct queue_message {
     int64_t id;
@@ -88,12 +111,13 @@ struct queue_message {
     uint64_t claims, failures;
     const char *key, *group, *run_id, *cause; /* NULL = none */
     struct mf_bytes body;
+    int64_t queue; /* that it is in; not for queue_push */
 };
 
 /*
  * Pushes body, key and group of `message` (and a copy to each queue of its fan_out, each
  * de-duplicated by itself). 1; 0 when a message with that key came before (nothing is done in this
- * queue); -1: MF_EUSAGE when the body is too large.
+ * queue); -1: MF_EUSAGE when body, key or group is too large for one of them (nothing is done).
  */
 int queue_push(struct queues *queues,
                const struct queue_info *queue,
@@ -102,7 +126,8 @@ int queue_push(struct queues *queues,
                struct mf_error *error);
 
 /* Messages of a queue in a state ("ready", "claimed", "dead"), in order, at most `most` (0 = all),
- * until f returns non-zero. */
+ * until f returns non-zero. f does not change anything in `queues`; what it is given lasts as long
+ * as its call. */
 typedef int queue_message_f(void *arg, const struct queue_message *message);
 int queue_peek(struct queues *queues,
                int64_t queue,
@@ -134,7 +159,7 @@ int queue_claimed(struct queues *queues,
 /* The messages of a run that has succeeded are gone; those noted by queue_fail are not. *count. */
 int queue_done(struct queues *queues, const char *run_id, uint64_t *count, struct mf_error *error);
 /* One message of the run has failed, by its own fault: it is ready again, or dead after claims_max
- * times. */
+ * times; it is the run's no more. 1, or 0 when it was not the run's. */
 int queue_fail(struct queues *queues,
                const char *run_id,
                int64_t id,
@@ -149,16 +174,21 @@ int queue_give_back(struct queues *queues,
                     uint64_t *count,
                     struct mf_error *error);
 
-/* Dead messages become ready, as new ones at the end; id 0 = all. *count. */
-int queue_replay(
-    struct queues *queues, int64_t queue, int64_t id, uint64_t *count, struct mf_error *error);
+/* Dead messages become ready, as new ones at the end (with new ids, arrival now, no failures); id 0
+ * = all. Those that are too large for the queue stay dead (a source has set them aside). *count. */
+int queue_replay(struct queues *queues,
+                 int64_t queue,
+                 int64_t id,
+                 int64_t now_us,
+                 uint64_t *count,
+                 struct mf_error *error);
 /* Removes messages in a state ("ready" or "dead"); claimed ones belong to their runs. *count. */
 int queue_purge(struct queues *queues,
                 int64_t queue,
                 const char *state,
                 uint64_t *count,
                 struct mf_error *error);
-/* Forgets keys whose time is over. */
+/* Forgets keys whose time is over, some thousand at a time. */
 int queue_forget_keys(struct queues *queues, int64_t now_us, struct mf_error *error);
 
 #endif

@@ -32,6 +32,7 @@ CREATE TABLE message (
     arrived_us INTEGER NOT NULL,
     claims INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL DEFAULT 0,    -- 1: another one of its group has to go first
     run_id TEXT,                        -- claimed: of this run; dead: of the last one
     key TEXT,
     grp TEXT,
@@ -39,11 +40,12 @@ CREATE TABLE message (
     body BLOB NOT NULL
 );
 
-CREATE INDEX message_ready ON message(queue, id) WHERE state = 'ready';
-CREATE INDEX message_dead ON message(queue, id) WHERE state = 'dead';
-CREATE INDEX message_run ON message(run_id, id) WHERE run_id IS NOT NULL;
--- The order within a group: only its first message that is not dead can be claimed.
-CREATE INDEX message_group ON message(queue, grp, id) WHERE grp IS NOT NULL AND state <> 'dead';
+-- Each index ends with the id, so these are in the order of messages.
+CREATE INDEX message_ready ON message(queue, held) WHERE state = 'ready';
+CREATE INDEX message_dead ON message(queue) WHERE state = 'dead';
+CREATE INDEX message_run ON message(run_id) WHERE state = 'claimed';
+-- The order within a group: only its first message that is not dead can be claimed, the others are held.
+CREATE INDEX message_group ON message(queue, grp) WHERE grp IS NOT NULL AND state <> 'dead';
 
 -- De-duplication keys, longer than their messages.
 CREATE TABLE seen (
@@ -53,10 +55,19 @@ CREATE TABLE seen (
     PRIMARY KEY (queue, key)
 ) WITHOUT ROWID;
 
+CREATE INDEX seen_until ON seen(until_us);
+
+-- One row: the name of this file towards brokers. What was taken from them under it has its keys in `seen`.
+CREATE TABLE consumer (
+    name TEXT NOT NULL
+);
+
 -- What `mayfly trigger install` (or a watcher, from its folder) has registered.
 CREATE TABLE trigger (
     name TEXT PRIMARY KEY,              -- of the job
-    job_path TEXT NOT NULL,
+    job_path TEXT NOT NULL,             -- absolute
+    job_sha256 TEXT NOT NULL,           -- of the job file as it was installed
+    environment TEXT NOT NULL,          -- of its masters: NAME=value, a line each
     kind TEXT NOT NULL,                 -- queue, cron, after
     queue INTEGER REFERENCES queue(id), -- kinds queue and after
     settings TEXT NOT NULL,             -- all of the job's `trigger`, as JSON
@@ -90,7 +101,9 @@ CREATE TABLE firing (
     due_us INTEGER,                     -- kind cron: when it was to be
     input TEXT,                         -- kind after: the folder of the other run
     made_us INTEGER NOT NULL,
-    starter TEXT NOT NULL,              -- the process that starts the master: pid, its start time, boot id
+    starter TEXT NOT NULL,              -- the process that starts the master: pid, its start time, boot id; '' = none
+    tries INTEGER NOT NULL DEFAULT 0,   -- how often a sweep has carried it on
+    not_before_us INTEGER,              -- it is not carried on again before
     lease_us INTEGER,                   -- stamp: the master has said until then that it lives
     messages INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL,                -- open, succeeded, partial, failed, cancelled, given_up
@@ -105,5 +118,5 @@ CREATE TABLE outbox_run (
     run_id TEXT PRIMARY KEY
 );
 
-PRAGMA application_id = 1298235761;
+PRAGMA application_id = 1298233713;
 PRAGMA user_version = 1;
