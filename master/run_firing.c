@@ -214,8 +214,7 @@ static void settle(struct run *run,
 
 void run_firing_settle(struct run *run)
 {
-    if (has_note(run))
-        MF_CRASH(FIRING_BEFORE_SETTLE);
+    MF_CRASH(FIRING_BEFORE_SETTLE);
     settle(run, settle_final);
 }
 
