@@ -49,6 +49,10 @@ struct feed_report {
 };
 
 struct feed;
+struct job_trigger;
+
+/* The source that a job names, if it does; the strings are borrowed from the job. */
+bool feed_settings_of(const struct job_trigger *trigger, struct feed_settings *settings);
 
 /* What can be said of settings without touching anything: 0, or MF_EUSAGE. */
 int feed_check(const struct feed_settings *settings, struct mf_error *error);
@@ -87,21 +91,17 @@ int64_t feed_next_us(const struct feed *feed);
 void feed_close(struct feed *feed);
 
 /*
- * The files of a run's messages, when the run has ended: within the transaction that settles, after
- * queue_fail was called and before queue_done or queue_give_back. With `succeeded` (or partial) the
- * files of messages that are still claimed go to SPOOL/done/RUN_ID/NAME; those of messages that are
- * dead now, of this run, go to SPOOL/failed/RUN_ID/NAME, which becomes their body, so that a replay
- * finds them. The rest stays claimed, for the next run. Messages that do not name a file of this
- * spool are left alone.
+ * The files of a run's messages, when the run has ended: within the transaction that settles. With
+ * `succeeded` (or partial) before queue_done: the files of messages that are still claimed go to
+ * SPOOL/done/RUN_ID/NAME. In any case after queue_fail and queue_give_back: those of messages that
+ * are dead now, of this run, go to SPOOL/failed/RUN_ID/NAME, which becomes their body, so that a
+ * replay finds them. The rest stays claimed, for the next run. Messages that do not come from a
+ * spool folder are left alone; where there are none of them it costs one look-up.
  *
  * Can be repeated after it, or its caller, was killed at any moment. The moves are durable when it
  * returns. -1: MF_EFULL, MF_ESETUP: nothing may be committed; try again when there is room. A file
  * or a spool folder that is gone is no failure.
  */
-int spool_settle(struct queues *queues,
-                 const char *spool,
-                 const char *run_id,
-                 bool succeeded,
-                 struct mf_error *error);
+int spool_settle(struct queues *queues, const char *run_id, bool succeeded, struct mf_error *error);
 
 #endif
