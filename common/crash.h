@@ -48,6 +48,8 @@
     X(SOURCE_AFTER_TAKE, "source.after-take")     /* from where it comes, no message of it yet */  \
     X(SOURCE_AFTER_COMMIT, "source.after-commit") /* it is in the queue, not acknowledged */       \
     X(SOURCE_AFTER_MOVE, "source.after-move")     /* a file of a message that has ended */         \
+    X(MASTER_BEFORE_TELL, "master.before-tell") /* a subscriber is told of an event */             \
+    X(MASTER_AFTER_TELL, "master.after-tell")   /* ... and that is to be noted */                  \
     X(FIRING_BEFORE_CLAIM, "firing.before-claim") /* the run folder is made */                     \
     X(FIRING_AFTER_CLAIM, "firing.after-claim")   /* committed; the folder does not know of it */  \
     X(FIRING_AFTER_NOTE, "firing.after-note")     /* ... and knows now: there is no run.db */      \

@@ -40,6 +40,7 @@ struct redis_feed {
 };
 
 #define REDIS_WAIT_S "25"
+#define REDIS_WAIT_MS "25000"
 
 /* How many messages to ask for. */
 uint64_t redis_chunk(const struct redis_feed *redis, uint64_t most);

@@ -119,7 +119,7 @@ static void keys(void **state)
            "folder, prepare, split, task, "
            "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
            "disk_wait, "
-           "credentials, secrets, trigger");
+           "credentials, secrets, trigger, notify");
     expect(HEAD TASK "name: a\nname: b\n", "j.yaml:5: duplicate key 'name', first given in line 4");
     expect(HEAD "x: &x {a: b}\ntask:\n  <<: *x\n",
            "j.yaml:5: merge keys (<<) are not supported; write the keys out");
