@@ -104,19 +104,28 @@ static struct timeval limit_of(int64_t limit_us)
     return (struct timeval){.tv_sec = limit_us / 1000000, .tv_usec = limit_us % 1000000};
 }
 
+/* hiredis keeps no number of the error, only its text. */
+static bool is_late(const redisContext *context)
+{
+    static const int numbers[] = {EAGAIN, ETIMEDOUT};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (context->err == REDIS_ERR_IO && strcmp(context->errstr, strerror(numbers[i])) == 0)
+            return true;
+    return false;
+}
+
 /* What went wrong with the connection itself. */
 static int raise_link(const struct redis_link *link, struct mf_error *error)
 {
     const redisContext *context = link->context;
-    bool is_late = context != NULL && context->err == REDIS_ERR_IO &&
-                   (errno == EAGAIN || errno == ETIMEDOUT || errno == EINPROGRESS);
+    bool late = context != NULL && is_late(context);
     return mf_raise(error,
                     MF_ESETUP,
                     "the Redis server %s %s (%s): it is tried again",
                     link->place->server,
-                    is_late ? "does not answer" : "cannot be reached, or has gone",
+                    late ? "does not answer" : "cannot be reached, or has gone",
                     context == NULL ? "out of memory"
-                    : is_late       ? "timeout"
+                    : late          ? "timeout"
                                     : context->errstr);
 }
 

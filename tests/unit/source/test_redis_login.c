@@ -235,7 +235,10 @@ static void test_no_redis_at_all(void **state)
     if (pid == 0) {
         int fd = accept(listener, NULL, NULL);
         const char answer[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
-        _exit(write(fd, answer, sizeof answer - 1) < 0);
+        char asked[256];
+        if (read(fd, asked, sizeof asked) <= 0 || write(fd, answer, sizeof answer - 1) < 0)
+            _exit(1);
+        _exit(read(fd, asked, sizeof asked) != 0); /* until the other end is closed */
     }
     struct feed_settings settings = {.server = path, .list = "work"};
     assert_says(poll_fails(fixture, &settings, MF_ESETUP), "Protocol error");
