@@ -422,6 +422,17 @@ static void test_many_claim_at_once(void **state)
     assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
 }
 
+static void test_without_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct feed_settings settings = spool_settings();
+    put("a", "");
+    put("b", "");
+    poll_without_memory(fixture, &settings);
+    assert_int_equal(ready(fixture), 2);
+    assert_int_equal(info_of(fixture, "q").ready, 2);
+}
+
 /* As many as SPOOL_FILES says (.ci/long: 100,000), in the looks of a tick. */
 static void test_many_files(void **state)
 {
@@ -481,6 +492,7 @@ int main(void)
         test(test_no_room_for_the_push),
         test(test_wrong_settings),
         test(test_many_claim_at_once),
+        test(test_without_memory),
         test(test_many_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,6 +279,28 @@ static void test_no_place_for_the_files(void **state)
     assert_content("done/" RUN "/a", "one");
 }
 
+static void test_without_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    three_for_the_run(fixture);
+    struct paths paths = paths_of(fixture, "claimed");
+    int rc = -1;
+    for (unsigned long n = 1; rc < 0; n++) {
+        ok(fixture, queues_begin(fixture->queues, &fixture->error));
+        ok(fixture, queue_fail(fixture->queues, RUN, paths.ids[1], "", &fixture->error));
+        mf_alloc_fail_at(n);
+        rc = spool_settle(fixture->queues, RUN, true, &fixture->error);
+        mf_alloc_fail_at(0);
+        queues_rollback(fixture->queues);
+        if (rc < 0)
+            assert_int_equal(fixture->error.code, MF_ENOMEM);
+    }
+    settle(fixture, true, paths.ids + 1, 1);
+    assert_content("done/" RUN "/a", "one");
+    assert_content("failed/" RUN "/b", "two");
+    assert_string_equal(content(second_a("done")), "three");
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, spool_begin, fixture_end)
 
 int main(void)
@@ -297,6 +319,7 @@ int main(void)
         test(test_copies_in_another_queue),
         test(test_files_and_folder_that_are_gone),
         test(test_no_place_for_the_files),
+        test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
