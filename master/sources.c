@@ -70,16 +70,16 @@ static int poll_feed(struct feed *feed,
 
 static int poll_source(struct queues *queues,
                        const struct trigger_row *row,
-                       const struct job_trigger *trigger,
+                       const struct job *job,
                        struct sources_polled *report,
                        struct mf_error *error)
 {
     struct feed_settings settings;
     struct feed_report last = {0};
     struct mf_error trouble = {0};
-    if (!feed_settings_of(trigger, &settings))
+    if (!feed_settings_of(job, &settings))
         return 0;
-    struct feed *feed = feed_open(&settings, trigger->queue, false, &trouble);
+    struct feed *feed = feed_open(&settings, job->trigger.queue, false, &trouble);
     int rc = feed == NULL ? -1 : poll_feed(feed, queues, report, &last, &trouble);
     feed_close(feed);
     if (rc < 0) {
@@ -110,7 +110,7 @@ poll_row(void *arg, struct queues *queues, struct trigger_row *row, struct mf_er
     bool is_current = trigger_row_is_current(row, &why);
     mf_free(why);
     struct job *job = is_current ? job_load(row->job_path, NULL, 0, NULL) : NULL;
-    int rc = job == NULL ? 0 : poll_source(queues, row, &job->trigger, polling->report, error);
+    int rc = job == NULL ? 0 : poll_source(queues, row, job, polling->report, error);
     job_destroy(job);
     return rc;
 }

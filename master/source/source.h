@@ -22,17 +22,20 @@
 #include "common/error.h"
 #include "master/queue/queue.h"
 
+struct job;
+struct job_secret;
+
 /* Borrowed by feed_open for the call. One of spool and server is set; NULL = not said. */
 struct feed_settings {
     const char *spool; /* a folder, absolute */
 
     const char *server; /* HOST, HOST:PORT, either with /NUMBER of a database; or the absolute path
                            of a socket */
-    const char *list, *stream; /* exactly one of them */
-    const char *group;         /* of a stream; "mayfly" */
-    const char *user;          /* NULL = the server's default user */
-    /* Where the password is read from, each time somebody logs in; at most one of them. */
-    const char *password_file, *password_env;
+    const char *list, *stream;         /* exactly one of them */
+    const char *group;                 /* of a stream; "mayfly" */
+    const char *user;                  /* NULL = the server's default user */
+    const struct job_secret *password; /* where it is read from when somebody logs in */
+    const char *folder;                /* of the job: where a command that prints it runs */
 
     /* For tests; 0 = as documented. */
     int64_t quiet_us; /* spool: how long a file must be left alone where nothing else tells */
@@ -49,10 +52,9 @@ struct feed_report {
 };
 
 struct feed;
-struct job_trigger;
 
-/* The source that a job names, if it does; the strings are borrowed from the job. */
-bool feed_settings_of(const struct job_trigger *trigger, struct feed_settings *settings);
+/* The source that a job names, if it does; what they point to is the job's. */
+bool feed_settings_of(const struct job *job, struct feed_settings *settings);
 
 /* What can be said of settings without touching anything: 0, or MF_EUSAGE. */
 int feed_check(const struct feed_settings *settings, struct mf_error *error);
