@@ -94,6 +94,8 @@ static int read_base64(struct message_line *line, struct mf_bytes value, struct 
     mf_buffer_clear(&line->own_body);
     if (rc == 0)
         rc = mf_buffer_reserve(&line->own_body, text.length + 1, error);
+    if (rc == 0 && text.length % 4 != 0)
+        rc = mf_raise(error, MF_EUSAGE, "\"body_base64\" is not base64");
     if (rc == 0 &&
         mbedtls_base64_decode(
             line->own_body.data, line->own_body.capacity, &length, text.data, text.length) != 0)

@@ -173,8 +173,8 @@ remove_queue(struct queues *queues, const struct removal *removal, struct mf_err
     if (!removal->with_messages && queue.ready + queue.dead > 0)
         return mf_raise(error,
                         MF_EUSAGE,
-                        "queue \"%s\" stays: %" PRIu64 " messages are ready and %" PRIu64
-                        " dead in it (--with-messages removes them, too)",
+                        "queue \"%s\" stays: %" PRIu64 " ready and %" PRIu64
+                        " dead messages are in it (--with-messages removes them, too)",
                         queue.name,
                         queue.ready,
                         queue.dead);

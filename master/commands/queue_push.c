@@ -167,7 +167,7 @@ static int raise_at(const struct push *push, uint64_t number, struct mf_error *e
         snprintf(whole.text,
                  sizeof whole.text,
                  "%s%.700s; up to %s %" PRIu64 " all are in queue \"%s\" (%" PRIu64
-                 " new messages), of %s %" PRIu64 " on none is%s",
+                 " new messages), from %s %" PRIu64 " on none is%s",
                  place,
                  error->text,
                  push->unit,
