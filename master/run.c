@@ -140,6 +140,8 @@ static int prepare(struct run *run, const char *prepared, struct mf_error *error
     if (run->again != NULL &&
         (prepare_end_earlier(prepared, error) < 0 || tree_remove(prepared, error) < 0))
         return -1;
+    if (run_firing_inputs(run, prepared, error) < 0)
+        return -1;
     return prepare_run(
         run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
 }
@@ -335,7 +337,8 @@ static int check_limits(const struct run *run, struct mf_error *error)
 static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (open_log(run, error) < 0 || check_limits(run, error) < 0 || run_disk_open(run, error) < 0 ||
+    if (open_log(run, error) < 0 || run_firing_open(run, error) < 0 ||
+        check_limits(run, error) < 0 || run_disk_open(run, error) < 0 ||
         (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
@@ -396,6 +399,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, run_leave_step(run, now_us));
     next = earliest(next, run_logs_step(run, now_us));
     next = earliest(next, run_disk_step(run, now_us));
+    next = earliest(next, run_firing_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
@@ -558,6 +562,7 @@ static void close_run(struct run *run)
         close(run->signal_fd);
     mf_loop_destroy(run->loop);
     mf_free(run->workers);
+    run_firing_close(run);
 }
 
 /* Not a single worker came, although the plan was good (or is not known to be bad). */
@@ -591,6 +596,8 @@ static int finish(struct run *run)
     remove_credentials(run);
     run_disk_release(run);
     record_end(run);
+    if (is_final(run))
+        run_firing_settle(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);
@@ -606,6 +613,26 @@ static int finish(struct run *run)
     return code;
 }
 
+/* Why a run that has not begun is over. What is neither its input's fault nor what `prepare:` says
+ * is noted: its messages are not to blame. */
+static void record_failure(struct run *run, const struct mf_error *error)
+{
+    struct mf_error ignored;
+    struct record_run row = {.reason = error->text};
+    if (run->interrupts != 1) { /* else it can be taken up again */
+        row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
+        row.ended_us = mf_wall_us();
+    }
+    if (error->code != MF_EINPUT)
+        record_event(run->recorder, mf_wall_us(), "unable", 0, 0, error->text, &ignored);
+    record_run(run->recorder, &row, &ignored);
+    record_close(run->recorder, &ignored);
+    run->recorder = NULL;
+    run_history_end(run, &row);
+    if (row.state != NULL)
+        run_firing_settle(run);
+}
+
 /* A run that never got as far as its loop. One that is only a wrong job file leaves no folder
  * behind. */
 static int give_up(struct run *run, const struct mf_error *error)
@@ -613,19 +640,13 @@ static int give_up(struct run *run, const struct mf_error *error)
     fprintf(stderr, "mayfly: %s\n", error->text);
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
-    bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
+    bool is_trace =
+        error->code != MF_EUSAGE || run->again != NULL || run->firing.note.cause != NULL;
     run_disk_close(run);
-    if (run->recorder != NULL && run->again == NULL) {
-        struct record_run row = {.reason = error->text};
-        if (run->interrupts != 1) { /* else it can be taken up again */
-            row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
-            row.ended_us = mf_wall_us();
-        }
-        record_run(run->recorder, &row, &ignored);
-        record_close(run->recorder, &ignored);
-        run->recorder = NULL;
-        run_history_end(run, &row);
-    }
+    if (run->recorder != NULL && run->again == NULL)
+        record_failure(run, error);
+    else if (run->again == NULL)
+        run_firing_give_up(run, error);
     if (run->again != NULL && run->again->is_resume) { /* its workers can be taken over yet */
         mf_free(run->keys_folder);
         run->keys_folder = NULL;

@@ -34,40 +34,52 @@ static char *runs_folder(struct mf_error *error)
     return runs;
 }
 
+/* The folder of this id in `runs` (heap): 1 and *folder, 0 when it is there already, -1. A power
+ * cut takes no run that has begun. */
+static int make_folder(const char *runs, const char *run_id, char **folder, struct mf_error *error)
+{
+    *folder = run_path(runs, run_id);
+    if (*folder == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (mkdir(*folder, 0700) == 0) {
+        if (tree_sync_parent(*folder, error) == 0)
+            return 1;
+        rmdir(*folder);
+    } else if (errno == EEXIST) {
+        return 0;
+    } else {
+        mf_raise_errno(error, "cannot make a run folder in %s", runs);
+        if (error != NULL)
+            error->code = MF_ESETUP;
+    }
+    mf_free(*folder);
+    *folder = NULL;
+    return -1;
+}
+
 char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error)
 {
-    char *runs = runs_folder(error);
-    if (runs == NULL)
-        return NULL;
-    char *folder = NULL;
-    if (state_folder_make(runs, error) < 0)
-        goto out;
-    for (int attempt = 0; attempt < 100; attempt++) {
+    char *runs = runs_folder(error), *folder = NULL;
+    int rc = runs == NULL ? -1 : state_folder_make(runs, error);
+    for (int attempt = 0; rc == 0 && attempt < 100; attempt++) {
+        mf_free(folder);
         run_id_make(job_name, RUN_ID_BY_HAND, run_id);
-        folder = run_path(runs, run_id);
-        if (folder == NULL) {
-            mf_raise(error, MF_ENOMEM, "out of memory: a path");
-            goto out;
-        }
-        if (mkdir(folder, 0700) == 0) {
-            if (tree_sync_parent(folder, error) == 0) /* a power cut takes no run that has begun */
-                goto out;
-            rmdir(folder);
-            mf_free(folder);
-            folder = NULL;
-            goto out;
-        }
-        int saved = errno;
+        rc = make_folder(runs, run_id, &folder, error);
+    }
+    if (rc == 0) {
+        mf_raise(error, MF_ESETUP, "cannot make a run folder in %s: %s", runs, strerror(EEXIST));
         mf_free(folder);
         folder = NULL;
-        errno = saved;
-        if (errno != EEXIST)
-            break;
     }
-    mf_raise_errno(error, "cannot make a run folder in %s", runs);
-    if (error != NULL)
-        error->code = MF_ESETUP;
-out:
+    mf_free(runs);
+    return folder;
+}
+
+char *run_folder_create_as(const char *run_id, bool *is_new, struct mf_error *error)
+{
+    char *runs = runs_folder(error), *folder = NULL;
+    if (runs != NULL && state_folder_make(runs, error) == 0)
+        *is_new = make_folder(runs, run_id, &folder, error) > 0;
     mf_free(runs);
     return folder;
 }

@@ -9,6 +9,7 @@
 #include "common/loop.h"
 #include "common/mailbox.h"
 #include "master/control.h"
+#include "master/firing_note.h"
 #include "master/launch/fleet.h"
 #include "master/plan.h"
 #include "master/progress.h"
@@ -21,6 +22,7 @@
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
 #include "master/secret_sources.h"
+#include "master/settle/settle.h"
 #include "master/stage/pace.h"
 
 /* The piece that is on its way to a worker, by lane. */
@@ -100,6 +102,16 @@ struct run_disk {
     char text[512]; /* what could not be written, and why */
 };
 
+/* What the run has to do with queues.db: run_firing.c. */
+struct run_firing {
+    struct firing_note note;
+    struct queues *queues; /* for the lease; NULL: there is none */
+    int64_t renew_us;      /* monotonic: when the lease is renewed next */
+    bool is_late;          /* it could not be renewed, and that was said */
+    bool is_settled;
+    struct settled settled;
+};
+
 /* The poll whose results are being decided. */
 struct answering {
     const struct mf_poll *poll;
@@ -159,6 +171,7 @@ struct run {
     unsigned batches_out;
     size_t batch_bytes; /* of batches that are out or held */
     struct run_disk disk;
+    struct run_firing firing;
     struct run_loss loss;
     bool user_paused;
 
@@ -287,6 +300,23 @@ int run_plan_held(struct run *run, struct mf_error *error);
 void run_plan_failed(struct run *run, const struct mf_error *error);
 /* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
+
+/* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
+/* Learns from the run folder how the run was started. -1: its firing.json is damaged. */
+int run_firing_open(struct run *run, struct mf_error *error);
+void run_firing_close(struct run *run);
+/* Puts the event and the result that a chained run is about below $MAYFLY_PREPARED. */
+int run_firing_inputs(struct run *run, const char *prepared, struct mf_error *error);
+/* Says that the master lives; the time it wants to be called again. */
+int64_t run_firing_step(struct run *run, int64_t now_us);
+/* The final state is recorded: what becomes of the messages. */
+void run_firing_settle(struct run *run);
+/* The run never came about: the messages go back. */
+void run_firing_give_up(struct run *run, const struct mf_error *error);
+/* How it was started: a new reference, json null when by hand and without messages. */
+json_t *run_firing_json(const struct run *run);
+/* The same in words, "" for nothing. */
+const char *run_firing_text(const struct run *run, char *out, size_t size);
 
 /* run_history.c: what goes wrong with the history is logged and harms no run. */
 void run_history_begin(struct run *run);

@@ -48,6 +48,15 @@ static int copy_to_file(int from, const char *name, struct mf_error *error)
     return rc;
 }
 
+int run_result_copy_file(const char *from, const char *to, struct mf_error *error)
+{
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? mf_raise_errno(error, "cannot open %s", from) : copy_to_file(fd, to, error);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 int run_result_copy(const char *folder, int fd, const char *name, struct mf_error *error)
 {
     char *path = run_path(folder, "result");

@@ -13,6 +13,9 @@ struct run;
  * with MF_EINPUT when there is none. */
 int run_result_copy(const char *folder, int fd, const char *name, struct mf_error *error);
 
+/* Copies a result to a file `to`, which appears whole. */
+int run_result_copy_file(const char *from, const char *to, struct mf_error *error);
+
 int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error);
 
 #endif

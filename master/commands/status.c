@@ -14,6 +14,7 @@
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
+#include "master/firing_note.h"
 
 enum { KEY_EXPLAIN = 256 };
 
@@ -65,7 +66,7 @@ static json_t *load_summary(const char *folder)
 }
 
 /* What run.db says, as a live master would. */
-static json_t *recorded_status(const struct overview *overview)
+static json_t *recorded_status(const char *folder, const struct overview *overview)
 {
     json_t *status = json_pack("{s:i, s:s, s:s, s:s, s:o, s:f}",
                                "version",
@@ -82,6 +83,8 @@ static json_t *recorded_status(const struct overview *overview)
                                (double)overview_wall_us(overview) / 1e6);
     if (status != NULL && overview->reason[0] != '\0')
         json_object_set_new(status, "reason", json_string(overview->reason));
+    if (status != NULL)
+        json_object_set_new(status, "firing", firing_note_json_of(folder));
     return status;
 }
 
@@ -148,12 +151,22 @@ static void print_summary(const json_t *summary)
         printf("result   %s\n", result);
 }
 
+static void print_firing(const char *folder)
+{
+    char text[400];
+    json_t *note = firing_note_json_of(folder);
+    if (json_is_object(note))
+        printf("started  %s\n", firing_note_text(note, text, sizeof text));
+    json_decref(note);
+}
+
 static void print_text(const char *folder, const struct overview *overview, const json_t *status)
 {
     char counts[160], total[24] = "?", time[TEXT_SIZE];
     if (overview->has_total)
         snprintf(total, sizeof total, "%" PRIu64, overview->total);
     printf("run      %s\njob      %s\n", overview->run_id, overview->job_name);
+    print_firing(folder);
     const char *held_up = json_string_value(json_object_get(status, "held_up"));
     printf("state    %s%s%s\n",
            overview->state,
@@ -190,7 +203,7 @@ static int show(const char *folder,
     if (arguments->json) {
         rc = print_json(folder,
                         overview,
-                        live == NULL ? recorded_status(overview) : json_incref(live),
+                        live == NULL ? recorded_status(folder, overview) : json_incref(live),
                         explanation,
                         error);
     } else {

@@ -267,6 +267,7 @@ void job_destroy(struct job *job)
                      job->folder,
                      job->text,
                      job->name,
+                     job->split.queue,
                      job->prepare_shell,
                      job->shell,
                      job->cwd,

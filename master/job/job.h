@@ -15,7 +15,15 @@
 #include "common/error.h"
 #include "common/message.h"
 
-enum split_kind { SPLIT_FILES = 1, SPLIT_LINES, SPLIT_RECORDS, SPLIT_RANGE, SPLIT_LIST };
+enum split_kind {
+    SPLIT_FILES = 1,
+    SPLIT_LINES,
+    SPLIT_RECORDS,
+    SPLIT_RANGE,
+    SPLIT_LIST,
+    SPLIT_QUEUE
+};
+enum queue_items { QUEUE_VALUES = 1, QUEUE_FILES };
 enum records_format { RECORDS_CSV = 1, RECORDS_TSV, RECORDS_JSONL, RECORDS_PARAGRAPHS };
 enum gather_kind { GATHER_NONE = 1, GATHER_CONCAT, GATHER_JSONL, GATHER_CSV, GATHER_SQL };
 enum output_format { OUTPUT_TEXT = 1, OUTPUT_CSV, OUTPUT_TSV, OUTPUT_JSONL };
@@ -67,6 +75,9 @@ struct job_split {
     enum records_format format;                  /* records */
     int64_t range_first, range_last, range_step; /* range: last is inclusive */
     struct job_strings list;                     /* list */
+    char *queue;                                 /* queue: its name */
+    uint64_t batch_max;            /* queue: so many messages at most for a run started by hand */
+    enum queue_items items;        /* queue: what a body is */
     bool allow_empty;              /* a plan without subtasks succeeds; else it is an error */
     struct job_strings only_texts; /* as written */
     struct job_only only;          /* pieces that are wanted, by their numbers */

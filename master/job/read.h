@@ -21,6 +21,14 @@ int read_job(struct reader *reader, struct mf_error *error);
 /* What no single key can show: kinds, options that need each other, placeholders (check.c). */
 int check_job(struct reader *reader, struct mf_error *error);
 
+/* The same for the split `queue`, once the trigger is known; and for what only its templates may hold
+ * (check_queue.c). */
+int check_queue_split(const struct reader *reader, struct mf_error *error);
+int check_queue_template(const struct reader *reader,
+                         const char *key,
+                         const char *text,
+                         struct mf_error *error);
+
 /* The same for `workers`; reads the host file (check_workers.c). */
 int check_workers(struct reader *reader, struct mf_error *error);
 

@@ -44,7 +44,10 @@ static int check_text(const struct queue_info *queue,
                       const char *text,
                       struct mf_error *error)
 {
-    if (text == NULL || strnlen(text, QUEUE_KEY_MAX + 1) <= QUEUE_KEY_MAX)
+    size_t length = text == NULL ? 1 : strnlen(text, QUEUE_KEY_MAX + 1);
+    if (length == 0)
+        return mf_raise(error, MF_EUSAGE, "the %s is empty: leave it out", what);
+    if (length <= QUEUE_KEY_MAX)
         return 0;
     return mf_raise(error,
                     MF_EUSAGE,

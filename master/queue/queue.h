@@ -111,6 +111,7 @@ struct queue_message {
     uint64_t claims, failures;
     const char *key, *group, *run_id, *cause; /* NULL = none */
     struct mf_bytes body;
+    int64_t queue; /* that it is in; not for queue_push */
 };
 
 /*

@@ -48,7 +48,8 @@ int queue_read_messages(struct queues *queues,
             .group = column_text(stmt, 6),
             .run_id = column_text(stmt, 7),
             .cause = column_text(stmt, 8),
-            .body = mf_bytes_of(body != NULL ? body : "", (size_t)sqlite3_column_bytes(stmt, 9))};
+            .body = mf_bytes_of(body != NULL ? body : "", (size_t)sqlite3_column_bytes(stmt, 9)),
+            .queue = sqlite3_column_int64(stmt, 10)};
         if (f(arg, &message) != 0) {
             sqlite3_reset(stmt);
             return 0;

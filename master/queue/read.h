@@ -6,7 +6,7 @@
 #include "master/queue/queue.h"
 
 #define QUEUE_MESSAGE_COLUMNS                                                                      \
-    "id, state, arrived_us, claims, failures, key, grp, run_id, cause, body"
+    "id, state, arrived_us, claims, failures, key, grp, run_id, cause, body, queue"
 
 /* Calls f for each row of the statement (of these columns) until it returns non-zero. */
 int queue_read_messages(struct queues *queues,
