@@ -12,8 +12,6 @@
 #include "master/queue/firing.h"
 #include "master/queue/queue.h"
 #include "master/settle/settle.h"
-#include "master/sweep.h"
-#include "master/trigger/after.h"
 
 /* A claim in the making. */
 struct claim {
@@ -199,68 +197,50 @@ static int change_of_firing(struct claim *claim, struct mf_error *error)
                : copy_text(claim->job->split.queue, &claim->note.queue, error);
 }
 
-/* 1 and *queues, 0 when there are none, -1. */
-static int open_if_there(struct queues **queues, struct mf_error *error)
+/* Ends an open firing; 0 when it is so, also when there is none. Whatever fires because of it is
+ * started by the next sweep. */
+static int end_firing(const struct settle_ending *ending, struct mf_error *error)
 {
+    struct queues *queues = NULL;
+    struct settled settled;
+    struct trigger_fired fired = {0};
     char *path = queues_path(error);
-    int rc = path == NULL ? -1 : queues_open(path, false, queues, error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = settle_ending(queues, ending, mf_wall_us(), &settled, &fired, error);
+    trigger_fired_fini(&fired);
+    queues_close(queues);
     mf_free(path);
-    return rc;
+    return rc < 0 ? -1 : 0;
 }
 
 void claim_give_up(const char *run_id, const char *why)
 {
-    struct queues *queues = NULL;
     struct settle_ending ending;
-    struct settled settled;
     settle_give_up(run_id, why, &ending);
-    if (open_if_there(&queues, NULL) > 0)
-        settle_ending(queues, &ending, mf_wall_us(), &settled, NULL);
-    queues_close(queues);
+    end_firing(&ending, NULL);
     settle_fini(&ending);
-}
-
-/* Its firing is not open any more, if the run is final: 1, 0 = it is not, -1. */
-static int end_run(struct queues *queues, const char *folder, struct mf_error *error)
-{
-    struct settled settled;
-    struct trigger_fired fired = {0};
-    struct firing firing;
-    const char *slash = strrchr(folder, '/');
-    int rc = sweep_ended(queues, folder, &settled, &fired, error);
-    if (rc >= 0 && fired.count > 0 && trigger_hand_over(queues, &fired, NULL, NULL, error) < 0)
-        rc = -1;
-    trigger_fired_fini(&fired);
-    if (rc != 0)
-        return rc;
-    rc = firing_find(queues, slash == NULL ? folder : slash + 1, &firing, error);
-    return rc < 0 ? -1 : rc == 0 || strcmp(firing.state, "open") != 0;
 }
 
 int claim_settle(const char *folder, struct mf_error *error)
 {
-    struct queues *queues = NULL;
-    int rc = open_if_there(&queues, error);
+    struct settle_ending ending;
+    int rc = settle_read(folder, &ending, error);
     if (rc > 0)
-        rc = end_run(queues, folder, error);
-    queues_close(queues);
+        rc = end_firing(&ending, error);
+    settle_fini(&ending);
     return rc < 0 ? -1 : 0;
 }
 
 int claim_let_go(const char *folder, const char *run_id, struct mf_error *error)
 {
-    struct queues *queues = NULL;
     struct settle_ending ending;
-    struct settled settled;
-    int rc = open_if_there(&queues, error);
-    if (rc > 0 && end_run(queues, folder, NULL) <= 0) {
-        /* It is not final, or nobody can read it: as if it had never come about. */
+    /* One that can't be read is like one that never came about. */
+    if (settle_read(folder, &ending, NULL) <= 0)
         settle_give_up(run_id, "its run was removed", &ending);
-        rc = settle_ending(queues, &ending, mf_wall_us(), &settled, error);
-        settle_fini(&ending);
-    }
-    queues_close(queues);
-    return rc < 0 ? -1 : 0;
+    int rc = end_firing(&ending, error);
+    settle_fini(&ending);
+    return rc;
 }
 
 static int carry_out(const struct job *job,
@@ -284,31 +264,12 @@ static int carry_out(const struct job *job,
     return rc;
 }
 
-int claim_awaited(const char *job_name, const char *run_id, struct mf_error *error)
-{
-    struct queues *queues = NULL;
-    char *path = queues_path(error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
-    if (rc > 0)
-        rc = after_is_awaited(queues, job_name, error);
-    if (rc > 0 && (rc = queues_begin(queues, error)) == 0) {
-        rc = after_begin(queues, run_id, job_name, mf_wall_us(), error);
-        if (rc > 0)
-            rc = queues_commit(queues, error);
-        queues_rollback(queues);
-    }
-    queues_close(queues);
-    mf_free(path);
-    return rc < 0 ? -1 : 0;
-}
-
 int claim_by_hand(const struct job *job,
                   const char *run_id,
                   const char *folder,
                   struct mf_error *error)
 {
-    return has_queue(job) ? carry_out(job, run_id, folder, change_by_hand, error)
-                          : claim_awaited(job->name, run_id, error);
+    return has_queue(job) ? carry_out(job, run_id, folder, change_by_hand, error) : 0;
 }
 
 int claim_of_firing(const struct job *job,

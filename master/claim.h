@@ -11,18 +11,13 @@
 
 /*
  * A run that somebody starts by hand: of a split `queue` it claims up to max_batch messages, with a
- * firing of its own (no trigger, cause "hand"); of any other split it is claim_awaited. -1:
- * MF_EUSAGE when there is no such queue, or nothing in it that can be claimed; then nothing is
- * claimed.
+ * firing of its own (no trigger, cause "hand"); of any other split nothing happens. -1: MF_EUSAGE
+ * when there is no such queue, or nothing in it that can be claimed; then nothing is claimed.
  */
 int claim_by_hand(const struct job *job,
                   const char *run_id,
                   const char *folder,
                   struct mf_error *error);
-
-/* A run by hand that a trigger waits for has a firing from its start, so that its end is not lost
- * whoever dies (after.h). Also before a retry. Nothing happens when nobody waits. */
-int claim_awaited(const char *job_name, const char *run_id, struct mf_error *error);
 
 /*
  * A run that a trigger has decided on, with the messages that it was given then; if its split is

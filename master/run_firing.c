@@ -24,6 +24,8 @@
 #include "master/run_result.h"
 #include "master/settle/settle.h"
 #include "master/sweep.h"
+#include "master/trigger/after.h"
+#include "master/trigger/handover.h"
 
 #define LEASE_US 60000000
 #define AGAIN_US 1000000
@@ -49,6 +51,19 @@ static int with_queues(struct run *run,
     return rc;
 }
 
+/* A firing for a run whose end others wait for, if it has none. */
+static int begin(struct run *run, struct queues *queues, struct mf_error *error)
+{
+    if (queues_begin(queues, error) < 0)
+        return -1;
+    int rc = after_begin(queues, run->run_id, run->job->name, mf_wall_us(), error);
+    if (rc >= 0 && queues_commit(queues, error) < 0)
+        return -1;
+    queues_rollback(queues);
+    run->firing.is_open = rc > 0 || has_note(run);
+    return rc;
+}
+
 /* The one connection that is kept: it waits for nobody. */
 static int open_lease(struct run *run, struct mf_error *error)
 {
@@ -64,19 +79,19 @@ int run_firing_open(struct run *run, struct mf_error *error)
 {
     struct mf_error why;
     char text[400];
-    bool is_retry = run->again != NULL && !run->again->is_resume;
     run->firing.renew_us = MF_NEVER;
     if (firing_note_read(run->folder, &run->firing.note, error) < 0)
         return -1;
-    if (is_retry && claim_awaited(run->job->name, run->run_id, &why) < 0)
-        mf_log(MF_WARNING, "jobs that wait for this one may not hear of its end: %s", why.text);
-    if (!has_note(run))
-        return 0;
-    mf_log(MF_INFO, "%s", run_firing_text(run, text, sizeof text));
-    if (open_lease(run, &why) < 0)
+    if (has_note(run))
+        mf_log(MF_INFO, "%s", run_firing_text(run, text, sizeof text));
+    int rc = with_queues(run, begin, &why);
+    if (rc >= 0 && run->firing.is_open)
+        rc = open_lease(run, &why);
+    if (rc < 0)
         mf_log(MF_WARNING, "the run cannot say that it lives: %s", why.text);
-    else if (run->firing.queues == NULL)
+    if (has_note(run) && rc == 0 && run->firing.queues == NULL)
         mf_log(MF_WARNING, "queues.db is gone: nothing will become of the run's messages");
+    run->firing.is_open |= has_note(run);
     run->firing.renew_us = run->firing.queues == NULL ? MF_NEVER : mf_monotonic_us();
     return 0;
 }
@@ -185,50 +200,48 @@ static void say_settled(struct run *run)
            settled->back);
 }
 
-/* Also passed on to those who wait for the run: see sweep.h. */
 static int settle(struct run *run, struct queues *queues, struct mf_error *error)
 {
-    return sweep_ended(queues, run->folder, &run->firing.settled, &run->firing.fired, error);
+    return settle_run(
+        queues, run->folder, mf_wall_us(), &run->firing.settled, &run->firing.fired, error);
 }
 
 void run_firing_settle(struct run *run)
 {
     struct mf_error error;
-    if (has_note(run))
-        MF_CRASH(FIRING_BEFORE_SETTLE);
+    if (!run->firing.is_open)
+        return;
+    MF_CRASH(FIRING_BEFORE_SETTLE);
     int rc = with_queues(run, settle, &error);
-    run->firing.is_over = true;
     if (rc > 0)
         say_settled(run);
     if (rc >= 0)
         return;
     mf_log(MF_ERROR, "the run is not settled yet: %s", error.text);
-    if (has_note(run))
-        progress_say(run->progress,
-                     "the run's messages are not settled yet (mayfly trigger tick does it): %s",
-                     error.text);
+    progress_say(run->progress,
+                 "the run's messages and triggers are not settled yet (mayfly trigger tick does "
+                 "it): %s",
+                 error.text);
 }
 
 void run_firing_give_up(struct run *run, const struct mf_error *error)
 {
-    if (!has_note(run))
-        return;
-    claim_give_up(run->run_id, error->text);
-    run->firing.is_over = true;
+    if (run->firing.is_open)
+        claim_give_up(run->run_id, error->text);
 }
 
-/* What its end has fired, and whatever others have left. */
+/* What fires because of this run, and what others have left. */
 static int carry_on(struct run *run, struct queues *queues, struct mf_error *error)
 {
-    if (trigger_hand_over(queues, &run->firing.fired, NULL, NULL, error) < 0)
-        return -1;
-    return sweep_queues(queues, NULL, NULL, error);
+    int rc = trigger_hand_over(queues, &run->firing.fired, NULL, NULL, error);
+    return sweep_queues(queues, NULL, NULL, error) < 0 ? -1 : rc;
 }
 
 void run_firing_finish(struct run *run)
 {
     struct mf_error error;
-    if (run->firing.is_over && with_queues(run, carry_on, &error) < 0)
-        fprintf(stderr, "mayfly: triggers wait for the next tick: %s\n", error.text);
+    if (run->firing.is_settled && with_queues(run, carry_on, &error) < 0)
+        fprintf(
+            stderr, "mayfly: what the run's end starts waits for the next tick: %s\n", error.text);
     trigger_fired_fini(&run->firing.fired);
 }

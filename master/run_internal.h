@@ -110,7 +110,7 @@ struct run_firing {
     struct queues *queues; /* for the lease; NULL: there is none */
     int64_t renew_us;      /* monotonic: when the lease is renewed next */
     bool is_late;          /* it could not be renewed, and that was said */
-    bool is_over;          /* the run has ended for good: triggers are looked at */
+    bool is_open;          /* there is a firing, which the end of the run settles */
     bool is_settled;
     struct settled settled;
     struct trigger_fired fired; /* by that: to be handed over when all else is done */
@@ -319,6 +319,7 @@ void run_generation_begun(void *arg);
 /* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
 /* Learns from the run folder how the run was started. -1: its firing.json is damaged. */
 int run_firing_open(struct run *run, struct mf_error *error);
+/* The last thing that a run does: starts what fires because of its end, and sweeps (sweep.h). */
 void run_firing_close(struct run *run);
 /* Puts the event and the result that a chained run is about below $MAYFLY_PREPARED. */
 int run_firing_inputs(struct run *run, const char *prepared, struct mf_error *error);

@@ -153,30 +153,43 @@ static const char *key_of(struct mf_bytes body, char key[UNIQUE_KEY_SIZE])
     return key;
 }
 
-/* "line 7: ...", and what of it all is in the queue. */
-static int raise_at(const struct push *push, uint64_t number, struct mf_error *error)
+/* What of it all is in the queue, now that something has failed. */
+static void say_what_is_in(const struct push *push, char *text, size_t size)
 {
     const struct queue_batch *batch = &push->batch;
+    bool is_in_doubt = batch->queues != NULL && batch->queues->is_in_doubt;
+    const char *rest = is_in_doubt ? "it is not known what is" : "none is";
+    int at = 0;
+    if (batch->written_to == 0)
+        at = snprintf(text,
+                      size,
+                      "%s",
+                      is_in_doubt ? "it is not known what was pushed" : "nothing was pushed");
+    else
+        at = snprintf(text,
+                      size,
+                      "up to %s %" PRIu64 " all are in queue \"%s\" (%" PRIu64
+                      " new messages), from %s %" PRIu64 " on %s",
+                      push->unit,
+                      batch->written_to,
+                      batch->queue,
+                      batch->pushed,
+                      push->unit,
+                      batch->written_to + 1,
+                      rest);
+    if (push->all_have_keys && (is_in_doubt || batch->written_to > 0))
+        snprintf(text + at, size - (size_t)at, ": pushing all again is safe, they have keys");
+}
+
+/* "line 7: ...", and what is in the queue. */
+static int raise_at(const struct push *push, uint64_t number, struct mf_error *error)
+{
     struct mf_error whole = {.code = error->code};
-    char place[64] = "";
+    char place[64] = "", is_in[384];
     if (number > 0)
         snprintf(place, sizeof place, "%s %" PRIu64 ": ", push->unit, number);
-    if (batch->written_to == 0)
-        snprintf(whole.text, sizeof whole.text, "%s%.800s; nothing was pushed", place, error->text);
-    else
-        snprintf(whole.text,
-                 sizeof whole.text,
-                 "%s%.700s; up to %s %" PRIu64 " all are in queue \"%s\" (%" PRIu64
-                 " new messages), from %s %" PRIu64 " on none is%s",
-                 place,
-                 error->text,
-                 push->unit,
-                 batch->written_to,
-                 batch->queue,
-                 batch->pushed,
-                 push->unit,
-                 batch->written_to + 1,
-                 push->all_have_keys ? ": pushing all again is safe, they have keys" : "");
+    say_what_is_in(push, is_in, sizeof is_in);
+    snprintf(whole.text, sizeof whole.text, "%s%.550s; %s", place, error->text, is_in);
     *error = whole;
     return -1;
 }

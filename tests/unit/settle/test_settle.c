@@ -13,6 +13,7 @@
 #define RUN "20261124-120000-pages-0001"
 
 static struct settled settled;
+static struct trigger_fired fired;
 
 static void run_path_of(const struct fixture *fixture, const char *name, char path[160])
 {
@@ -95,11 +96,8 @@ static int settle(struct fixture *fixture)
 {
     char path[160];
     run_path_of(fixture, "", path);
-    struct settle_ending ending;
-    int rc = settle_read(path, &ending, &fixture->error);
-    if (rc > 0)
-        rc = settle_ending(fixture->queues, &ending, NOW, &settled, &fixture->error);
-    settle_fini(&ending);
+    int rc = settle_run(fixture->queues, path, NOW, &settled, &fired, &fixture->error);
+    assert_int_equal(fired.count, 0);
     check_invariants(fixture);
     return rc;
 }
@@ -279,12 +277,33 @@ static void a_run_that_never_came_about_is_given_up(void **state)
     claim_some(fixture, 3);
     assert_int_equal(settle(fixture), 0); /* there is no folder */
     settle_give_up(RUN, "the job file is gone", &ending);
-    ok(fixture, settle_ending(fixture->queues, &ending, NOW, &settled, &fixture->error));
+    ok(fixture, settle_ending(fixture->queues, &ending, NOW, &settled, &fired, &fixture->error));
     settle_fini(&ending);
     expect_settled(0, 0, 3);
     expect_list(fixture, "ready", "a b c d");
     expect_firing(fixture, "given_up");
     expect_trigger(fixture, 3, 4);
+}
+
+static void a_job_that_waits_for_this_one_gets_its_event(void **state)
+{
+    struct fixture *fixture = *state;
+    claim_some(fixture, 3);
+    make_queue(fixture, "after.report", (struct queue_settings){.claims_max = 1});
+    ok(fixture,
+       sql_exec(fixture->queues->db,
+                fixture->path,
+                "INSERT INTO trigger(name, job_path, job_sha256, environment, kind, queue,"
+                " settings, after_job, after_state, installed_us) SELECT 'report', '/none', '', '',"
+                " 'after', id, '{}', 'pages', 'success', 1 FROM queue WHERE name = 'after.report'",
+                &fixture->error));
+    write_run(fixture, "succeeded", DONE(1) DONE(2) DONE(3));
+    write_plan(fixture, 3);
+    assert_int_equal(settle(fixture), 1);
+    assert_int_equal(settle(fixture), 0);
+    struct listing events = list(fixture, "after.report", "ready");
+    assert_non_null(strstr(events.text, "\"run_id\":\"" RUN "\",\"job\":\"pages\""));
+    assert_int_equal(info_of(fixture, "after.report").ready, 1);
 }
 
 /* It cannot be known then which messages have failed. */
@@ -321,6 +340,7 @@ int main(void)
         CASE(a_cancelled_run_blames_nobody),
         CASE(a_run_that_goes_on_keeps_its_messages),
         CASE(a_run_that_never_came_about_is_given_up),
+        CASE(a_job_that_waits_for_this_one_gets_its_event),
         CASE(a_damaged_plan_settles_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
