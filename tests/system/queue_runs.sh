@@ -4,6 +4,7 @@
 # What a run does with messages of a queue: it claims them, works on them and settles, or gives them back; and that
 # none is lost or done twice when it is killed anywhere on this way.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mount_lib.sh"
 
 queue_of() { # QUEUE BODY...
     local queue=$1
@@ -248,6 +249,25 @@ END
     assert_equal "$(stand after.report)" "0 0 0 1"
     mayfly status "$RUN_ID"
     assert_contains out 'started  trigger report (after)'
+}
+
+claim_on_a_full_disk() {
+    queue_of documents a b
+    pages_job
+    head -c 16m /dev/zero >"$XDG_STATE_HOME/full" 2>/dev/null || :
+    mayfly run job.yaml
+    assert_exit 3
+    rm "$XDG_STATE_HOME/full"
+    assert_equal "$(stand documents)" "2 0 0 0" "what a run that could not begin has left"
+    assert_equal "$(find "$XDG_STATE_HOME/mayfly/runs" -mindepth 1 | wc -l)" 0
+    mayfly run job.yaml
+    assert_exit 0
+    assert_equal "$(stand documents)" "0 0 0 2"
+}
+
+case_nothing_is_claimed_on_a_full_disk() {
+    unset MAYFLY_JOURNAL # the runs are gone with their file system
+    on_tmpfs "$XDG_STATE_HOME" size=8m claim_on_a_full_disk
 }
 
 # Killed before its end is settled: whoever comes next does it, and once.
