@@ -12,6 +12,7 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "master/queue/firing.h"
+#include "master/record/run_db.h"
 #include "master/run_folder.h"
 #include "master/settle/settle.h"
 #include "master/trigger/evaluate.h"
@@ -168,7 +169,7 @@ static int start(struct recovery *recovery, const struct open_firing *open, stru
 static bool has_table(const struct open_firing *open)
 {
     char *path = run_path(open->folder, "run.db");
-    bool is_there = path != NULL && access(path, F_OK) == 0;
+    bool is_there = path != NULL && run_db_is_made(path, NULL) != 0;
     mf_free(path);
     return is_there;
 }
