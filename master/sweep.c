@@ -12,13 +12,14 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "master/queue/firing.h"
+#include "master/record/run_db.h"
 #include "master/run_folder.h"
 #include "master/settle/settle.h"
 #include "master/trigger/evaluate.h"
 #include "master/trigger/row.h"
 
 #define MINUTE_US (60 * INT64_C(1000000))
-#define TRIES_AT_ONCE 3
+#define TRIES_AT_ONCE 8
 #define BACKOFF_MAX_US (60 * MINUTE_US)
 
 static int raise_memory(struct mf_error *error)
@@ -168,7 +169,7 @@ static int start(struct recovery *recovery, const struct open_firing *open, stru
 static bool has_table(const struct open_firing *open)
 {
     char *path = run_path(open->folder, "run.db");
-    bool is_there = path != NULL && access(path, F_OK) == 0;
+    bool is_there = path != NULL && run_db_is_made(path, NULL) != 0;
     mf_free(path);
     return is_there;
 }
