@@ -146,6 +146,13 @@ static void print_summary(const json_t *summary)
            integer(summary, "workers", "verified_gone"),
            integer(summary, "workers", "unverified"));
     printf("rate     %.1f subtasks/s\n", json_number_value(json_object_get(summary, "rate_per_s")));
+    const json_t *firing = json_object_get(summary, "firing");
+    if (json_is_string(json_object_get(firing, "queue")) && json_object_get(firing, "done") != NULL)
+        printf("messages %" JSON_INTEGER_FORMAT " done, %" JSON_INTEGER_FORMAT
+               " failed, %" JSON_INTEGER_FORMAT " given back\n",
+               json_integer_value(json_object_get(firing, "done")),
+               json_integer_value(json_object_get(firing, "failed")),
+               json_integer_value(json_object_get(firing, "back")));
     const char *result = json_string_value(json_object_get(summary, "result"));
     if (result != NULL)
         printf("result   %s\n", result);

@@ -68,6 +68,7 @@ END
         "null hand documents 2 2 0 0"
     mayfly status
     assert_contains out 'started  by hand, queue documents, 2 messages'
+    assert_contains out 'messages 2 done, 0 failed, 0 given back'
     mayfly status --json
     assert_equal "$(jq -r .firing.queue out)" documents
     mayfly results --json last
@@ -114,7 +115,7 @@ case_within_what_is_tolerated_only_the_failed_go_back() {
     assert_exit 0
     assert_equal "$(summary .state)" partial
     assert_equal "$(stand documents)" "1 0 0 2"
-    assert_contains err 'queue documents: 2 messages are done, 1 have failed, 0 went back'
+    assert_contains err 'messages of queue documents: 2 done, 1 failed, 0 given back'
     mayfly retry "$RUN_ID" --export=again.yaml
     assert_exit 2
     assert_contains err '{message}'
@@ -192,12 +193,13 @@ END
 }
 
 case_what_a_trigger_decided_on_is_carried_out_once() {
+    local i
     queue_of documents a b
     pages_job
     decide pages documents
-    mayfly submit job.yaml --firing "$RUN_ID"
-    assert_exit 0
-    assert_same out <(echo "$RUN_ID")
+    for i in 1 2 3; do "$MAYFLY_BIN" submit job.yaml --firing "$RUN_ID" >"out.$i" 2>"err.$i" </dev/null & done
+    wait
+    assert_same <(cat out.?) <(echo "$RUN_ID")
     mayfly watch "$RUN_ID"
     assert_exit 0
     assert_nothing_left "$RUN_ID"
@@ -280,9 +282,10 @@ killed_before_the_end_is_settled() { # POINT
     assert_exit 137
     find_run
     assert_equal "$(stand documents)" "$before" "$1"
-    mayfly clean "$RUN_ID"
+    mayfly trigger tick
     assert_exit 0
     assert_equal "$(stand documents)" "0 0 0 2" "$1"
+    assert_equal "$(queues 'SELECT state FROM firing')" succeeded "$1"
 }
 
 # Killed before there is a results table: by hand it is as if nothing had been, and what a trigger has decided on begins
