@@ -4,6 +4,7 @@
 # Files that arrive in a folder, and entries of a real Redis server, become messages that start runs: each once, whoever
 # dies on the way. The details are in tests/unit/source.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mount_lib.sh"
 . "$(dirname "$0")/trigger_lib.sh"
 
 # A job whose subtasks print the size of their file, and fail for one that says so; three make a batch.
@@ -97,6 +98,38 @@ case_killed_on_the_way_of_a_file() {
     assert_equal "$(done_in_runs)" 9
     assert_equal "$(find incoming/done -type f | wc -l)" 9
     assert_equal "$(find incoming/.claimed -mindepth 1 ! -name '*.lock')" ""
+}
+
+# The folder is a small file system, then read-only, then .claimed is another one: said each time, and nothing is lost.
+in_a_folder_of_its_own() {
+    arrive a 1
+    tick
+    assert_contains err "1 could not be asked"
+    listed sizes .error >said
+    assert_contains said "(No space left on device): free space"
+    mount -o remount,nr_inodes=20 "$PWD/incoming"
+    mount -o remount,ro "$PWD/incoming"
+    tick
+    listed sizes .error >said
+    assert_contains said "mount it writable"
+    mount -o remount,rw "$PWD/incoming"
+    mkdir -p incoming/.claimed
+    mount -t tmpfs tmpfs "$PWD/incoming/.claimed"
+    tick
+    listed sizes .error >said
+    assert_contains said "is on another file system"
+    umount "$PWD/incoming/.claimed"
+    assert_file incoming/a
+    tick
+    assert_equal "$(listed sizes '"\(.ready) \(.error)"')" "1 null"
+}
+
+case_folders_that_cannot_be_used() {
+    queue_with files
+    mkdir incoming
+    sizes_job
+    install sizes
+    on_tmpfs "$PWD/incoming" nr_inodes=3 in_a_folder_of_its_own
 }
 
 # --- Redis. ---
