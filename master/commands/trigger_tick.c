@@ -40,25 +40,44 @@ static error_t parse(int key, char *text, struct argp_state *state)
     }
 }
 
-/* What the clock says; then all else, also when that failed. */
+static int sweep(struct queues *queues, struct swept *swept, struct mf_error *error)
+{
+    struct swept one = {0};
+    int rc = sweep_queues(queues, NULL, &one, error);
+    swept->started += one.started;
+    swept->resumed += one.resumed;
+    swept->settled += one.settled;
+    swept->given_up += one.given_up;
+    swept->fired += one.fired;
+    swept->failed += one.failed;
+    return rc;
+}
+
+static int fire_by_clock(struct queues *queues, struct swept *swept, struct mf_error *error)
+{
+    struct trigger_fired fired = {0};
+    int rc = due_fire_all(queues, mf_wall_us(), &fired, error);
+    if (trigger_hand_over(queues, &fired, NULL, &swept->failed, error) < 0)
+        rc = -1;
+    swept->fired += fired.count;
+    trigger_fired_fini(&fired);
+    return rc;
+}
+
+/* Each also when what comes before it has failed. Sources are the last: a server that does not
+ * answer takes its time. */
 static int tick(struct queues *queues,
                 struct swept *swept,
                 struct sources_polled *polled,
                 struct mf_error *error)
 {
-    struct trigger_fired fired = {0};
-    size_t failed = 0;
-    int rc = due_fire_all(queues, mf_wall_us(), &fired, error);
-    if (trigger_hand_over(queues, &fired, NULL, &failed, error) < 0)
+    int rc = fire_by_clock(queues, swept, error);
+    if (sweep(queues, swept, error) < 0)
         rc = -1;
-    size_t count = fired.count;
-    trigger_fired_fini(&fired);
     if (sources_poll(queues, NULL, polled, error) < 0)
         rc = -1;
-    if (sweep_queues(queues, NULL, swept, error) < 0)
+    if (polled->pushed > 0 && sweep(queues, swept, error) < 0)
         rc = -1;
-    swept->fired += count;
-    swept->failed += failed;
     return rc;
 }
 
