@@ -45,8 +45,11 @@
     X(MASTER_BEFORE_SWEEP, "master.before-sweep")                                                  \
     X(MASTER_AFTER_SWEEP, "master.after-sweep")                                                    \
     X(MASTER_BEFORE_END, "master.before-end")     /* the run's final state is to be recorded */    \
-    X(MASTER_BEFORE_TELL, "master.before-tell") /* a subscriber is told of an event */             \
-    X(MASTER_AFTER_TELL, "master.after-tell")   /* ... and that is to be noted */                  \
+    X(MASTER_BEFORE_TELL, "master.before-tell")   /* a subscriber is told of an event */           \
+    X(MASTER_AFTER_TELL, "master.after-tell")     /* ... and that is to be noted */                \
+    X(SOURCE_AFTER_TAKE, "source.after-take")     /* from where it comes, no message of it yet */  \
+    X(SOURCE_AFTER_COMMIT, "source.after-commit") /* it is in the queue, not acknowledged */       \
+    X(SOURCE_AFTER_MOVE, "source.after-move")     /* a file of a message that has ended */         \
     X(FIRING_BEFORE_CLAIM, "firing.before-claim") /* the run folder is made */                     \
     X(FIRING_AFTER_CLAIM, "firing.after-claim")   /* committed; the folder does not know of it */  \
     X(FIRING_AFTER_NOTE, "firing.after-note")     /* ... and knows now: there is no run.db */      \

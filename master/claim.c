@@ -186,18 +186,50 @@ static int change_of_firing(struct claim *claim, struct mf_error *error)
                : copy_text(claim->job->split.queue, &claim->note.queue, error);
 }
 
-void claim_give_up(const char *run_id, const char *why)
+/* Ends an open firing; 0 when it is so, also when there is none. Whatever fires because of it is
+ * started by the next sweep. */
+static int end_firing(const struct settle_ending *ending, struct mf_error *error)
 {
     struct queues *queues = NULL;
-    struct settle_ending ending;
     struct settled settled;
-    char *path = queues_path(NULL);
-    settle_give_up(run_id, why, &ending);
-    if (path != NULL && queues_open(path, false, &queues, NULL) > 0)
-        settle_ending(queues, &ending, mf_wall_us(), &settled, NULL);
+    struct trigger_fired fired = {0};
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = settle_ending(queues, ending, mf_wall_us(), &settled, &fired, error);
+    trigger_fired_fini(&fired);
     queues_close(queues);
-    settle_fini(&ending);
     mf_free(path);
+    return rc < 0 ? -1 : 0;
+}
+
+void claim_give_up(const char *run_id, const char *why)
+{
+    struct settle_ending ending;
+    settle_give_up(run_id, why, &ending);
+    end_firing(&ending, NULL);
+    settle_fini(&ending);
+}
+
+int claim_settle(const char *folder, struct mf_error *error)
+{
+    struct settle_ending ending;
+    int rc = settle_read(folder, &ending, error);
+    if (rc > 0)
+        rc = end_firing(&ending, error);
+    settle_fini(&ending);
+    return rc < 0 ? -1 : 0;
+}
+
+int claim_let_go(const char *folder, const char *run_id, struct mf_error *error)
+{
+    struct settle_ending ending;
+    /* One that can't be read is like one that never came about. */
+    if (settle_read(folder, &ending, NULL) <= 0)
+        settle_give_up(run_id, "its run was removed", &ending);
+    int rc = end_firing(&ending, error);
+    settle_fini(&ending);
+    return rc;
 }
 
 static int carry_out(const struct job *job,

@@ -33,4 +33,12 @@ int claim_of_firing(const struct job *job,
  * waits. What goes wrong here is left to the next sweep. */
 void claim_give_up(const char *run_id, const char *why);
 
+/* What a master that died has left to do: if the run in `folder` is final and its firing open, it
+ * is settled. -1: it is open still. */
+int claim_settle(const char *folder, struct mf_error *error);
+
+/* The run in `folder` is about to be removed: it is settled, or, when it is not final, given up.
+ * -1: its messages would be lost. */
+int claim_let_go(const char *folder, const char *run_id, struct mf_error *error);
+
 #endif

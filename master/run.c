@@ -127,39 +127,6 @@ static int open_fleet(struct run *run, struct mf_error *error)
     return run->fleet == NULL ? -1 : 0;
 }
 
-static int open_secrets(struct run *run, struct mf_error *error)
-{
-    bool interrupted = false;
-    if (run->job->secret_count == 0)
-        return 0;
-    run->secrets = secret_sources_open(run->job, run->signal_fd, &interrupted, error);
-    if (interrupted)
-        run->interrupts = 1;
-    if (run->secrets == NULL)
-        return -1;
-    run->welcome.secrets = secret_sources_list(run->secrets, &run->welcome.secret_count);
-    return 0;
-}
-
-static void on_secrets(void *arg, uint32_t events)
-{
-    (void)events;
-    struct run *run = arg;
-    uint32_t changed = secret_sources_take(run->secrets);
-    if (changed == 0)
-        return;
-    mf_log(MF_INFO, "%u secrets have changed", changed);
-    scatter_secrets_changed(run->scatter);
-}
-
-/* A generation of credentials has begun: time to look whether secrets have changed, too. */
-static void on_generation(void *arg)
-{
-    const struct run *run = arg;
-    if (run->secrets != NULL)
-        secret_sources_refresh(run->secrets);
-}
-
 static int open_welcome(struct run *run, struct mf_error *error)
 {
     run->welcome.epoch = run->epoch;
@@ -191,7 +158,7 @@ static int open_wire(struct run *run, struct mf_error *error)
                                     .run_id = run->run_id,
                                     .welcome = &run->welcome};
     run_wire_callbacks(run, &config.callbacks);
-    config.callbacks.generation = on_generation;
+    config.callbacks.generation = run_generation_begun;
     run->scatter = scatter_create(&config, error);
     return run->scatter == NULL ? -1 : 0;
 }
@@ -259,8 +226,8 @@ static int open_rest(struct run *run, struct mf_error *error)
         mf_loop_add(run->loop, run->gathered.fd, EPOLLIN, run_gathered, run, error) < 0)
         return -1;
     if (run->secrets != NULL &&
-        mf_loop_add(run->loop, secret_sources_fd(run->secrets), EPOLLIN, on_secrets, run, error) <
-            0)
+        mf_loop_add(
+            run->loop, secret_sources_fd(run->secrets), EPOLLIN, run_secrets_read, run, error) < 0)
         return -1;
     return 0;
 }
@@ -298,8 +265,8 @@ static int open_run(struct run *run, struct mf_error *error)
            (int)getpid());
     run_history_begin(run);
     run_notify_begin(run);
-    if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
-        open_wire(run, error) < 0)
+    if (run_open_secrets(run, error) < 0 || open_plan(run, error) < 0 ||
+        open_fleet(run, error) < 0 || open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }

@@ -109,8 +109,10 @@ struct run_firing {
     struct queues *queues; /* for the lease; NULL: there is none */
     int64_t renew_us;      /* monotonic: when the lease is renewed next */
     bool is_late;          /* it could not be renewed, and that was said */
+    bool is_open;          /* there is a firing, which the end of the run settles */
     bool is_settled;
     struct settled settled;
+    struct trigger_fired fired; /* by that: to be handed over when all else is done */
 };
 
 /* The poll whose results are being decided. */
@@ -306,8 +308,16 @@ void run_plan_failed(struct run *run, const struct mf_error *error);
 /* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
+/* run_secrets.c: reads the job's secrets, before anything else of the run is there. */
+int run_open_secrets(struct run *run, struct mf_error *error);
+/* They were read again, on the loop. */
+void run_secrets_read(void *arg, uint32_t events);
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+void run_generation_begun(void *arg);
+
 /* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
-/* Learns from the run folder how the run was started. -1: its firing.json is damaged. */
+/* Learns from the run folder how the run was started, and from queues.db whether anybody waits for
+ * its end. -1: its firing.json is damaged. */
 int run_firing_open(struct run *run, struct mf_error *error);
 void run_firing_close(struct run *run);
 /* Puts the event and the result that a chained run is about below $MAYFLY_PREPARED. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "master/queue/bridge.h"
 #include "master/queue/statements.h"
 #include "master/record/sql.h"
 
@@ -43,7 +44,10 @@ static int check_text(const struct queue_info *queue,
                       const char *text,
                       struct mf_error *error)
 {
-    if (text == NULL || strnlen(text, QUEUE_KEY_MAX + 1) <= QUEUE_KEY_MAX)
+    size_t length = text == NULL ? 1 : strnlen(text, QUEUE_KEY_MAX + 1);
+    if (length == 0)
+        return mf_raise(error, MF_EUSAGE, "the %s is empty: leave it out", what);
+    if (length <= QUEUE_KEY_MAX)
         return 0;
     return mf_raise(error,
                     MF_EUSAGE,
@@ -175,6 +179,16 @@ int queue_push(struct queues *queues,
             rc = -1;
     mf_free(fan_out.targets);
     return rc;
+}
+
+int queue_see(struct queues *queues,
+              const struct queue_info *queue,
+              const char *key,
+              int64_t now_us,
+              struct mf_error *error)
+{
+    const struct target own = {.id = queue->id, .key_us = queue->key_us};
+    return see(queues, own, key, now_us, error);
 }
 
 int queue_forget_keys(struct queues *queues, int64_t now_us, struct mf_error *error)

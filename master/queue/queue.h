@@ -175,7 +175,7 @@ int queue_give_back(struct queues *queues,
                     struct mf_error *error);
 
 /* Dead messages become ready, as new ones at the end (with new ids, arrival now, no failures); id 0
- * = all. *count. */
+ * = all. Those that are too large for the queue stay dead (a source has set them aside). *count. */
 int queue_replay(struct queues *queues,
                  int64_t queue,
                  int64_t id,

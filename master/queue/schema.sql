@@ -57,6 +57,11 @@ CREATE TABLE seen (
 
 CREATE INDEX seen_until ON seen(until_us);
 
+-- One row: the name of this file towards brokers. What was taken from them under it has its keys in `seen`.
+CREATE TABLE consumer (
+    name TEXT NOT NULL
+);
+
 -- What `mayfly trigger install` (or a watcher, from its folder) has registered.
 CREATE TABLE trigger (
     name TEXT PRIMARY KEY,              -- of the job

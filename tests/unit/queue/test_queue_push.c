@@ -126,6 +126,10 @@ static void test_limits_of_body_key_and_group(void **state)
     message = (struct queue_message){.body = mf_bytes_text("five!"), .group = text};
     assert_int_equal(queue_push(fixture->queues, &info, &message, NOW, &fixture->error), -1);
     assert_non_null(strstr(fixture->error.text, "group"));
+    message.group = "";
+    assert_int_equal(queue_push(fixture->queues, &info, &message, NOW, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.text, "the group is empty"));
+    message.group = text;
     text[QUEUE_KEY_MAX] = '\0';
     assert_int_equal(queue_push(fixture->queues, &info, &message, NOW, &fixture->error), 1);
     assert_int_equal(info_of(fixture, "docs").pushed, 1);
@@ -242,8 +246,9 @@ static void test_a_queue_is_removed_when_nobody_needs_it(void **state)
     ok(fixture,
        sql_exec(fixture->queues->db,
                 fixture->path,
-                "INSERT INTO trigger(name, job_path, kind, queue, settings, installed_us)"
-                " SELECT 'counter', '/job.yaml', 'queue', id, '{}', 1 FROM queue",
+                "INSERT INTO trigger(name, job_path, job_sha256, environment, kind, queue,"
+                " settings, installed_us)"
+                " SELECT 'counter', '/job.yaml', '', '', 'queue', id, '{}', 1 FROM queue",
                 &fixture->error));
     assert_int_equal(queue_remove(fixture->queues, &docs, &fixture->error), -1);
     assert_non_null(strstr(fixture->error.text, "\"counter\""));

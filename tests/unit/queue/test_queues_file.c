@@ -159,7 +159,7 @@ static int push_some(const char *path, int number, int count)
 static void test_many_processes_make_it_and_push(void **state)
 {
     struct fixture *fixture = *state;
-    enum { PROCESSES = 8, PUSHES = 25 };
+    enum { PROCESSES = 6, PUSHES = 12 };
     pid_t children[PROCESSES];
     char path[160];
     snprintf(path, sizeof path, "%s/race/a/queues.db", fixture->folder);
@@ -190,7 +190,7 @@ static void test_the_log_does_not_grow_with_processes(void **state)
 {
     struct fixture *fixture = *state;
     long largest = 0, least = 1L << 40;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 80; i++) {
         push(fixture, "docs", "body", NULL);
         reopen(fixture);
         long size = size_of_log(fixture);
@@ -199,7 +199,7 @@ static void test_the_log_does_not_grow_with_processes(void **state)
     }
     assert_true(largest < 1000000);
     assert_int_equal(least, 0);
-    assert_int_equal(info_of(fixture, "docs").ready, 200);
+    assert_int_equal(info_of(fixture, "docs").ready, 80);
 }
 
 /* Pushes until the limit on the size of files is met, as a full disk is. */
