@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack-dev libsqlite3-dev libyaml-dev
-    libmbedtls-dev libssl-dev libsodium-dev libjansson-dev libssh2-1-dev zlib1g-dev libhiredis-dev)
+    libmbedtls-dev libssl-dev libsodium-dev libjansson-dev libssh2-1-dev zlib1g-dev libhiredis-dev
+    libcurl4-openssl-dev)
 demo_packages=(bsdextrautils openssh-server openssh-client)
 # For jobs/renditions: what it runs, and pictures.
 picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
