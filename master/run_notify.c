@@ -65,15 +65,17 @@ static json_t *subtasks(struct run *run)
     bool has_total = run->schedule != NULL && run_has_total(run);
     if (run->schedule != NULL)
         schedule_counts(run->schedule, &counts);
+    uint64_t done = run->base_done + counts.done, failed = run->base_failed + counts.failed,
+             dead = run->base_dead + counts.dead;
     return json_pack("{s:o, s:I, s:I, s:I, s:I}",
                      "total",
                      has_total ? json_integer((json_int_t)run_total(run)) : json_null(),
                      "done",
-                     (json_int_t)(run->base_done + counts.done),
+                     (json_int_t)done,
                      "failed",
-                     (json_int_t)(run->base_failed + counts.failed),
+                     (json_int_t)failed,
                      "dead",
-                     (json_int_t)(run->base_dead + counts.dead),
+                     (json_int_t)dead,
                      "cancelled",
                      (json_int_t)counts.cancelled);
 }

@@ -76,13 +76,15 @@ static void targets_hold_no_secrets(void **state)
     expect_target(stand, "{webhook: {file: /a}}", "webhook (file /a)");
     expect_target(stand, "{webhook: {command: [pass, x]}}", "webhook (command pass)");
     /* Cut in the middle of a character, and what follows is left out. */
-    char text[600] = "{command: [\"x";
+    struct mf_buffer text = {0};
+    assert_int_equal(mf_buffer_append_text(&text, "{command: [\"x", NULL), 0);
     for (int i = 0; i < 100; i++)
-        strcat(text, "\xc3\xa9");
-    strcat(text, "\", more]}");
+        assert_int_equal(mf_buffer_append_text(&text, "\xc3\xa9", NULL), 0);
+    assert_int_equal(mf_buffer_append_text(&text, "\", more]}", NULL), 0);
     char out[NOTIFY_TARGET_SIZE];
     job_destroy(stand->job);
-    load_job(stand, text);
+    load_job(stand, mf_buffer_text(&text));
+    mf_buffer_fini(&text);
     notify_target(&stand->job->notify[0], out);
     assert_in_range(strlen(out), NOTIFY_TARGET_SIZE - 3, NOTIFY_TARGET_SIZE - 1);
     assert_string_equal(out + strlen(out) - 5, "\xc3\xa9...");
