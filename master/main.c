@@ -28,6 +28,7 @@ static const struct command *const commands[] = {
     &command_unpause,
     &command_cancel,
     &command_queue,
+    &command_trigger,
     &command_sql,
     &command_clean,
     &command_version,

@@ -23,7 +23,9 @@
 #include "master/run_internal.h"
 #include "master/run_result.h"
 #include "master/settle/settle.h"
+#include "master/sweep.h"
 #include "master/trigger/after.h"
+#include "master/trigger/handover.h"
 
 #define LEASE_US 60000000
 #define AGAIN_US 1000000
@@ -94,9 +96,19 @@ int run_firing_open(struct run *run, struct mf_error *error)
     return 0;
 }
 
+/* What fires because of this run, and what others have left. */
+static int carry_on(struct run *run, struct queues *queues, struct mf_error *error)
+{
+    int rc = trigger_hand_over(queues, &run->firing.fired, NULL, NULL, error);
+    return sweep_queues(queues, NULL, NULL, error) < 0 ? -1 : rc;
+}
+
 void run_firing_close(struct run *run)
 {
+    struct mf_error error;
     queues_close(run->firing.queues);
+    if (run->firing.is_settled && with_queues(run, carry_on, &error) < 0)
+        mf_log(MF_WARNING, "what the run's end starts is left to the next sweep: %s", error.text);
     run->firing.queues = NULL;
     trigger_fired_fini(&run->firing.fired);
     firing_note_fini(&run->firing.note);

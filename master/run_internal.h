@@ -319,6 +319,7 @@ void run_generation_begun(void *arg);
 /* Learns from the run folder how the run was started, and from queues.db whether anybody waits for
  * its end. -1: its firing.json is damaged. */
 int run_firing_open(struct run *run, struct mf_error *error);
+/* The last thing that a run does: starts what fires because of its end, and sweeps (sweep.h). */
 void run_firing_close(struct run *run);
 /* Puts the event and the result that a chained run is about below $MAYFLY_PREPARED. */
 int run_firing_inputs(struct run *run, const char *prepared, struct mf_error *error);

@@ -2,7 +2,12 @@
 /* What the commands on queues share: see queue.h. */
 #include "master/commands/queue.h"
 
+#include <stdio.h>
+
 #include "common/alloc.h"
+#include "common/clock.h"
+#include "master/trigger/evaluate.h"
+#include "master/trigger/handover.h"
 
 struct queues *queue_command_open(bool make, struct mf_error *error)
 {
@@ -33,12 +38,41 @@ error_t queue_command_name(int key, char *text, struct argp_state *state)
     }
 }
 
+/* Those whose masters did not begin have it noted in their triggers, and the next sweep tries
+ * again: what was pushed is pushed. */
+static int hand_over(struct queues *queues,
+                     const struct trigger_fired *fired,
+                     json_t *started,
+                     struct mf_error *error)
+{
+    size_t failed = 0;
+    if (trigger_hand_over(queues, fired, NULL, &failed, error) < 0)
+        fprintf(stderr, "mayfly: what was started is left to the next sweep: %s\n", error->text);
+    else if (failed > 0)
+        fprintf(stderr,
+                "mayfly: %zu of %zu runs could not be started yet: mayfly trigger list says why\n",
+                failed,
+                fired->count);
+    for (size_t i = 0; started != NULL && i < fired->count; i++) {
+        json_t *run = json_pack(
+            "{s:s, s:s}", "trigger", fired->runs[i].trigger, "run_id", fired->runs[i].run_id);
+        if (json_array_append_new(started, run) < 0)
+            return mf_raise(error, MF_ENOMEM, "out of memory: what was started");
+    }
+    return 0;
+}
+
 int queue_command_commit(struct queues *queues,
                          int64_t queue,
                          json_t *started,
                          struct mf_error *error)
 {
-    (void)queue;
-    (void)started;
-    return queues_commit(queues, error);
+    struct trigger_fired fired = {0};
+    int rc = trigger_evaluate_queue(queues, queue, mf_wall_us(), &fired, error);
+    if (rc == 0)
+        rc = queues_commit(queues, error);
+    if (rc == 0)
+        rc = hand_over(queues, &fired, started, error);
+    trigger_fired_fini(&fired);
+    return rc;
 }

@@ -79,17 +79,20 @@ static int check_inputs(const struct reader *reader, const char *path, struct mf
     if (job->split.globs.count == 0)
         return reader_raise(
             reader, path, error, "the list is empty; at least one glob is expected");
-    bool has_prepare = job->prepare.count > 0 || job->prepare_shell != NULL;
+    /* A run that another one has started finds that one's result there. */
+    bool has_prepared =
+        job->prepare.count > 0 || job->prepare_shell != NULL || job->trigger.after != NULL;
     for (size_t i = 0; i < job->split.globs.count; i++) {
         const char *glob = job->split.globs.items[i];
         if (*glob == '\0')
             return reader_raise(reader, path, error, "an empty text is no glob");
-        if (!has_prepare && (strncmp(glob, "$MAYFLY_PREPARED", 16) == 0 ||
-                             strncmp(glob, "${MAYFLY_PREPARED}", 18) == 0))
+        if (!has_prepared && (strncmp(glob, "$MAYFLY_PREPARED", 16) == 0 ||
+                              strncmp(glob, "${MAYFLY_PREPARED}", 18) == 0))
             return reader_raise(reader,
                                 path,
                                 error,
-                                "'%.60s' needs the key 'prepare', which makes that folder",
+                                "'%.60s' needs the key 'prepare' or 'trigger.after', which "
+                                "make that folder",
                                 glob);
     }
     return 0;

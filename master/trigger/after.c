@@ -94,18 +94,25 @@ note_one(void *arg, struct queues *queues, struct trigger_row *row, struct mf_er
     return 0;
 }
 
+int after_is_awaited(struct queues *queues, const char *job, struct mf_error *error)
+{
+    bool is_awaited = false;
+    int rc = trigger_row_each_after(queues, job, note_one, &is_awaited, error);
+    return rc < 0 ? -1 : is_awaited;
+}
+
 int after_begin(struct queues *queues,
                 const char *run_id,
                 const char *job,
                 int64_t now_us,
                 struct mf_error *error)
 {
-    bool is_awaited = false;
-    if (trigger_row_each_after(queues, job, note_one, &is_awaited, error) < 0)
-        return -1;
-    sqlite3_stmt *stmt = is_awaited ? queue_statement(queues, begin_sql, error) : NULL;
+    int is_awaited = after_is_awaited(queues, job, error);
+    if (is_awaited <= 0)
+        return is_awaited;
+    sqlite3_stmt *stmt = queue_statement(queues, begin_sql, error);
     if (stmt == NULL)
-        return is_awaited ? -1 : 0;
+        return -1;
     char *starter = firing_starter();
     if (starter == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a firing");

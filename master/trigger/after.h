@@ -38,6 +38,9 @@ int after_push(struct queues *queues,
                struct trigger_fired *fired,
                struct mf_error *error);
 
+/* Whether a trigger waits for the job: 1, 0, -1. Also outside of a transaction. */
+int after_is_awaited(struct queues *queues, const char *job, struct mf_error *error);
+
 /*
  * Within a transaction, when a run by hand begins: makes its firing row (trigger NULL, no queue,
  * cause "hand") if a trigger waits for its job. 1 made (or it was there already and is open again:

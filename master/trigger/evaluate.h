@@ -29,6 +29,7 @@
 #ifndef MAYFLY_MASTER_TRIGGER_EVALUATE_H
 #define MAYFLY_MASTER_TRIGGER_EVALUATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,7 @@
 struct trigger_run {
     char run_id[RUN_ID_SIZE];
     char *trigger; /* name */
+    bool is_begun; /* its folder is there: it is resumed */
 };
 
 /* Those of a transaction. Zero-initialised is none; release with trigger_fired_fini. When the
@@ -49,6 +51,16 @@ struct trigger_fired {
     size_t count;
 };
 void trigger_fired_fini(struct trigger_fired *fired);
+/* Appends a run. `trigger` is copied. */
+int trigger_fired_add(struct trigger_fired *fired,
+                      const char *run_id,
+                      const char *trigger,
+                      bool is_begun,
+                      struct mf_error *error);
+/* Those of `from`, which is committed, go to the end of `to`; `from` is empty then. */
+int trigger_fired_move(struct trigger_fired *to,
+                       struct trigger_fired *from,
+                       struct mf_error *error);
 
 /*
  * All within a transaction of the caller's; each appends to *fired. -1: as queue.h, and the caller

@@ -3,10 +3,12 @@
 #include "master/trigger/fire.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/crash.h"
 #include "master/queue/statements.h"
 #include "master/record/sql.h"
 
@@ -27,10 +29,11 @@ static int raise_memory(struct mf_error *error)
     return mf_raise(error, MF_ENOMEM, "out of memory: a firing");
 }
 
-static int add_fired(struct trigger_fired *fired,
-                     const char *run_id,
-                     const char *trigger,
-                     struct mf_error *error)
+int trigger_fired_add(struct trigger_fired *fired,
+                      const char *run_id,
+                      const char *trigger,
+                      bool is_begun,
+                      struct mf_error *error)
 {
     struct trigger_run *more = mf_realloc(fired->runs, (fired->count + 1) * sizeof *more);
     if (more == NULL)
@@ -40,8 +43,24 @@ static int add_fired(struct trigger_fired *fired,
     run->trigger = mf_strdup(trigger);
     if (run->trigger == NULL)
         return raise_memory(error);
-    memcpy(run->run_id, run_id, strlen(run_id) + 1);
+    run->is_begun = is_begun;
+    snprintf(run->run_id, sizeof run->run_id, "%s", run_id);
     fired->count++;
+    return 0;
+}
+
+int trigger_fired_move(struct trigger_fired *to, struct trigger_fired *from, struct mf_error *error)
+{
+    if (from->count == 0)
+        return 0;
+    struct trigger_run *more = mf_realloc(to->runs, (to->count + from->count) * sizeof *more);
+    if (more == NULL)
+        return raise_memory(error);
+    memcpy(more + to->count, from->runs, from->count * sizeof *more);
+    to->runs = more;
+    to->count += from->count;
+    mf_free(from->runs);
+    *from = (struct trigger_fired){0};
     return 0;
 }
 
@@ -146,7 +165,8 @@ int trigger_fire_once(struct queues *queues,
     if (insert(queues, row, fire, run_id, messages, error) < 0 ||
         set_last_run(queues, row->name, run_id, error) < 0)
         return -1;
-    return add_fired(fired, run_id, row->name, error) < 0 ? -1 : 1;
+    MF_CRASH(TRIGGER_BEFORE_COMMIT);
+    return trigger_fired_add(fired, run_id, row->name, false, error) < 0 ? -1 : 1;
 }
 
 int trigger_is_ready(struct queues *queues, const struct trigger_row *row, struct mf_error *error)

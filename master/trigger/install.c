@@ -100,7 +100,7 @@ static int check(struct queues *queues,
             "example 'trigger: {cron: \"0 2 * * *\"}'",
             job->path);
     int rc = trigger_row_find(queues, job->name, &row, error);
-    if (rc == 1 && strcmp(row.job_path, place->job_path) != 0)
+    if (rc == 1 && !place->may_move && strcmp(row.job_path, place->job_path) != 0)
         rc = mf_raise(error,
                       MF_EUSAGE,
                       "%s: a job of the name '%s' is installed from %s: remove that one (mayfly "

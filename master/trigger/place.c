@@ -26,7 +26,12 @@ static const char *const names[] = {"PATH",
                                     "XDG_STATE_HOME",
                                     "XDG_CACHE_HOME",
                                     "XDG_CONFIG_HOME",
-                                    "XDG_DATA_HOME"};
+                                    "XDG_DATA_HOME",
+                                    /* for tests: of crash.h and journal.h, of sanitizers */
+                                    "MAYFLY_CRASH",
+                                    "MAYFLY_JOURNAL",
+                                    "ASAN_OPTIONS",
+                                    "UBSAN_OPTIONS"};
 
 static bool is_kept(const char *variable)
 {

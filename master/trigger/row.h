@@ -66,12 +66,14 @@ struct trigger_place {
     const char *job_path;    /* absolute: the file that `job` was read from */
     const char *environment; /* of trigger_environment */
     const char *watcher;     /* NULL = by hand */
+    bool may_move;           /* the job may have been installed from another file before */
 };
 
 /*
  * Registers a job, or registers it anew: what it waits for is as the job says, its history stays,
  * what went wrong before is forgotten. A trigger of kind after gets its hidden queue. MF_EUSAGE:
- * the job has no trigger; its queue does not exist; its name is taken by another file.
+ * the job has no trigger; its queue does not exist; its name is taken by another file (unless
+ * may_move).
  */
 int trigger_row_install(struct queues *queues,
                         const struct job *job,

@@ -235,8 +235,8 @@ static void what_does_not_go_together(void **state)
     expect("mayfly: 1\nsplit: {files: []}\n" TASK,
            "j.yaml:2: split.files: the list is empty; at least one glob is expected");
     expect("mayfly: 1\nsplit: {files: $MAYFLY_PREPARED/x}\n" TASK,
-           "j.yaml:2: split.files: '$MAYFLY_PREPARED/x' needs the key 'prepare', which makes that "
-           "folder");
+           "j.yaml:2: split.files: '$MAYFLY_PREPARED/x' needs the key 'prepare' or "
+           "'trigger.after', which make that folder");
     expect(HEAD "task: {command: [a], shell: b}\n",
            "j.yaml:3: task.shell: task.command is given too; exactly one of command and shell is "
            "expected");
