@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mayfly trigger tick: once a minute, by the machine's own scheduler. What the clock says is due is
- * fired; open firings are carried on; all queues are evaluated (age, and whatever nobody has seen).
+ * fired; open firings are carried on; all queues are evaluated (age, and whatever nobody has seen);
+ * at last, who was to be told of a run and was not is told (notify_sweep.h).
  * Any number of them may run at once. It prints nothing unless asked, since cron sends a mail
  * otherwise.
  */
@@ -11,6 +12,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/commands/trigger.h"
+#include "master/notify_sweep.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
@@ -104,6 +106,9 @@ static int tick_main(int argc, char **argv)
         say(&swept);
     queues_close(queues);
     mf_free(path);
+    uint64_t waiting;
+    if (rc >= 0 && notify_sweep(NOTIFY_SWEEP_US, &waiting, &error) < 0)
+        code = command_fail(&error);
     return code;
 }
 
