@@ -19,18 +19,22 @@ case ${amount#-} in
 '' | 0* | *[!0-9]* | ??????????*) refuse "the amount is not a whole number other than 0, of at most nine digits" ;;
 esac
 
+header=message,amount,balance
 ledger=$HOME/ledger/$account.csv
-mkdir -p "$HOME/ledger"
-[ -e "$ledger" ] || echo message,amount,balance >"$ledger"
-last=$(tail -n 1 "$ledger")
+entries=$header last=$header
+if [ -e "$ledger" ]; then
+    entries=$(cat "$ledger")
+    last=$(tail -n 1 "$ledger")
+fi
 if [ "${last%%,*}" != "$message" ]; then
-    balance=${last##*,}
-    [ "$balance" != balance ] || balance=0
+    balance=0
+    [ "$last" = "$header" ] || balance=${last##*,}
     balance=$((balance + amount))
     [ "$balance" -ge 0 ] || refuse "$account has $((balance - amount)): a withdrawal of ${amount#-} is not covered"
+    last=$message,$amount,$balance
     # Whole or not at all.
-    { cat "$ledger" && echo "$message,$amount,$balance"; } >"$ledger.new"
+    mkdir -p "$HOME/ledger"
+    printf '%s\n' "$entries" "$last" >"$ledger.new"
     mv "$ledger.new" "$ledger"
 fi
-head -n 1 "$ledger"
-tail -n 1 "$ledger"
+printf '%s\n' "$header" "$last"
