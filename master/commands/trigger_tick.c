@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mayfly trigger tick: once a minute, by the machine's own scheduler. What the clock says is due is
- * fired; open firings are carried on; all queues are evaluated (age, and whatever nobody has seen);
- * at last, who was to be told of a run and was not is told (notify_sweep.h).
+ * fired; what has come to spool folders and brokers is brought in; open firings are carried on; all
+ * queues are evaluated (age, and whatever nobody has seen); at last, who was to be told of a run and
+ * was not is told (notify_sweep.h).
  * Any number of them may run at once. It prints nothing unless asked, since cron sends a mail
  * otherwise.
  */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "common/alloc.h"
@@ -13,6 +15,7 @@
 #include "common/log.h"
 #include "master/commands/trigger.h"
 #include "master/notify_sweep.h"
+#include "master/sources.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
@@ -40,7 +43,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
 }
 
 /* What the clock says; then all else, also when that failed. */
-static int tick(struct queues *queues, struct swept *swept, struct mf_error *error)
+static int tick(struct queues *queues,
+                struct swept *swept,
+                struct sources_polled *polled,
+                struct mf_error *error)
 {
     struct trigger_fired fired = {0};
     size_t failed = 0;
@@ -49,6 +55,8 @@ static int tick(struct queues *queues, struct swept *swept, struct mf_error *err
         rc = -1;
     size_t count = fired.count;
     trigger_fired_fini(&fired);
+    if (sources_poll(queues, NULL, polled, error) < 0)
+        rc = -1;
     if (sweep_queues(queues, NULL, swept, error) < 0)
         rc = -1;
     swept->fired += count;
@@ -67,8 +75,15 @@ static int forget_keys(struct queues *queues, struct mf_error *error)
     return rc;
 }
 
-static void say(const struct swept *swept)
+static void say(const struct swept *swept, const struct sources_polled *polled)
 {
+    fprintf(stderr,
+            "mayfly: sources brought %" PRIu64 " messages, %" PRIu64 " were set aside, %" PRIu64
+            " left where they are; %zu could not be asked\n",
+            polled->pushed,
+            polled->aside,
+            polled->left,
+            polled->failed);
     fprintf(stderr,
             "mayfly: fired %zu, started again %zu, resumed %zu, settled %zu, given up %zu; "
             "%zu could not be started\n",
@@ -84,6 +99,7 @@ static int tick_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct swept swept = {0};
+    struct sources_polled polled = {0};
     struct mf_error error;
     struct queues *queues = NULL;
     command_parse(&command_trigger_tick,
@@ -98,12 +114,13 @@ static int tick_main(int argc, char **argv)
         mf_log_to(2, MF_INFO);
     char *path = queues_path(&error);
     int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error), code = 0;
-    if (rc > 0 && ((rc = tick(queues, &swept, &error)) < 0 || forget_keys(queues, &error) < 0))
+    if (rc > 0 &&
+        ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget_keys(queues, &error) < 0))
         rc = -1;
     if (rc < 0)
         code = command_fail(&error);
     if (arguments.is_verbose)
-        say(&swept);
+        say(&swept, &polled);
     queues_close(queues);
     mf_free(path);
     uint64_t waiting;
