@@ -2,10 +2,9 @@
 /*
  * mayfly trigger tick: once a minute, by the machine's own scheduler. What the clock says is due is
  * fired; what has come to spool folders and brokers is brought in; open firings are carried on; all
- * queues are evaluated (age, and whatever nobody has seen); at last, who was to be told of a run and
- * was not is told (notify_sweep.h).
- * Any number of them may run at once. It prints nothing unless asked, since cron sends a mail
- * otherwise.
+ * queues are evaluated (age, and whatever nobody has seen); at last, who was to be told of a run
+ * and was not is told (notify_sweep.h). Any number of them may run at once. It prints nothing
+ * unless asked, since cron sends a mail otherwise.
  */
 #include <inttypes.h>
 #include <stdio.h>
