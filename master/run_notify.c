@@ -267,7 +267,8 @@ json_t *run_notify_end(struct run *run, bool is_final)
     if (!run->has_outbox)
         return NULL;
     run->has_outbox = false;
-    notify_session_end(run->notify, notify_most_us(), run->signal_fd);
+    /* Who interrupts a run wants it to end; what waits is told by the next master or a sweep. */
+    notify_session_end(run->notify, is_final ? notify_most_us() : 0, run->signal_fd);
     run->notify = NULL;
     json_t *outbox = read_outbox(run, &pending, &error);
     if (outbox == NULL || (pending == 0 && is_final && notify_unregister(run->run_id, &error) < 0))
