@@ -345,12 +345,12 @@ static int say(const struct push *push, struct mf_error *error)
     if (batch->known > 0)
         printf(" (%" PRIu64 " came before)", batch->known);
     putchar('\n');
-    size_t i;
-    json_t *run;
-    json_array_foreach(batch->started, i, run)
+    for (size_t i = 0; i < json_array_size(batch->started); i++) {
+        json_t *run = json_array_get(batch->started, i);
         printf("started %s of %s\n",
                json_string_value(json_object_get(run, "run_id")),
                json_string_value(json_object_get(run, "trigger")));
+    }
     return 0;
 }
 
