@@ -266,16 +266,15 @@ static int push_file(struct push *push, const char *name, uint64_t number, struc
 static int push_given(struct push *push, struct mf_error *error)
 {
     const struct arguments *arguments = push->arguments;
-    uint64_t number = 0;
     push->unit = "message";
     for (size_t i = 0; i < arguments->body_count; i++) {
         struct queue_input_item item = {.body = mf_bytes_text(arguments->bodies[i]),
-                                        .number = ++number};
+                                        .number = i + 1};
         if (add_item(push, item, error) < 0)
             return -1;
     }
     for (size_t i = 0; i < arguments->file_count; i++)
-        if (push_file(push, arguments->files[i], ++number, error) < 0)
+        if (push_file(push, arguments->files[i], arguments->body_count + i + 1, error) < 0)
             return -1;
     return 0;
 }
