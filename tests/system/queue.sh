@@ -35,8 +35,11 @@ case_nothing_is_made_before_it_is_used() {
     queue create 'no good'
     assert_exit 2
     assert_no_file "$XDG_STATE_HOME/mayfly"
-    queue create docs
+    queue create docs --if-missing --max-claims 7
     assert_exit 0
+    queue create docs --if-missing
+    assert_exit 0
+    assert_equal "$(figure docs max_claims)" 7
     assert_equal "$(stat -c %a "$XDG_STATE_HOME/mayfly")" 700
 }
 
