@@ -209,6 +209,16 @@ case_an_event_goes_to_several_queues() {
     queue remove mail --with-messages
     assert_exit 2
     assert_contains err 'it gets copies of what is pushed to "events"'
+    queue create later
+    queue fan-out events --to later --not-to mail
+    assert_equal "$(cat out)" $'audit\nlater'
+    queue push events f
+    assert_equal "$(bodies mail)$(bodies later)" 'e f '
+    queue fan-out events --not-to mail
+    assert_exit 2
+    assert_contains err 'queue "events" passes nothing on to "mail"'
+    queue remove mail --with-messages
+    assert_exit 0
     queue create more --fan-out-to events
     assert_exit 2
     assert_contains err 'not passed on again'
