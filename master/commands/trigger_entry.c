@@ -3,22 +3,65 @@
 #include "master/commands/trigger_entry.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "master/command.h"
+#include "master/run_folder.h"
+
+/* For this program and this state folder. install_here_fini in any case. */
+static int find_here(struct install *install, enum install_kind kind, struct mf_error *error)
+{
+    *install = (struct install){0};
+    char *folder = state_folder(error);
+    int rc = folder == NULL ? -1 : install_here(install, folder, error);
+    install->kind = kind;
+    mf_free(folder);
+    return rc;
+}
+
+/* A line of standard error each. */
+static void say(struct install_report *report)
+{
+    char *rest = (char *)mf_buffer_text(&report->text), *line;
+    while (rest != NULL && (line = strsep(&rest, "\n")) != NULL)
+        if (line[0] != '\0')
+            fprintf(stderr, "mayfly: %s\n", line);
+    install_report_fini(report);
+}
 
 int trigger_entry_make(enum install_kind kind, struct mf_error *error)
 {
-    (void)kind;
-    (void)error;
-    fputs("mayfly: have `mayfly trigger tick` run each minute, by crontab or a timer\n", stderr);
-    return 0;
+    struct install install;
+    struct install_report report = {0};
+    int rc = find_here(&install, kind, error);
+    if (rc == 0)
+        rc = install_tick(&install, &report, error);
+    install_here_fini(&install);
+    say(&report);
+    return rc;
 }
 
 int trigger_entry_remove(void)
 {
-    return 0;
+    struct install install;
+    struct install_report report = {0};
+    struct mf_error error;
+    int rc = find_here(&install, INSTALL_AUTO, &error);
+    if (rc == 0)
+        rc = install_remove(&install, &report, &error);
+    install_here_fini(&install);
+    say(&report);
+    return rc < 0 ? command_fail(&error) : 0;
 }
 
 int trigger_entry_print(enum install_kind kind)
 {
-    (void)kind;
-    return puts("* * * * * mayfly trigger tick") < 0 ? 3 : 0;
+    struct install install;
+    struct mf_error error;
+    int rc = find_here(&install, kind, &error);
+    if (rc == 0)
+        rc = install_print(&install, stdout, &error);
+    install_here_fini(&install);
+    return rc < 0 ? command_fail(&error) : 0;
 }

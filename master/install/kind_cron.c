@@ -20,7 +20,7 @@ static int raise_absent(struct mf_error *error)
     return mf_raise(error,
                     MF_ESETUP,
                     "there is no program crontab on this machine: install the package cron, or use "
-                    "--systemd");
+                    "--scheduler=systemd");
 }
 
 static bool has_said(const struct program_end *end, const char *words)
@@ -36,7 +36,7 @@ static int raise_refused(const struct program_end *end, const char *what, struct
         return mf_raise(error,
                         MF_ESETUP,
                         "crontab does not let you in (\"%s\"): have your name put into "
-                        "/etc/cron.allow, or taken out of /etc/cron.deny, or use --systemd",
+                        "/etc/cron.allow, or taken out of /etc/cron.deny, or use --scheduler=systemd",
                         said);
     return mf_raise(error,
                     MF_ESETUP,

@@ -162,7 +162,7 @@ case_without_a_program_crontab() {
     mkdir bin
     PATH=$PWD/bin entry install cron "$PWD/state/mayfly" /usr/bin/true
     assert_equal "$CODE" 3 "$(cat said err)"
-    assert_contains err 'there is no program crontab on this machine: install the package cron, or use --systemd'
+    assert_contains err 'there is no program crontab on this machine: install the package cron, or use --scheduler=systemd'
     PATH=$PWD/bin entry install auto "$PWD/state/mayfly" /usr/bin/true
     assert_equal "$CODE" 3 "$(cat said err)"
     assert_contains err 'nothing on this machine can start what is due'
@@ -297,7 +297,7 @@ chosen() {
     fake_systemctl
     export PATH=$PWD/bin:$PATH
     entry install auto "$PWD/state/mayfly" /usr/bin/true
-    assert_contains said 'the entry is a timer of your systemd: no cron daemon can be seen (--cron:'
+    assert_contains said 'the entry is a timer of your systemd: no cron daemon can be seen (--scheduler=cron:'
     entry remove auto "$PWD/state/mayfly"
     cp /bin/sleep cron
     ./cron 1000 &
