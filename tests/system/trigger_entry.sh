@@ -17,7 +17,7 @@ entry() { # ARGUMENT...
 
 # An empty spool, no entries of the machine, an own /run; all gone with NAME.
 in_cron_world() { # NAME
-    export MAYFLY_TEST_BIN table WORLD=$1
+    export BASE MAYFLY_TEST_BIN table WORLD=$1
     unset MAYFLY_JOURNAL
     command -v crontab >/dev/null || skip "no program crontab: install cron"
     on_tmpfs /var/spool/cron mode=755 make_cron_world
@@ -154,7 +154,6 @@ refused() {
 }
 
 case_what_crontab_refuses_is_said() {
-    export BASE
     in_cron_world refused
 }
 
@@ -184,7 +183,8 @@ case_paths_that_no_entry_can_hold() {
     assert_contains err 'too long for a crontab'
 }
 
-# Debian's cron, shortly before a full minute, with paths that cron and the shell would like to read otherwise.
+# Debian's cron, shortly before a full minute: with paths that cron and the shell would like to read otherwise, and with
+# a job that was due while nobody looked.
 ticks() {
     local place="$PWD/a b%c'd;\$e"
     mkdir -p "$place/mayfly"
@@ -198,17 +198,38 @@ ticks() {
     printf 'SHELL=/nonexistent\n' | crontab -
     entry install cron "$place/mayfly" "$place/pro gram"
     assert_equal "$CODE" 10 "$(cat said err)"
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 0
+    sqlite3 "$XDG_STATE_HOME/mayfly/queues.db" 'UPDATE trigger SET last_due_us = last_due_us - 7200000000'
     faketime -f "@2026-05-01 11:59:58" cron -f -L 0 2>cron.err &
     # Should it have begun too late, it is a minute more.
     LIMIT_SECONDS=150 wait_until 'ls a*/*.did'
+    wait_until "'$MAYFLY_BIN' ls --json | jq -e '.[0].state == \"succeeded\"'"
     entry install cron "$place/mayfly" "$place/pro gram"
     assert_not_contains said 'no cron daemon'
+    entry remove cron "$place/mayfly"
+    mayfly trigger remove hourly
+    assert_exit 0
     umount -l /etc
+    assert_equal "$(raw)" SHELL=/nonexistent
     assert_equal "$(cat "$place/pro gram.did")" "trigger|tick|$place|"
     assert_equal "$(cat "$place/mayfly/tick.log")" words
+    assert_equal "$(cat "$XDG_STATE_HOME/mayfly/tick.log")" ""
+    "$MAYFLY_BIN" ls --json >out
+    assert_equal "$(jq length out)" 1 "one run for what was missed"
+    find_run
+    assert_nothing_left "$RUN_ID"
 }
 
 case_cron_runs_the_entry() {
+    unset MAYFLY_JOURNAL # those that cron starts have none
+    job <<'END'
+mayfly: 1
+name: hourly
+split: {range: 1-2}
+task: {shell: "echo {}"}
+trigger: {cron: "0 * * * *"}
+END
     in_cron_world ticks
 }
 
