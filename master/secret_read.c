@@ -109,7 +109,7 @@ read_variable(const struct job_secret *secret, struct mf_buffer *value, struct m
 }
 
 /* What it says on standard error may be part of the value: it goes nowhere. */
-static int start_command(const struct job *job,
+static int start_command(const char *folder,
                          const struct job_secret *secret,
                          int out,
                          pid_t *pid,
@@ -120,7 +120,7 @@ static int start_command(const struct job *job,
         return mf_raise(error, MF_ENOMEM, "out of memory: the command of a secret");
     for (size_t i = 0; i < secret->command.count; i++)
         argv[i] = secret->command.items[i];
-    int rc = spawn_in_group(argv, environ, job->folder, out, -1, pid);
+    int rc = spawn_in_group(argv, environ, folder, out, -1, pid);
     if (rc != 0)
         mf_raise(error,
                  MF_EUSAGE,
@@ -162,7 +162,7 @@ static int await_command(const struct job_secret *secret,
     return -1;
 }
 
-static int read_command(const struct job *job,
+static int read_command(const char *folder,
                         const struct job_secret *secret,
                         const struct secret_patience *patience,
                         struct mf_buffer *value,
@@ -172,7 +172,7 @@ static int read_command(const struct job *job,
     pid_t pid = 0;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return mf_raise_errno(error, "%s.command: no pipe", secret->place);
-    int rc = start_command(job, secret, ends[1], &pid, error);
+    int rc = start_command(folder, secret, ends[1], &pid, error);
     close(ends[1]);
     int status = rc < 0 ? -1 : await_command(secret, pid, ends[0], patience, value, error);
     close(ends[0]);
@@ -194,7 +194,7 @@ static int read_command(const struct job *job,
                     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-int secret_read(const struct job *job,
+int secret_read(const char *folder,
                 const struct job_secret *secret,
                 const struct secret_patience *patience,
                 struct mf_buffer *value,
@@ -202,7 +202,7 @@ int secret_read(const struct job *job,
 {
     int rc = secret->file != NULL  ? read_file(secret, value, error)
              : secret->env != NULL ? read_variable(secret, value, error)
-                                   : read_command(job, secret, patience, value, error);
+                                   : read_command(folder, secret, patience, value, error);
     if (rc == 0 && value->length == 0)
         rc = mf_raise(error,
                       MF_EUSAGE,

@@ -15,11 +15,11 @@ struct secret_patience {
 };
 
 /*
- * The value of `secret`, at most MF_SECRET_MAX bytes, into `value` (empty); secret_wipe when it is
- * not needed any more. -1: MF_EUSAGE or MF_EINPUT and one sentence "FILE:LINE: KEY: ...", nothing
- * is left in `value`.
+ * The value of `secret` of a job (`folder`: where a command of it runs), at most MF_SECRET_MAX
+ * bytes, into `value` (empty); secret_wipe when it is not needed any more. -1: MF_EUSAGE or
+ * MF_EINPUT and one sentence "FILE:LINE: KEY: ...", nothing is left in `value`.
  */
-int secret_read(const struct job *job,
+int secret_read(const char *folder,
                 const struct job_secret *secret,
                 const struct secret_patience *patience,
                 struct mf_buffer *value,

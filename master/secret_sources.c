@@ -32,7 +32,7 @@ static int read_all_once(struct secret_sources *sources,
     const struct job *job = sources->job;
     size_t total = 0;
     for (size_t i = 0; i < job->secret_count; i++) {
-        if (secret_read(job, &job->secrets[i], patience, &sources->values[i], error) < 0)
+        if (secret_read(job->folder, &job->secrets[i], patience, &sources->values[i], error) < 0)
             return -1;
         sources->list[i] = (struct mf_secret){.name = job->secrets[i].name,
                                               .version = 1,
@@ -76,7 +76,7 @@ int secret_sources_check(const struct job *job, struct mf_error *error)
     struct mf_buffer value = {0};
     for (size_t i = 0; i < job->secret_count && rc == 0; i++)
         if (job->secrets[i].command.count == 0) {
-            rc = secret_read(job, &job->secrets[i], &patience, &value, error);
+            rc = secret_read(job->folder, &job->secrets[i], &patience, &value, error);
             secret_wipe(&value);
         }
     return rc;
@@ -96,7 +96,8 @@ static void *read_again(void *arg)
         const struct job_secret *secret = &sources->job->secrets[i];
         sources->errors[i] = (struct mf_error){0};
         if (secret->env == NULL) /* its value cannot have changed */
-            secret_read(sources->job, secret, &patience, &sources->fresh[i], &sources->errors[i]);
+            secret_read(
+                sources->job->folder, secret, &patience, &sources->fresh[i], &sources->errors[i]);
     }
     mf_mailbox_post(&sources->done, &sources->mail);
     return NULL;

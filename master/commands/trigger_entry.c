@@ -9,59 +9,57 @@
 #include "master/command.h"
 #include "master/run_folder.h"
 
-/* For this program and this state folder. install_here_fini in any case. */
-static int find_here(struct install *install, enum install_kind kind, struct mf_error *error)
+/* Lines, each as a message of this program. */
+static void say(struct mf_buffer *text)
 {
-    *install = (struct install){0};
-    char *folder = state_folder(error);
-    int rc = folder == NULL ? -1 : install_here(install, folder, error);
-    install->kind = kind;
-    mf_free(folder);
-    return rc;
+    char *line = text->length == 0 ? NULL : (char *)mf_buffer_text(text);
+    for (char *save = NULL, *p = line == NULL ? NULL : strtok_r(line, "\n", &save); p != NULL;
+         p = strtok_r(NULL, "\n", &save))
+        fprintf(stderr, "mayfly: %s\n", p);
 }
 
-/* A line of standard error each. */
-static void say(struct install_report *report)
+/* Calls `what` for this program and its state folder. */
+static int with_install(enum install_kind kind,
+                        int (*what)(const struct install *install,
+                                    struct install_report *report,
+                                    struct mf_error *error),
+                        struct mf_error *error)
 {
-    char *rest = (char *)mf_buffer_text(&report->text), *line;
-    while (rest != NULL && (line = strsep(&rest, "\n")) != NULL)
-        if (line[0] != '\0')
-            fprintf(stderr, "mayfly: %s\n", line);
-    install_report_fini(report);
+    struct install install = {0};
+    struct install_report report = {0};
+    char *state = state_folder(error);
+    int rc = state == NULL ? -1 : install_here(&install, state, error);
+    if (rc == 0) {
+        install.kind = kind;
+        rc = what(&install, &report, error);
+        say(&report.text);
+    }
+    install_here_fini(&install);
+    install_report_fini(&report);
+    mf_free(state);
+    return rc;
 }
 
 int trigger_entry_make(enum install_kind kind, struct mf_error *error)
 {
-    struct install install;
-    struct install_report report = {0};
-    int rc = find_here(&install, kind, error);
-    if (rc == 0)
-        rc = install_tick(&install, &report, error);
-    install_here_fini(&install);
-    say(&report);
-    return rc;
+    return with_install(kind, install_tick, error);
 }
 
 int trigger_entry_remove(void)
 {
-    struct install install;
-    struct install_report report = {0};
     struct mf_error error;
-    int rc = find_here(&install, INSTALL_AUTO, &error);
-    if (rc == 0)
-        rc = install_remove(&install, &report, &error);
-    install_here_fini(&install);
-    say(&report);
-    return rc < 0 ? command_fail(&error) : 0;
+    return with_install(INSTALL_AUTO, install_remove, &error) < 0 ? command_fail(&error) : 0;
+}
+
+static int
+print(const struct install *install, struct install_report *report, struct mf_error *error)
+{
+    (void)report;
+    return install_print(install, stdout, error);
 }
 
 int trigger_entry_print(enum install_kind kind)
 {
-    struct install install;
     struct mf_error error;
-    int rc = find_here(&install, kind, &error);
-    if (rc == 0)
-        rc = install_print(&install, stdout, &error);
-    install_here_fini(&install);
-    return rc < 0 ? command_fail(&error) : 0;
+    return with_install(kind, print, &error) < 0 ? command_fail(&error) : 0;
 }

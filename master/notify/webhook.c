@@ -70,7 +70,7 @@ static int read_value(const struct tell *tell,
     const struct secret_patience patience = {.signal_fd = -1, .stop = tell->stop};
     if (source->text != NULL)
         return mf_buffer_append_text(value, source->text, error);
-    if (secret_read(tell->job, source, &patience, value, error) < 0)
+    if (secret_read(tell->job->folder, source, &patience, value, error) < 0)
         return -1;
     trim(value);
     return value->length > 0 ? 0 : mf_raise(error, MF_EUSAGE, "%s: it is empty", source->place);

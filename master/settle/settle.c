@@ -14,6 +14,7 @@
 #include "common/message.h"
 #include "master/record/run_db.h"
 #include "master/record/sql.h"
+#include "master/source/source.h"
 #include "master/split/plan_seg.h"
 #include "master/trigger/after.h"
 
@@ -272,10 +273,14 @@ static int settle_messages(struct queues *queues,
         settled->failed += rc > 0;
     }
     if (has_result(ending))
-        return queue_done(queues, ending->run_id, &settled->gone, error);
+        return spool_settle(queues, ending->run_id, true, error) < 0
+                   ? -1
+                   : queue_done(queues, ending->run_id, &settled->gone, error);
     uint64_t *count = ending->is_blamed ? &settled->failed : &settled->back;
     const char *why = ending->reason[0] == '\0' ? "its run failed" : ending->reason;
-    return queue_give_back(queues, ending->run_id, ending->is_blamed, why, count, error);
+    if (queue_give_back(queues, ending->run_id, ending->is_blamed, why, count, error) < 0)
+        return -1;
+    return spool_settle(queues, ending->run_id, false, error);
 }
 
 /* What the trigger remembers of its run: how it went is -1 failed, 0 cancelled, 1 well. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "master/source/redis_library.h"
+#include "master/source/redis_password.h"
 
 #define REDIS_LIMIT_US INT64_C(5000000)
 
@@ -22,7 +23,8 @@ struct redis_place {
     char *host;         /* NULL = a socket, `server` */
     int port;
     int database;
-    const char *user, *password_file, *password_env;
+    const char *user;
+    const struct redis_password *password;
     int64_t limit_us; /* of each answer; 0 = REDIS_LIMIT_US */
 };
 

@@ -284,6 +284,16 @@ static void test_queue_that_takes_nothing(void **state)
     assert_int_equal(poll_once(fixture, &settings).pushed, 1);
 }
 
+static void test_without_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct feed_settings settings = list_settings();
+    redis("RPUSH", "work", "one", "two");
+    poll_without_memory(fixture, &settings);
+    assert_int_equal(info_of(fixture, "q").ready, 2);
+    assert_int_equal(redis_keys(), 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, redis_begin, fixture_end)
 
 int main(void)
@@ -301,6 +311,7 @@ int main(void)
         test(test_server_goes_away_in_mid_batch),
         test(test_server_hangs),
         test(test_watcher_is_woken),
+        test(test_without_memory),
         test(test_wrong_type_of_key),
         test(test_queue_that_takes_nothing),
     };

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 static const char secret[] = "s3cret-of-this-test";
+static char of_job[] = "job.yaml:7: trigger.redis.password";
+static char variable[] = "MAYFLY_TEST_PASSWORD";
 
 static void check_refused(const char *server, const char *part)
 {
@@ -82,11 +84,8 @@ static void test_wrong_settings(void **state)
     settings.user = "u";
     assert_int_equal(feed_check(&settings, &error), -1);
     assert_says(error.text, "needs a password");
-    settings.password_file = "/a";
+    settings.password = &(struct job_secret){.file = of_job};
     assert_int_equal(feed_check(&settings, &error), 0);
-    settings.password_env = "A";
-    assert_int_equal(feed_check(&settings, &error), -1);
-    assert_says(error.text, "from a file or a variable");
 }
 
 static void test_database(void **state)
@@ -150,16 +149,23 @@ static void test_user_and_password(void **state)
     make_user();
     write_password(fixture, path, sizeof path, secret);
     settings.user = "feeder";
-    settings.password_file = path;
+    settings.password = &(struct job_secret){.place = of_job, .file = path};
     assert_int_equal(poll_once(fixture, &settings).pushed, 1);
     redis("RPUSH", "work", "two");
-    settings.password_file = NULL;
-    settings.password_env = "MAYFLY_TEST_PASSWORD";
+    settings.password = &(struct job_secret){.place = of_job, .env = variable};
     setenv("MAYFLY_TEST_PASSWORD", secret, 1);
     assert_int_equal(poll_once(fixture, &settings).pushed, 1);
     unsetenv("MAYFLY_TEST_PASSWORD");
-    assert_says(poll_fails(fixture, &settings, MF_ESETUP),
+    assert_says(poll_fails(fixture, &settings, MF_EUSAGE),
                 "the variable MAYFLY_TEST_PASSWORD is not in the environment");
+    redis("RPUSH", "work", "three");
+    char *command[] = {strdup("cat"), strdup("password")};
+    settings.password =
+        &(struct job_secret){.place = of_job, .command = {.count = 2, .items = command}};
+    settings.folder = fixture->folder;
+    assert_int_equal(poll_once(fixture, &settings).pushed, 1);
+    free(command[0]);
+    free(command[1]);
 }
 
 static void test_wrong_password(void **state)
@@ -170,14 +176,15 @@ static void test_wrong_password(void **state)
     make_user();
     write_password(fixture, path, sizeof path, "not-the-one");
     settings.user = "feeder";
-    settings.password_file = path;
+    settings.password = &(struct job_secret){.place = of_job, .file = path};
     assert_says(poll_fails(fixture, &settings, MF_ESETUP), "says: WRONGPASS");
     assert_null(strstr(fixture->error.text, "not-the-one"));
     assert_int_equal(redis_number("LLEN", "work"), 1);
     write_password(fixture, path, sizeof path, ""); /* only the end of a line */
-    assert_says(poll_fails(fixture, &settings, MF_ESETUP), "holds none");
+    assert_says(poll_fails(fixture, &settings, MF_EUSAGE),
+                "job.yaml:7: trigger.redis.password: the value is empty");
     assert_int_equal(unlink(path), 0);
-    assert_says(poll_fails(fixture, &settings, MF_ESETUP), "cannot be read: No such file");
+    assert_says(poll_fails(fixture, &settings, MF_EUSAGE), "cannot be read: No such file");
 }
 
 static void test_not_allowed(void **state)
@@ -190,7 +197,7 @@ static void test_not_allowed(void **state)
     redis("RPUSH", "work", "one");
     write_password(fixture, path, sizeof path, secret);
     settings.user = "feeder";
-    settings.password_file = path;
+    settings.password = &(struct job_secret){.place = of_job, .file = path};
     assert_says(poll_fails(fixture, &settings, MF_ESETUP), "NOPERM");
     assert_int_equal(redis_number("LLEN", "work"), 1);
 }
@@ -205,7 +212,7 @@ static void test_not_allowed_to_wait(void **state)
     redis("ACL", "SETUSER", "feeder", "reset", "on", rule, "+@all", "-blmove", "~*");
     write_password(fixture, path, sizeof path, secret);
     settings.user = "feeder";
-    settings.password_file = path;
+    settings.password = &(struct job_secret){.place = of_job, .file = path};
     struct feed *feed = open_feed(fixture, &settings, true);
     poll_some(fixture, feed, 0);
     await_readable(feed);
@@ -235,7 +242,10 @@ static void test_no_redis_at_all(void **state)
     if (pid == 0) {
         int fd = accept(listener, NULL, NULL);
         const char answer[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
-        _exit(write(fd, answer, sizeof answer - 1) < 0);
+        char asked[256];
+        if (read(fd, asked, sizeof asked) <= 0 || write(fd, answer, sizeof answer - 1) < 0)
+            _exit(1);
+        _exit(read(fd, asked, sizeof asked) != 0); /* until the other end is closed */
     }
     struct feed_settings settings = {.server = path, .list = "work"};
     assert_says(poll_fails(fixture, &settings, MF_ESETUP), "Protocol error");

@@ -195,6 +195,17 @@ static void test_wrong_type_of_key(void **state)
     assert_says(fixture->error.text, "say `list` if it is one");
 }
 
+static void test_without_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct feed_settings settings = stream_settings();
+    redis("XADD", "events", "*", "body", "one");
+    redis("XADD", "events", "*", "a", "b");
+    poll_without_memory(fixture, &settings);
+    assert_int_equal(info_of(fixture, "q").ready, 2);
+    assert_int_equal(pending(), 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, redis_begin, fixture_end)
 
 int main(void)
@@ -210,6 +221,7 @@ int main(void)
         test(test_what_a_dead_consumer_left),
         test(test_server_goes_away_in_mid_batch),
         test(test_watcher_is_woken),
+        test(test_without_memory),
         test(test_wrong_type_of_key),
     };
     return cmocka_run_group_tests(tests, redis_begin_all, redis_end_all);
