@@ -85,11 +85,12 @@ static int check_path(const char *path, struct mf_error *error)
 {
     if (path == NULL || strchr(path, '\\') == NULL)
         return 0;
-    return mf_raise(error,
-                    MF_ESETUP,
-                    "a crontab cannot hold a path with a backslash: %s; use --scheduler=systemd, or another "
-                    "place",
-                    path);
+    return mf_raise(
+        error,
+        MF_ESETUP,
+        "a crontab cannot hold a path with a backslash: %s; use --scheduler=systemd, or another "
+        "place",
+        path);
 }
 
 /* The owner as it stands in the mark (heap). */
