@@ -6,7 +6,8 @@
 
 at() { # TIME ARGUMENT...: `mayfly trigger next` at that time (UTC)
     CODE=0
-    TZ=UTC faketime -f "@$1" "$MAYFLY_BIN" trigger next "${@:2}" >out 2>err </dev/null || CODE=$?
+    # A sanitizer wants to be the first library; faketime is.
+    ASAN_OPTIONS=${ASAN_OPTIONS:-}:verify_asan_link_order=0 TZ=UTC faketime -f "@$1" "$MAYFLY_BIN" trigger next "${@:2}" >out 2>err </dev/null || CODE=$?
     assert_exit 0
 }
 
