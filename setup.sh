@@ -11,10 +11,14 @@ demo_packages=(bsdextrautils openssh-server openssh-client)
 # For jobs/renditions: what it runs, and pictures.
 picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux openssh-server
-    openssh-client nftables fish tcsh faketime hostname libhiredis0.14 redis-server)
+    openssh-client nftables fish tcsh faketime hostname cron systemd tzdata python3-croniter libhiredis0.14
+    redis-server)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
 bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-server openssh-client pdsh)
+
+# Tests wait more than they compute: for leases, for logins, for a disk.
+test_jobs=$((2 * $(nproc)))
 
 usage() {
     cat <<'END'
@@ -235,8 +239,8 @@ run_folder() {
 command_test() {
     command_deps build test
     build
-    say "test: ctest --preset release -j $(nproc) $*"
-    ctest --preset release -j "$(nproc)" "$@"
+    say "test: ctest --preset release -j $test_jobs $*"
+    ctest --preset release -j "$test_jobs" "$@"
 }
 
 command=${1:-help}

@@ -48,6 +48,8 @@
     X(SOURCE_AFTER_TAKE, "source.after-take")     /* from where it comes, no message of it yet */  \
     X(SOURCE_AFTER_COMMIT, "source.after-commit") /* it is in the queue, not acknowledged */       \
     X(SOURCE_AFTER_MOVE, "source.after-move")     /* a file of a message that has ended */         \
+    X(MASTER_BEFORE_TELL, "master.before-tell")   /* a subscriber is told of an event */           \
+    X(MASTER_AFTER_TELL, "master.after-tell")     /* ... and that is to be noted */                \
     X(TRIGGER_BEFORE_COMMIT, "trigger.before-commit") /* a firing is made, not committed */        \
     X(TRIGGER_AFTER_COMMIT, "trigger.after-commit")   /* ... it is, nothing has been started */    \
     X(TRIGGER_AFTER_START, "trigger.after-start")     /* its master was spawned, and not heard */  \

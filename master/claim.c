@@ -12,7 +12,6 @@
 #include "master/queue/firing.h"
 #include "master/queue/queue.h"
 #include "master/settle/settle.h"
-#include "master/trigger/after.h"
 
 /* A claim in the making. */
 struct claim {
@@ -187,18 +186,50 @@ static int change_of_firing(struct claim *claim, struct mf_error *error)
                : copy_text(claim->job->split.queue, &claim->note.queue, error);
 }
 
-void claim_give_up(const char *run_id, const char *why)
+/* Ends an open firing; 0 when it is so, also when there is none. Whatever fires because of it is
+ * started by the next sweep. */
+static int end_firing(const struct settle_ending *ending, struct mf_error *error)
 {
     struct queues *queues = NULL;
-    struct settle_ending ending;
     struct settled settled;
-    char *path = queues_path(NULL);
-    settle_give_up(run_id, why, &ending);
-    if (path != NULL && queues_open(path, false, &queues, NULL) > 0)
-        settle_ending(queues, &ending, mf_wall_us(), &settled, NULL);
+    struct trigger_fired fired = {0};
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = settle_ending(queues, ending, mf_wall_us(), &settled, &fired, error);
+    trigger_fired_fini(&fired);
     queues_close(queues);
-    settle_fini(&ending);
     mf_free(path);
+    return rc < 0 ? -1 : 0;
+}
+
+void claim_give_up(const char *run_id, const char *why)
+{
+    struct settle_ending ending;
+    settle_give_up(run_id, why, &ending);
+    end_firing(&ending, NULL);
+    settle_fini(&ending);
+}
+
+int claim_settle(const char *folder, struct mf_error *error)
+{
+    struct settle_ending ending;
+    int rc = settle_read(folder, &ending, error);
+    if (rc > 0)
+        rc = end_firing(&ending, error);
+    settle_fini(&ending);
+    return rc < 0 ? -1 : 0;
+}
+
+int claim_let_go(const char *folder, const char *run_id, struct mf_error *error)
+{
+    struct settle_ending ending;
+    /* One that can't be read is like one that never came about. */
+    if (settle_read(folder, &ending, NULL) <= 0)
+        settle_give_up(run_id, "its run was removed", &ending);
+    int rc = end_firing(&ending, error);
+    settle_fini(&ending);
+    return rc;
 }
 
 static int carry_out(const struct job *job,
@@ -222,31 +253,12 @@ static int carry_out(const struct job *job,
     return rc;
 }
 
-int claim_awaited(const char *job_name, const char *run_id, struct mf_error *error)
-{
-    struct queues *queues = NULL;
-    char *path = queues_path(error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
-    if (rc > 0)
-        rc = after_is_awaited(queues, job_name, error);
-    if (rc > 0 && (rc = queues_begin(queues, error)) == 0) {
-        rc = after_begin(queues, run_id, job_name, mf_wall_us(), error);
-        if (rc > 0)
-            rc = queues_commit(queues, error);
-        queues_rollback(queues);
-    }
-    queues_close(queues);
-    mf_free(path);
-    return rc < 0 ? -1 : 0;
-}
-
 int claim_by_hand(const struct job *job,
                   const char *run_id,
                   const char *folder,
                   struct mf_error *error)
 {
-    return has_queue(job) ? carry_out(job, run_id, folder, change_by_hand, error)
-                          : claim_awaited(job->name, run_id, error);
+    return has_queue(job) ? carry_out(job, run_id, folder, change_by_hand, error) : 0;
 }
 
 int claim_of_firing(const struct job *job,

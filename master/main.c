@@ -21,6 +21,7 @@ static const struct command *const commands[] = {
     &command_watch,
     &command_results,
     &command_logs,
+    &command_notify,
     &command_resume,
     &command_retry,
     &command_pause,

@@ -24,6 +24,8 @@
 #include "master/run_result.h"
 #include "master/settle/settle.h"
 #include "master/sweep.h"
+#include "master/trigger/after.h"
+#include "master/trigger/handover.h"
 
 #define LEASE_US 60000000
 #define AGAIN_US 1000000
@@ -31,6 +33,35 @@
 static bool has_note(const struct run *run)
 {
     return run->firing.note.cause != NULL;
+}
+
+/* Opens queues.db, if it is there, for as long as `use` works with it; what that returns, 0, or -1.
+ */
+static int with_queues(struct run *run,
+                       int (*use)(struct run *run, struct queues *queues, struct mf_error *error),
+                       struct mf_error *error)
+{
+    struct queues *queues = NULL;
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = use(run, queues, error);
+    queues_close(queues);
+    mf_free(path);
+    return rc;
+}
+
+/* A firing for a run whose end others wait for, if it has none. */
+static int begin(struct run *run, struct queues *queues, struct mf_error *error)
+{
+    if (queues_begin(queues, error) < 0)
+        return -1;
+    int rc = after_begin(queues, run->run_id, run->job->name, mf_wall_us(), error);
+    if (rc >= 0 && queues_commit(queues, error) < 0)
+        return -1;
+    queues_rollback(queues);
+    run->firing.is_open = rc > 0 || has_note(run);
+    return rc;
 }
 
 /* The one connection that is kept: it waits for nobody. */
@@ -41,33 +72,45 @@ static int open_lease(struct run *run, struct mf_error *error)
     if (rc > 0)
         sqlite3_busy_timeout(run->firing.queues->db, 0);
     mf_free(path);
-    return rc;
+    return rc < 0 ? -1 : 0;
 }
 
 int run_firing_open(struct run *run, struct mf_error *error)
 {
     struct mf_error why;
+    char text[400];
     run->firing.renew_us = MF_NEVER;
     if (firing_note_read(run->folder, &run->firing.note, error) < 0)
         return -1;
-    if (!has_note(run))
-        return 0;
-    char text[400];
-    mf_log(MF_INFO, "%s", run_firing_text(run, text, sizeof text));
-    int rc = open_lease(run, &why);
-    if (rc > 0)
-        run->firing.renew_us = mf_monotonic_us();
-    else if (rc == 0)
-        mf_log(MF_WARNING, "queues.db is gone: nothing will become of the run's messages");
-    else
+    if (has_note(run))
+        mf_log(MF_INFO, "%s", run_firing_text(run, text, sizeof text));
+    int rc = with_queues(run, begin, &why);
+    if (rc >= 0 && run->firing.is_open)
+        rc = open_lease(run, &why);
+    if (rc < 0)
         mf_log(MF_WARNING, "the run cannot say that it lives: %s", why.text);
+    if (has_note(run) && rc == 0 && run->firing.queues == NULL)
+        mf_log(MF_WARNING, "queues.db is gone: nothing will become of the run's messages");
+    run->firing.is_open |= has_note(run);
+    run->firing.renew_us = run->firing.queues == NULL ? MF_NEVER : mf_monotonic_us();
     return 0;
+}
+
+/* What fires because of this run, and what others have left. */
+static int carry_on(struct run *run, struct queues *queues, struct mf_error *error)
+{
+    int rc = trigger_hand_over(queues, &run->firing.fired, NULL, NULL, error);
+    return sweep_queues(queues, NULL, NULL, error) < 0 ? -1 : rc;
 }
 
 void run_firing_close(struct run *run)
 {
+    struct mf_error error;
     queues_close(run->firing.queues);
+    if (run->firing.is_settled && with_queues(run, carry_on, &error) < 0)
+        mf_log(MF_WARNING, "what the run's end starts is left to the next sweep: %s", error.text);
     run->firing.queues = NULL;
+    trigger_fired_fini(&run->firing.fired);
     firing_note_fini(&run->firing.note);
 }
 
@@ -168,58 +211,32 @@ static void say_settled(struct run *run)
            settled->back);
 }
 
-/* A connection of its own, which waits for others. */
-static int
-with_queues(struct run *run,
-            int (*settle)(struct run *run, struct queues *queues, struct mf_error *error),
-            struct mf_error *error)
+static int settle(struct run *run, struct queues *queues, struct mf_error *error)
 {
-    struct queues *queues = NULL;
-    char *path = queues_path(error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
-    if (rc > 0)
-        rc = settle(run, queues, error);
-    queues_close(queues);
-    mf_free(path);
-    return rc;
-}
-
-/* Also for those that died: see sweep.h. */
-static int settle_final(struct run *run, struct queues *queues, struct mf_error *error)
-{
-    struct trigger_fired fired = {0};
-    int rc = sweep_ended(queues, run->folder, &run->firing.settled, &fired, error);
-    if (rc >= 0 && (trigger_hand_over(queues, &fired, NULL, NULL, error) < 0 ||
-                    sweep_queues(queues, NULL, NULL, error) < 0))
-        rc = -1;
-    trigger_fired_fini(&fired);
-    return rc;
-}
-
-static void settle(struct run *run,
-                   int (*how)(struct run *run, struct queues *queues, struct mf_error *error))
-{
-    struct mf_error error;
-    int rc = with_queues(run, how, &error);
-    if (rc > 0)
-        say_settled(run);
-    if (rc >= 0)
-        return;
-    mf_log(MF_ERROR, "the run's messages are not settled yet: %s", error.text);
-    if (has_note(run))
-        progress_say(run->progress,
-                     "the run's messages are not settled yet (mayfly trigger tick does it): %s",
-                     error.text);
+    return settle_run(
+        queues, run->folder, mf_wall_us(), &run->firing.settled, &run->firing.fired, error);
 }
 
 void run_firing_settle(struct run *run)
 {
+    struct mf_error error;
+    if (!run->firing.is_open)
+        return;
     MF_CRASH(FIRING_BEFORE_SETTLE);
-    settle(run, settle_final);
+    int rc = with_queues(run, settle, &error);
+    if (rc > 0)
+        say_settled(run);
+    if (rc >= 0)
+        return;
+    mf_log(MF_ERROR, "the run is not settled yet: %s", error.text);
+    progress_say(run->progress,
+                 "the run's messages and triggers are not settled yet (mayfly trigger tick does "
+                 "it): %s",
+                 error.text);
 }
 
 void run_firing_give_up(struct run *run, const struct mf_error *error)
 {
-    if (has_note(run))
+    if (run->firing.is_open)
         claim_give_up(run->run_id, error->text);
 }

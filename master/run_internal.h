@@ -73,6 +73,7 @@ struct run_batch {
     uint64_t high_water; /* not 0: this mark is durable when the batch comes back */
     uint32_t settled;    /* rows whose files are in their places */
     bool has_failed;     /* to settle: a part of the next one's may be in its place */
+    bool tells;          /* rows of the outbox were committed before it */
     size_t weight;       /* bytes that it holds */
 };
 
@@ -108,8 +109,10 @@ struct run_firing {
     struct queues *queues; /* for the lease; NULL: there is none */
     int64_t renew_us;      /* monotonic: when the lease is renewed next */
     bool is_late;          /* it could not be renewed, and that was said */
+    bool is_open;          /* there is a firing, which the end of the run settles */
     bool is_settled;
     struct settled settled;
+    struct trigger_fired fired; /* by that: to be handed over when all else is done */
 };
 
 /* The poll whose results are being decided. */
@@ -163,6 +166,10 @@ struct run {
     struct intake *intake;
     struct control *control;
     struct progress *progress;
+    bool has_outbox;               /* somebody is to be told, and run.db is there */
+    struct notify_session *notify; /* NULL: only others deliver */
+    uint64_t notify_letters;       /* dead letters when run_notify_dead last looked */
+    uint32_t notify_dead;          /* bits: subscribers who were told of dead letters */
 
     struct mf_mailbox commits; /* batches that come back */
     struct run_batch *free_batches;
@@ -301,9 +308,18 @@ void run_plan_failed(struct run *run, const struct mf_error *error);
 /* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
+/* run_secrets.c: reads the job's secrets, before anything else of the run is there. */
+int run_open_secrets(struct run *run, struct mf_error *error);
+/* They were read again, on the loop. */
+void run_secrets_read(void *arg, uint32_t events);
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+void run_generation_begun(void *arg);
+
 /* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
-/* Learns from the run folder how the run was started. -1: its firing.json is damaged. */
+/* Learns from the run folder how the run was started, and from queues.db whether anybody waits for
+ * its end. -1: its firing.json is damaged. */
 int run_firing_open(struct run *run, struct mf_error *error);
+/* The last thing that a run does: starts what fires because of its end, and sweeps (sweep.h). */
 void run_firing_close(struct run *run);
 /* Puts the event and the result that a chained run is about below $MAYFLY_PREPARED. */
 int run_firing_inputs(struct run *run, const char *prepared, struct mf_error *error);
@@ -323,6 +339,9 @@ void run_history_begin(struct run *run);
 void run_history_end(struct run *run, const struct record_run *row);
 void run_history_remove(struct run *run);
 
+/* run_signals.c: they come to the loop from now on. */
+int run_watch_signals(struct run *run, struct mf_error *error);
+
 /* run_control.c: what is asked for over the control socket; fills its callbacks. */
 void run_control_callbacks(struct run *run, struct control_callbacks *callbacks);
 /* Drains or cancels, for whoever asked: "SIGINT", "mayfly cancel". */
@@ -334,6 +353,21 @@ json_t *run_explain_json(struct run *run, uint64_t subtask);
 /* The same in a sentence when nothing runs although there is work, else NULL. Borrowed until the
  * next call. */
 const char *run_held_up(struct run *run);
+
+/* run_notify.c: subscribers are told; nothing of it fails a run. */
+/* The run is known (run.db is open): registers it, and tells that it has started. */
+void run_notify_begin(struct run *run);
+/* Rows were recorded: tells of too many dead letters. */
+void run_notify_dead(struct run *run);
+void run_notify_wake(struct run *run);
+/* Rows of the outbox for a state that is to be recorded, for record_run (free by free()); NULL:
+ * none. */
+char *run_notify_end_rows(struct run *run, enum run_state state, const char *reason);
+/* run.db is closed: delivers for a bounded time. What came of it, for the summary; NULL: nobody is
+ * to be told. */
+json_t *run_notify_end(struct run *run, bool is_final);
+/* The same, into the summary and its file. */
+void run_notify_summary(struct run *run, json_t *summary, bool is_final);
 
 /* run_gather.c */
 void run_gather_start(struct run *run);

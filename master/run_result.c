@@ -77,7 +77,7 @@ int run_result_copy(const char *folder, int fd, const char *name, struct mf_erro
     return rc;
 }
 
-int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error)
+int run_result_deliver(struct run *run, struct mf_error *error)
 {
     const struct run_options *options = run->options;
     bool has_result = (run->final_state == RUN_SUCCEEDED || run->final_state == RUN_PARTIAL) &&
@@ -95,9 +95,15 @@ int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error)
             close(fd);
         mf_free(path);
     }
+    return rc;
+}
+
+int run_result_summary(const struct run *run, const json_t *summary, struct mf_error *error)
+{
+    const struct run_options *options = run->options;
     if (options->json && !options->detached &&
         (summary == NULL || json_dumpf(summary, stdout, JSON_INDENT(2)) < 0 ||
          putchar('\n') == EOF || fflush(stdout) != 0))
-        rc = mf_raise(error, MF_ESYSTEM, "cannot write the summary to standard output");
-    return rc;
+        return mf_raise(error, MF_ESYSTEM, "cannot write the summary to standard output");
+    return 0;
 }

@@ -325,7 +325,7 @@ static void say_messages(struct run *run)
     const struct settled *settled = &run->firing.settled;
     if (run->firing.is_settled)
         progress_say(run->progress,
-                     "queue %s: %llu messages are done, %llu have failed, %llu went back untried",
+                     "queue %s: %llu messages are done, %llu have failed, %llu went back",
                      run->job->split.queue,
                      (unsigned long long)settled->gone,
                      (unsigned long long)settled->failed,

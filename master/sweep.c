@@ -12,9 +12,8 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "master/queue/firing.h"
-#include "master/record/run_db.h"
 #include "master/run_folder.h"
-#include "master/trigger/after.h"
+#include "master/settle/settle.h"
 #include "master/trigger/evaluate.h"
 #include "master/trigger/row.h"
 
@@ -26,81 +25,6 @@ static int raise_memory(struct mf_error *error)
 {
     return mf_raise(error, MF_ENOMEM, "out of memory: a firing");
 }
-
-/* --- The end of a run. --- */
-
-/* The run's result, heap; NULL when it has none, or memory is exhausted. */
-static char *find_result(const char *folder, const struct settle_ending *ending)
-{
-    bool has_result =
-        strcmp(ending->state, "succeeded") == 0 || strcmp(ending->state, "partial") == 0;
-    char *path = has_result ? run_path(folder, "result") : NULL;
-    if (path != NULL && access(path, F_OK) == 0)
-        return path;
-    mf_free(path);
-    return NULL;
-}
-
-static int pass_on(struct queues *queues,
-                   const char *folder,
-                   const struct settle_ending *ending,
-                   int64_t now_us,
-                   struct trigger_fired *fired,
-                   struct mf_error *error)
-{
-    char *result = find_result(folder, ending);
-    const struct after_event event = {.run_id = ending->run_id,
-                                      .job = ending->job_name,
-                                      .state = ending->state,
-                                      .folder = folder,
-                                      .result = result,
-                                      .epoch = ending->epoch};
-    int rc = after_push(queues, &event, now_us, fired, error);
-    mf_free(result);
-    return rc;
-}
-
-static int end_within(struct queues *queues,
-                      const char *folder,
-                      const struct settle_ending *ending,
-                      struct settled *settled,
-                      struct trigger_fired *fired,
-                      struct mf_error *error)
-{
-    int64_t now_us = mf_wall_us();
-    int rc = settle_within(queues, ending, now_us, settled, error);
-    if (rc < 0 || pass_on(queues, folder, ending, now_us, fired, error) < 0 ||
-        trigger_evaluate_all(queues, now_us, fired, error) < 0)
-        return -1;
-    return rc;
-}
-
-int sweep_ended(struct queues *queues,
-                const char *folder,
-                struct settled *settled,
-                struct trigger_fired *fired,
-                struct mf_error *error)
-{
-    struct settle_ending ending;
-    struct trigger_fired made = {0};
-    *settled = (struct settled){0};
-    int rc = settle_read(folder, &ending, error);
-    if (rc <= 0)
-        return rc;
-    if ((rc = queues_begin(queues, error)) == 0) {
-        rc = end_within(queues, folder, &ending, settled, &made, error);
-        if (rc >= 0 && queues_commit(queues, error) < 0)
-            rc = -1;
-        queues_rollback(queues);
-    }
-    settle_fini(&ending);
-    if (rc >= 0 && trigger_fired_move(fired, &made, error) < 0)
-        rc = -1;
-    trigger_fired_fini(&made);
-    return rc;
-}
-
-/* --- Open firings. --- */
 
 struct recovery {
     struct queues *queues;
@@ -204,13 +128,17 @@ static int give_up(struct recovery *recovery,
     struct settle_ending ending;
     struct settled settled;
     settle_give_up(open->run_id, why, &ending);
+    struct trigger_fired made = {0};
     int rc = queues_begin(queues, error);
     if (rc == 0 && access(open->folder, F_OK) != 0)
-        rc = settle_within(queues, &ending, mf_wall_us(), &settled, error);
+        rc = settle_within(queues, &ending, mf_wall_us(), &settled, &made, error);
     if (rc > 0 && queues_commit(queues, error) < 0)
         rc = -1;
     queues_rollback(queues);
     settle_fini(&ending);
+    if (rc > 0 && trigger_fired_move(&recovery->fired, &made, error) < 0)
+        rc = -1;
+    trigger_fired_fini(&made);
     recovery->report.given_up += rc > 0;
     return rc;
 }
@@ -255,8 +183,12 @@ static bool is_tended(const struct open_firing *open)
 static int go_on(struct recovery *recovery, const struct open_firing *open, struct mf_error *error)
 {
     struct settled settled;
-    int rc = sweep_ended(recovery->queues, open->folder, &settled, &recovery->fired, error);
+    struct trigger_fired made;
+    int rc = settle_run(recovery->queues, open->folder, mf_wall_us(), &settled, &made, error);
     recovery->report.settled += rc > 0;
+    if (rc > 0 && trigger_fired_move(&recovery->fired, &made, error) < 0)
+        rc = -1;
+    trigger_fired_fini(&made);
     /* Between looking at the lock and reading the table its master may have come and gone. */
     if (rc != 0 || open->trigger == NULL || is_tended(open))
         return rc;

@@ -13,7 +13,6 @@
 
 #include "common/error.h"
 #include "master/queue/queue.h"
-#include "master/settle/settle.h"
 #include "master/trigger/handover.h"
 
 struct swept {
@@ -30,18 +29,5 @@ int sweep_queues(struct queues *queues,
                  const struct handover *handover,
                  struct swept *report,
                  struct mf_error *error);
-
-/*
- * The end of a run, by its own master or by whoever finds it: the firing is settled, the end is
- * passed on to those who wait for it, and what they all wait for is evaluated, in one transaction.
- * Outside of any. 1 and *settled, when its firing was open until now; 0 not final yet, or there is
- * no open firing (the end is passed on all the same, once); -1. What fires is appended to *fired
- * and not handed over.
- */
-int sweep_ended(struct queues *queues,
-                const char *folder,
-                struct settled *settled,
-                struct trigger_fired *fired,
-                struct mf_error *error);
 
 #endif

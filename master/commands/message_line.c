@@ -80,10 +80,12 @@ static int read_text(const char *what,
         return 0;
     if (unquote(what, value, own, error) < 0)
         return -1;
-    if (memchr(own->data, 0, own->length) != NULL)
-        return mf_raise(error, MF_EUSAGE, "\"%s\" has a NUL in it", what);
     *text = mf_buffer_text(own);
-    return *text == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a message") : 0;
+    if (*text == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a message");
+    if (strlen(*text) != own->length)
+        return mf_raise(error, MF_EUSAGE, "\"%s\" has a NUL in it", what);
+    return 0;
 }
 
 static int read_base64(struct message_line *line, struct mf_bytes value, struct mf_error *error)

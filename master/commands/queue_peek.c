@@ -114,7 +114,7 @@ static int add_body(struct table *table, struct mf_bytes body, struct mf_error *
     while (length > BODY_SHOWN - 7 && (body.data[length] & 0xc0) == 0x80)
         length--;
     memcpy(text, body.data, length);
-    memcpy(text + length, "...", 3);
+    memset(text + length, '.', 3);
     return table_cell(table, mf_bytes_of(text, length + 3), false, error);
 }
 

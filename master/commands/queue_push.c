@@ -153,30 +153,43 @@ static const char *key_of(struct mf_bytes body, char key[UNIQUE_KEY_SIZE])
     return key;
 }
 
-/* "line 7: ...", and what of it all is in the queue. */
-static int raise_at(const struct push *push, uint64_t number, struct mf_error *error)
+/* What of it all is in the queue, now that something has failed. */
+static void say_what_is_in(const struct push *push, char *text, size_t size)
 {
     const struct queue_batch *batch = &push->batch;
+    bool is_in_doubt = batch->queues != NULL && batch->queues->is_in_doubt;
+    const char *rest = is_in_doubt ? "it is not known what is" : "none is";
+    int at = 0;
+    if (batch->written_to == 0)
+        at = snprintf(text,
+                      size,
+                      "%s",
+                      is_in_doubt ? "it is not known what was pushed" : "nothing was pushed");
+    else
+        at = snprintf(text,
+                      size,
+                      "up to %s %" PRIu64 " all are in queue \"%s\" (%" PRIu64
+                      " new messages), from %s %" PRIu64 " on %s",
+                      push->unit,
+                      batch->written_to,
+                      batch->queue,
+                      batch->pushed,
+                      push->unit,
+                      batch->written_to + 1,
+                      rest);
+    if (push->all_have_keys && (is_in_doubt || batch->written_to > 0))
+        snprintf(text + at, size - (size_t)at, ": pushing all again is safe, they have keys");
+}
+
+/* "line 7: ...", and what is in the queue. */
+static int raise_at(const struct push *push, uint64_t number, struct mf_error *error)
+{
     struct mf_error whole = {.code = error->code};
-    char place[64] = "";
+    char place[64] = "", is_in[384];
     if (number > 0)
         snprintf(place, sizeof place, "%s %" PRIu64 ": ", push->unit, number);
-    if (batch->written_to == 0)
-        snprintf(whole.text, sizeof whole.text, "%s%.800s; nothing was pushed", place, error->text);
-    else
-        snprintf(whole.text,
-                 sizeof whole.text,
-                 "%s%.700s; up to %s %" PRIu64 " all are in queue \"%s\" (%" PRIu64
-                 " new messages), from %s %" PRIu64 " on none is%s",
-                 place,
-                 error->text,
-                 push->unit,
-                 batch->written_to,
-                 batch->queue,
-                 batch->pushed,
-                 push->unit,
-                 batch->written_to + 1,
-                 push->all_have_keys ? ": pushing all again is safe, they have keys" : "");
+    say_what_is_in(push, is_in, sizeof is_in);
+    snprintf(whole.text, sizeof whole.text, "%s%.550s; %s", place, error->text, is_in);
     *error = whole;
     return -1;
 }
@@ -189,25 +202,25 @@ static int write_batch(struct push *push, struct mf_error *error)
     return raise_at(push, refused, error);
 }
 
-static int add_item(struct push *push, struct queue_input_item *item, struct mf_error *error)
+static int add_item(struct push *push, struct queue_input_item item, struct mf_error *error)
 {
     const struct arguments *arguments = push->arguments;
     char key[UNIQUE_KEY_SIZE];
-    if (item->key == NULL)
-        item->key = arguments->unique ? key_of(item->body, key) : arguments->key;
-    if (item->group == NULL)
-        item->group = arguments->group;
-    push->all_have_keys &= item->key != NULL;
-    if (item->body.length > QUEUE_BODY_MAX) {
+    if (item.key == NULL)
+        item.key = arguments->unique ? key_of(item.body, key) : arguments->key;
+    if (item.group == NULL)
+        item.group = arguments->group;
+    push->all_have_keys &= item.key != NULL;
+    if (item.body.length > QUEUE_BODY_MAX) {
         mf_raise(error,
                  MF_EUSAGE,
                  "a body of %zu bytes is larger than the %u bytes that any queue takes",
-                 item->body.length,
+                 item.body.length,
                  QUEUE_BODY_MAX);
-        return raise_at(push, item->number, error);
+        return raise_at(push, item.number, error);
     }
-    if (queue_batch_add(&push->batch, item, error) < 0)
-        return raise_at(push, item->number, error);
+    if (queue_batch_add(&push->batch, &item, error) < 0)
+        return raise_at(push, item.number, error);
     return queue_batch_is_full(&push->batch) ? write_batch(push, error) : 0;
 }
 
@@ -243,7 +256,7 @@ static int push_file(struct push *push, const char *name, uint64_t number, struc
         rc = read_file(fd, is_stdin ? "standard input" : name, &body, error);
     }
     struct queue_input_item item = {.body = mf_buffer_view(&body), .number = number};
-    rc = rc < 0 ? raise_at(push, number, error) : add_item(push, &item, error);
+    rc = rc < 0 ? raise_at(push, number, error) : add_item(push, item, error);
     if (fd > 0)
         close(fd);
     mf_buffer_fini(&body);
@@ -258,7 +271,7 @@ static int push_given(struct push *push, struct mf_error *error)
     for (size_t i = 0; i < arguments->body_count; i++) {
         struct queue_input_item item = {.body = mf_bytes_text(arguments->bodies[i]),
                                         .number = ++number};
-        if (add_item(push, &item, error) < 0)
+        if (add_item(push, item, error) < 0)
             return -1;
     }
     for (size_t i = 0; i < arguments->file_count; i++)
@@ -273,7 +286,7 @@ static int add_read(struct push *push, struct queue_input *input, struct mf_erro
     struct queue_input_item item;
     int rc;
     while ((rc = queue_input_next(input, &item, error)) == 1)
-        if (add_item(push, &item, error) < 0)
+        if (add_item(push, item, error) < 0)
             return -1;
     return rc < 0 ? raise_at(push, input->items, error) : 0;
 }

@@ -210,10 +210,7 @@ static int take_range(struct reader *reader)
         if (take_last(reader, start, first, &last) < 0)
             return -1;
     } else if (peek(reader) == '/') {
-        const struct field *field = &fields[reader->field];
-        last = field->least + field->values - 1;
-        if (first > last)
-            first = field->least; /* Sunday as 7 */
+        last = fields[reader->field].most;
     }
     if (take_step(reader, &step) < 0)
         return -1;

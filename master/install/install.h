@@ -22,14 +22,14 @@ enum install_kind {
 };
 
 struct install {
-    enum install_kind kind;
-    const char *program;    /* absolute path of mayfly */
-    const char *state_home; /* absolute: the folder that holds `mayfly`, $XDG_STATE_HOME */
-    const char *cache_home; /* $XDG_CACHE_HOME where that is set, else NULL */
+    enum install_kind kind; /* what the caller wants; 0 = INSTALL_AUTO */
+    /* Absolute paths, on the heap: of mayfly; $XDG_STATE_HOME; mayfly's folder in that, which names
+     * the entry; $XDG_CACHE_HOME where that is set, else NULL. */
+    char *program, *state_home, *state_folder, *cache_home;
 };
 
-/* The program that runs, and the folders as they are here: state_folder is that of run_folder.h
- * (heap, released by install_here_fini). Refuses paths that no entry can hold (MF_ESETUP). */
+/* The program that runs, and the folders as they are here; state_folder is what state_folder()
+ * says. MF_ESETUP: a path that no entry can hold. install_here_fini in either case. */
 int install_here(struct install *install, const char *state_folder, struct mf_error *error);
 void install_here_fini(struct install *install);
 

@@ -116,14 +116,47 @@ struct job_hosts {
     struct job_host *items;
 };
 
-/* One of `secrets`: exactly one of file, command and env says where its value comes from. */
+/* A value from outside: exactly one of file, command and env says where it comes from; or `text` is
+ * the value itself, for keys that allow that. */
 struct job_secret {
-    char *name;
-    char *place; /* "FILE:LINE: secrets.NAME", for messages */
-    char *file;  /* absolute */
+    char *name;  /* of `secrets`; else NULL */
+    char *place; /* "FILE:LINE: secrets.NAME", for messages; NULL = not given */
+    char *text;
+    char *file; /* absolute */
     struct job_strings command;
     char *env; /* a variable of the master's environment */
 };
+
+/* What subscribers can be told of, as bits 1 << event of job_notify.events; the names are those of
+ * notify_event_name. */
+enum notify_event {
+    NOTIFY_STARTED = 1,
+    NOTIFY_SUCCEEDED,
+    NOTIFY_PARTIAL,
+    NOTIFY_FAILED,
+    NOTIFY_CANCELLED,
+    NOTIFY_DEAD /* there are more dead letters than dead_above */
+};
+#define NOTIFY_MAX 32 /* subscribers of a job */
+
+/* One of `notify`: exactly one of command, shell, webhook and queue is given. */
+struct job_notify {
+    char *place;           /* "FILE:LINE: notify[2]", for messages */
+    struct job_strings on; /* as written; `events` is what it means */
+    unsigned events;
+    uint64_t dead_above;
+    struct job_strings command;
+    char *shell;
+    struct job_secret webhook; /* the address */
+    struct job_secret secret;  /* the key of the signature */
+    char *ca_file;             /* absolute; NULL = the system's authorities */
+    char *queue;
+    bool lines; /* queue: each line of the result is a message, too */
+    uint64_t timeout_us;
+};
+
+/* "started", ...; NULL for a number that is none. */
+const char *notify_event_name(int event);
 
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
@@ -212,6 +245,8 @@ struct job {
     uint64_t lease_us, orphan_us, credentials_ttl_us, disk_wait_us;
     size_t secret_count;
     struct job_secret *secrets;
+    size_t notify_count;
+    struct job_notify *notify;
     struct job_trigger trigger;
     bool keep_folders; /* for debugging: keep attempts' folders until dismissal */
 };

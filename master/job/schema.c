@@ -10,7 +10,7 @@
 
 #define WORD_MAX 63
 
-static const struct schema_table *const tables[] = {&schema_main, &schema_trigger};
+static const struct schema_table *const tables[] = {&schema_main, &schema_trigger, &schema_notify};
 #define TABLE_COUNT (sizeof tables / sizeof *tables)
 
 const struct schema_key *schema_at(size_t number)
@@ -229,6 +229,7 @@ static const struct {
     {SCHEMA_LIST, "a list of texts", "list"},
     {SCHEMA_CODES, "a list of exit codes from 1 to 255, at most 32", "list of exit codes"},
     {SCHEMA_MAP, "a mapping", "mapping"},
+    {SCHEMA_MAPS, "a list of mappings", "list of mappings"},
 };
 
 int schema_expectation(const struct schema_key *row, struct mf_buffer *out, struct mf_error *error)

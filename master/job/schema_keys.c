@@ -601,7 +601,6 @@ static const struct schema_key keys[] = {
      .example = "API_KEY",
      .target = TARGET_SECRET,
      .help = "Variable in the environment of `mayfly` that holds the value."},
-    LATER("notify"),
     LATER("stages"),
 };
 

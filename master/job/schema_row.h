@@ -26,6 +26,6 @@ struct schema_table {
         .rows = (array), .count = sizeof(array) / sizeof *(array)                                  \
     }
 
-extern const struct schema_table schema_main, schema_trigger;
+extern const struct schema_table schema_main, schema_trigger, schema_notify;
 
 #endif

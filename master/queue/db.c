@@ -239,7 +239,9 @@ int queues_begin(struct queues *queues, struct mf_error *error)
 
 int queues_commit(struct queues *queues, struct mf_error *error)
 {
+    queues->is_in_doubt = false;
     if (sql_exec(queues->db, queues->path, "COMMIT", error) < 0) {
+        queues->is_in_doubt = sqlite3_extended_errcode(queues->db) == SQLITE_IOERR_FSYNC;
         queues_rollback(queues);
         return -1;
     }

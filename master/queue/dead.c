@@ -7,7 +7,10 @@
 #include "master/queue/statements.h"
 #include "master/record/sql.h"
 
-#define THOSE "queue = ?1 AND state = 'dead' AND (?2 = 0 OR id = ?2)"
+/* What a source has set aside because it is too large (bridge.h) stays. */
+#define THOSE                                                                                      \
+    "queue = ?1 AND state = 'dead' AND (?2 = 0 OR id = ?2)"                                        \
+    " AND length(body) <= (SELECT body_max FROM queue WHERE id = ?1)"
 
 /* New rows, since the order is that of ids. The first of a group which comes back is held by what
  * is left of its group, the others by the first. */

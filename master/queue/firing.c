@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,19 +53,17 @@ static uint64_t start_of(pid_t pid)
 {
     struct mf_buffer stat = {0};
     uint64_t start = 0;
-    char state = 'Z';
     if (mf_process_read(pid, "stat", &stat) == 0) {
-        /* The name of the program stands in parentheses and can hold anything. */
-        const char *after = strrchr((const char *)stat.data, ')');
-        if (after != NULL)
-            sscanf(after,
-                   ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d"
-                   " %" SCNu64,
-                   &state,
-                   &start);
+        /* The name of the program stands in parentheses and can hold anything. Behind it: state,
+         * and 18 numbers before this one. */
+        const char *at = strrchr((const char *)stat.data, ')');
+        bool is_alive = at != NULL && strlen(at) > 2 && at[2] != 'Z' && at[2] != 'X';
+        for (int i = 0; is_alive && at != NULL && i < 20; i++)
+            at = strchr(at + 1, ' ');
+        start = is_alive && at != NULL ? strtoull(at, NULL, 10) : 0;
     }
     mf_buffer_fini(&stat);
-    return state == 'Z' || state == 'X' ? 0 : start;
+    return start;
 }
 
 char *firing_starter(void)

@@ -288,7 +288,7 @@ int queue_remove(struct queues *queues, const struct queue_info *queue, struct m
     static const char targets_of_sql[] = "DELETE FROM fan_out WHERE source = ?1";
     static const char queue_sql[] = "DELETE FROM queue WHERE id = ?1";
     static const char *const deletions[] = {messages_sql, seen_sql, targets_of_sql, queue_sql};
-    struct queue_info now;
+    struct queue_info now = {0};
     if (queue_by_id(queues, queue->id, &now, error) < 0 ||
         check_unused(queues, queue, trigger_sql, "it is waited for by the trigger of", error) < 0 ||
         check_unused(queues, queue, source_sql, "it gets copies of what is pushed to", error) < 0)

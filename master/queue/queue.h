@@ -35,6 +35,7 @@ struct queues {
     struct queue_statements *statements; /* prepared once: statements.h */
     int64_t busy_since_us;               /* monotonic: since when others are waited for */
     int log_pages;                       /* of the write-ahead log, after the last commit */
+    bool is_in_doubt;                    /* the last commit failed where that means nothing */
 };
 
 /* $XDG_STATE_HOME/mayfly/queues.db (heap). NULL: as state_folder. */
@@ -48,8 +49,11 @@ char *queues_path(struct mf_error *error);
 int queues_open(const char *path, bool make, struct queues **queues, struct mf_error *error);
 void queues_close(struct queues *queues);
 
-/* One transaction of writing, waiting for others up to 60 s. A commit that fails has rolled back;
- * a rollback without a transaction does nothing. */
+/*
+ * One transaction of writing, waiting for others up to 60 s. A commit that fails has rolled back; a
+ * rollback without a transaction does nothing. But when the disk could not say that all was
+ * written, who opens the file next may find it there all the same: is_in_doubt is set then.
+ */
 int queues_begin(struct queues *queues, struct mf_error *error);
 int queues_commit(struct queues *queues, struct mf_error *error);
 void queues_rollback(struct queues *queues);
@@ -175,7 +179,7 @@ int queue_give_back(struct queues *queues,
                     struct mf_error *error);
 
 /* Dead messages become ready, as new ones at the end (with new ids, arrival now, no failures); id 0
- * = all. *count. */
+ * = all. Those that are too large for the queue stay dead (a source has set them aside). *count. */
 int queue_replay(struct queues *queues,
                  int64_t queue,
                  int64_t id,

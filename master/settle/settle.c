@@ -14,7 +14,9 @@
 #include "common/message.h"
 #include "master/record/run_db.h"
 #include "master/record/sql.h"
+#include "master/source/source.h"
 #include "master/split/plan_seg.h"
+#include "master/trigger/after.h"
 
 #define CAUSE_MAX 512
 
@@ -42,6 +44,16 @@ static bool is_final(const char *state)
         if (strcmp(state, finals[i]) == 0)
             return true;
     return false;
+}
+
+static bool is_state(const struct settle_ending *ending, const char *state)
+{
+    return strcmp(ending->state, state) == 0;
+}
+
+static bool has_result(const struct settle_ending *ending)
+{
+    return is_state(ending, "succeeded") || is_state(ending, "partial");
 }
 
 static int next_final(struct reading *reading, struct mf_error *error)
@@ -173,6 +185,23 @@ static int read_failed(struct reading *reading, struct mf_error *error)
     return 0;
 }
 
+/* Where the result is, for those who go on with it. */
+static int find_result(const struct reading *reading, struct mf_error *error)
+{
+    struct settle_ending *ending = reading->ending;
+    ending->folder = mf_strdup(reading->folder);
+    char *result = mf_format("%s/result", reading->folder);
+    if (ending->folder == NULL || result == NULL) {
+        mf_free(result);
+        return raise_memory(error);
+    }
+    if (has_result(ending) && access(result, F_OK) == 0)
+        ending->result = result;
+    else
+        mf_free(result);
+    return 0;
+}
+
 static int read_db(struct reading *reading, struct mf_error *error)
 {
     struct settle_ending *ending = reading->ending;
@@ -193,7 +222,7 @@ static int read_db(struct reading *reading, struct mf_error *error)
         rc = read_failed(reading, error);
     else if (reading->is_partial)
         rc = read_failures(reading, error);
-    return rc < 0 ? -1 : 1;
+    return rc < 0 || find_result(reading, error) < 0 ? -1 : 1;
 }
 
 int settle_read(const char *folder, struct settle_ending *ending, struct mf_error *error)
@@ -224,20 +253,12 @@ void settle_fini(struct settle_ending *ending)
     for (size_t i = 0; i < ending->failure_count; i++)
         mf_free(ending->failures[i].cause);
     mf_free(ending->failures);
+    mf_free(ending->folder);
+    mf_free(ending->result);
     *ending = (struct settle_ending){0};
 }
 
 /* --- What is done about it. --- */
-
-static bool is_state(const struct settle_ending *ending, const char *state)
-{
-    return strcmp(ending->state, state) == 0;
-}
-
-static bool has_result(const struct settle_ending *ending)
-{
-    return is_state(ending, "succeeded") || is_state(ending, "partial");
-}
 
 static int settle_messages(struct queues *queues,
                            const struct settle_ending *ending,
@@ -252,10 +273,14 @@ static int settle_messages(struct queues *queues,
         settled->failed += rc > 0;
     }
     if (has_result(ending))
-        return queue_done(queues, ending->run_id, &settled->gone, error);
+        return spool_settle(queues, ending->run_id, true, error) < 0
+                   ? -1
+                   : queue_done(queues, ending->run_id, &settled->gone, error);
     uint64_t *count = ending->is_blamed ? &settled->failed : &settled->back;
     const char *why = ending->reason[0] == '\0' ? "its run failed" : ending->reason;
-    return queue_give_back(queues, ending->run_id, ending->is_blamed, why, count, error);
+    if (queue_give_back(queues, ending->run_id, ending->is_blamed, why, count, error) < 0)
+        return -1;
+    return spool_settle(queues, ending->run_id, false, error);
 }
 
 /* What the trigger remembers of its run: how it went is -1 failed, 0 cancelled, 1 well. */
@@ -290,33 +315,74 @@ static int settle_trigger(struct queues *queues,
     return rc;
 }
 
-/* The trigger of a firing (heap, NULL when it has none): 1, 0 when there is no such firing, -1. */
+/* What else of a firing is needed when it is over. */
+struct over {
+    char *trigger; /* heap; NULL = none */
+    int64_t queue; /* 0 = none */
+};
+
+/* 1, 0 when there is no such firing, -1. */
 static int
-find_trigger(struct queues *queues, const char *run_id, char **trigger, struct mf_error *error)
+find_firing(struct queues *queues, const char *run_id, struct over *over, struct mf_error *error)
 {
     struct firing firing;
-    *trigger = NULL;
+    *over = (struct over){0};
     int rc = firing_find(queues, run_id, &firing, error);
-    if (rc > 0 && firing.trigger != NULL && (*trigger = mf_strdup(firing.trigger)) == NULL)
-        rc = raise_memory(error);
-    return rc;
+    if (rc <= 0)
+        return rc;
+    over->queue = firing.queue;
+    if (firing.trigger != NULL && (over->trigger = mf_strdup(firing.trigger)) == NULL)
+        return raise_memory(error);
+    return 1;
+}
+
+/* Those who wait for this run hear of it. */
+static int tell(struct queues *queues,
+                const struct settle_ending *ending,
+                int64_t now_us,
+                struct trigger_fired *fired,
+                struct mf_error *error)
+{
+    const struct after_event event = {.run_id = ending->run_id,
+                                      .job = ending->job_name,
+                                      .state = ending->state,
+                                      .folder = ending->folder,
+                                      .result = ending->result,
+                                      .epoch = ending->epoch};
+    return ending->folder == NULL ? 0 : after_push(queues, &event, now_us, fired, error);
+}
+
+static int conclude(struct queues *queues,
+                    const struct settle_ending *ending,
+                    const struct over *over,
+                    int64_t now_us,
+                    struct settled *settled,
+                    struct trigger_fired *fired,
+                    struct mf_error *error)
+{
+    if (settle_messages(queues, ending, settled, error) < 0 ||
+        (over->trigger != NULL &&
+         settle_trigger(queues, over->trigger, ending, now_us, error) < 0) ||
+        tell(queues, ending, now_us, fired, error) < 0)
+        return -1;
+    return over->queue == 0 ? 0 : trigger_evaluate_queue(queues, over->queue, now_us, fired, error);
 }
 
 int settle_within(struct queues *queues,
                   const struct settle_ending *ending,
                   int64_t now_us,
                   struct settled *settled,
+                  struct trigger_fired *fired,
                   struct mf_error *error)
 {
-    char *trigger;
+    struct over over;
     *settled = (struct settled){0};
-    int rc = find_trigger(queues, ending->run_id, &trigger, error);
+    int rc = find_firing(queues, ending->run_id, &over, error);
     if (rc > 0)
         rc = firing_end(queues, ending->run_id, ending->state, now_us, ending->reason, error);
-    if (rc > 0 && (settle_messages(queues, ending, settled, error) < 0 ||
-                   (trigger != NULL && settle_trigger(queues, trigger, ending, now_us, error) < 0)))
+    if (rc > 0 && conclude(queues, ending, &over, now_us, settled, fired, error) < 0)
         rc = -1;
-    mf_free(trigger);
+    mf_free(over.trigger);
     return rc;
 }
 
@@ -324,19 +390,23 @@ int settle_ending(struct queues *queues,
                   const struct settle_ending *ending,
                   int64_t now_us,
                   struct settled *settled,
+                  struct trigger_fired *fired,
                   struct mf_error *error)
 {
+    *fired = (struct trigger_fired){0};
     if (queues_begin(queues, error) < 0)
         return -1;
-    int rc = settle_within(queues, ending, now_us, settled, error);
+    int rc = settle_within(queues, ending, now_us, settled, fired, error);
     if (rc > 0)
         MF_CRASH(FIRING_IN_SETTLE);
     if (rc > 0 && queues_commit(queues, error) < 0)
-        return -1;
-    if (rc > 0)
+        rc = -1;
+    if (rc > 0) {
         MF_CRASH(FIRING_AFTER_SETTLE);
-    if (rc <= 0)
-        queues_rollback(queues);
+        return rc;
+    }
+    queues_rollback(queues);
+    trigger_fired_fini(fired);
     return rc;
 }
 
@@ -344,13 +414,15 @@ int settle_run(struct queues *queues,
                const char *folder,
                int64_t now_us,
                struct settled *settled,
+               struct trigger_fired *fired,
                struct mf_error *error)
 {
     struct settle_ending ending;
     *settled = (struct settled){0};
+    *fired = (struct trigger_fired){0};
     int rc = settle_read(folder, &ending, error);
     if (rc > 0)
-        rc = settle_ending(queues, &ending, now_us, settled, error);
+        rc = settle_ending(queues, &ending, now_us, settled, fired, error);
     settle_fini(&ending);
     return rc;
 }

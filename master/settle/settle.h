@@ -18,6 +18,9 @@
  * after the n-th failure in a row not before min(1 min * 2^(n - 1), 1 h); after a cancelled run not
  * before 1 min, but it has not failed.
  *
+ * Jobs that wait for this one (after.h) get their event, and all triggers that its messages or its
+ * end concern are evaluated, in that transaction, too.
+ *
  * Messages and subtasks are matched by the run's plan.seg. One thread.
  */
 #ifndef MAYFLY_MASTER_SETTLE_SETTLE_H
@@ -30,6 +33,7 @@
 #include "common/error.h"
 #include "master/queue/firing.h"
 #include "master/queue/queue.h"
+#include "master/trigger/evaluate.h"
 
 /* A message whose subtask has not been done. */
 struct settle_failure {
@@ -43,8 +47,9 @@ struct settle_ending {
     char job_name[128];
     char state[32]; /* of table run, a final one; or given_up */
     char reason[512];
-    uint32_t epoch; /* of the master that ended it */
-    bool is_blamed; /* those that are not among the failures count as failed, too */
+    uint32_t epoch;
+    char *folder, *result; /* heap; NULL = there is none */
+    bool is_blamed;        /* those that are not among the failures count as failed, too */
     struct settle_failure *failures;
     size_t failure_count, failure_capacity;
 };
@@ -67,20 +72,22 @@ void settle_fini(struct settle_ending *ending);
 
 /*
  * Within a transaction (queues_begin): ends the firing of the run and does with its messages as the
- * ending says. 1 and *settled; 0 when the firing is not open any more, or there is none; -1: roll
- * back.
+ * ending says. 1, *settled, and what fires because of it is appended to *fired: the caller hands it
+ * over after its commit. 0 when the firing is not open any more, or there is none; -1: roll back.
  */
 int settle_within(struct queues *queues,
                   const struct settle_ending *ending,
                   int64_t now_us,
                   struct settled *settled,
+                  struct trigger_fired *fired,
                   struct mf_error *error);
 
-/* settle_within in a transaction of its own. */
+/* settle_within in a transaction of its own; nothing is in *fired unless it is 1. */
 int settle_ending(struct queues *queues,
                   const struct settle_ending *ending,
                   int64_t now_us,
                   struct settled *settled,
+                  struct trigger_fired *fired,
                   struct mf_error *error);
 
 /* settle_read, then settle_ending: 1 settled now, 0 not final or not open, -1. */
@@ -88,6 +95,7 @@ int settle_run(struct queues *queues,
                const char *folder,
                int64_t now_us,
                struct settled *settled,
+               struct trigger_fired *fired,
                struct mf_error *error);
 
 #endif

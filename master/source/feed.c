@@ -10,7 +10,7 @@
 #include "common/clock.h"
 
 #define MOST 1000
-#define BACKOFF_US INT64_C(1000000) /* after the first failure; doubled up to the following */
+#define BACKOFF_US INT64_C(500000) /* after the first failure; doubled up to the following */
 #define BACKOFF_MAX_US INT64_C(60000000)
 
 static const struct feed_class *const classes[] = {&feed_spool, &feed_redis};

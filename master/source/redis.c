@@ -53,13 +53,9 @@ static int check_keys(const struct feed_settings *settings, struct mf_error *err
 static int redis_check(const struct feed_settings *settings, struct mf_error *error)
 {
     struct redis_place place = {0};
-    bool has_password = settings->password_file != NULL || settings->password_env != NULL;
     if (check_keys(settings, error) < 0)
         return -1;
-    if (settings->password_file != NULL && settings->password_env != NULL)
-        return mf_raise(
-            error, MF_EUSAGE, "the password of a Redis server is read from a file or a variable");
-    if (settings->user != NULL && !has_password)
+    if (settings->user != NULL && settings->password == NULL)
         return mf_raise(error, MF_EUSAGE, "a user of a Redis server needs a password");
     int rc = redis_place_read(&place, settings->server, error);
     mf_free(place.host);
@@ -74,8 +70,7 @@ static void fini(struct redis_feed *redis)
     mf_free(redis->group);
     mf_free(redis->server);
     mf_free(redis->user);
-    mf_free(redis->password_file);
-    mf_free(redis->password_env);
+    redis_password_fini(&redis->password);
 }
 
 /* Copies `text` unless it is NULL; false when memory is exhausted. */
@@ -90,14 +85,13 @@ static int copy_settings(struct redis_feed *redis,
                          struct mf_error *error)
 {
     if (!copy(&redis->server, settings->server) || !copy(&redis->user, settings->user) ||
-        !copy(&redis->password_file, settings->password_file) ||
-        !copy(&redis->password_env, settings->password_env) ||
         !copy(&redis->group, settings->group == NULL ? "mayfly" : settings->group) ||
         !copy(&redis->name, settings->list != NULL ? settings->list : settings->stream))
         return mf_raise(error, MF_ENOMEM, "out of memory: a Redis source");
-    redis->place = (struct redis_place){.user = redis->user,
-                                        .password_file = redis->password_file,
-                                        .password_env = redis->password_env};
+    redis->place = (struct redis_place){
+        .user = redis->user, .password = &redis->password, .limit_us = settings->limit_us};
+    if (redis_password_init(&redis->password, settings->password, settings->folder, error) < 0)
+        return -1;
     return redis_place_read(&redis->place, redis->server, error);
 }
 
@@ -171,7 +165,7 @@ static int end_waiting(struct redis_feed *redis, struct mf_error *error)
     if (poll(&answer, 1, 0) == 0 && mf_monotonic_us() < redis->feed.next_us)
         return 0;
     redis->is_waiting = false;
-    redisReply *reply = redis_receive(redis->link, 0, error);
+    redisReply *reply = redis_receive(redis->link, error);
     if (reply == NULL) {
         /* A server before version 6.2 does not know how, or this user may not. */
         redis->cannot_wait = redis_was_refused(redis->link, "ERR unknown command") ||

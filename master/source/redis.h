@@ -29,7 +29,8 @@ struct redis_feed {
     char *name;  /* the key of the list or stream */
     char *group; /* of a stream */
     /* The strings that `place` borrows. */
-    char *server, *user, *password_file, *password_env;
+    char *server, *user;
+    struct redis_password password;
 
     struct redis_link *link; /* NULL = not connected */
     bool is_waiting;         /* a command waits for an answer */
@@ -40,6 +41,7 @@ struct redis_feed {
 };
 
 #define REDIS_WAIT_S "25"
+#define REDIS_WAIT_MS "25000"
 
 /* How many messages to ask for. */
 uint64_t redis_chunk(const struct redis_feed *redis, uint64_t most);

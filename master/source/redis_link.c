@@ -12,16 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <mbedtls/platform_util.h>
 
 #include "common/alloc.h"
-#include "common/buffer.h"
+#include "master/secret_read.h"
 
 #define PORT 6379
-#define PASSWORD_MAX 4096u
 #define REFUSAL_MAX 32u
 
 struct redis_link {
@@ -104,19 +102,28 @@ static struct timeval limit_of(int64_t limit_us)
     return (struct timeval){.tv_sec = limit_us / 1000000, .tv_usec = limit_us % 1000000};
 }
 
+/* hiredis keeps no number of the error, only its text. */
+static bool is_late(const redisContext *context)
+{
+    static const int numbers[] = {EAGAIN, ETIMEDOUT};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (context->err == REDIS_ERR_IO && strcmp(context->errstr, strerror(numbers[i])) == 0)
+            return true;
+    return false;
+}
+
 /* What went wrong with the connection itself. */
 static int raise_link(const struct redis_link *link, struct mf_error *error)
 {
     const redisContext *context = link->context;
-    bool is_late = context != NULL && context->err == REDIS_ERR_IO &&
-                   (errno == EAGAIN || errno == ETIMEDOUT || errno == EINPROGRESS);
+    bool late = context != NULL && is_late(context);
     return mf_raise(error,
                     MF_ESETUP,
                     "the Redis server %s %s (%s): it is tried again",
                     link->place->server,
-                    is_late ? "does not answer" : "cannot be reached, or has gone",
+                    late ? "does not answer" : "cannot be reached, or has gone",
                     context == NULL ? "out of memory"
-                    : is_late       ? "timeout"
+                    : late          ? "timeout"
                                     : context->errstr);
 }
 
@@ -164,13 +171,11 @@ static int raise_refusal(struct redis_link *link, const redisReply *reply, struc
         error, MF_ESETUP, "the Redis server %s says: %s", link->place->server, reply->str);
 }
 
-redisReply *redis_receive(struct redis_link *link, int64_t limit_us, struct mf_error *error)
+redisReply *redis_receive(struct redis_link *link, struct mf_error *error)
 {
     void *found = NULL;
     link->refusal[0] = '\0';
-    if (link->library->set_timeout(
-            link->context, limit_of(limit_us == 0 ? REDIS_LIMIT_US : limit_us)) != REDIS_OK ||
-        link->library->get_reply(link->context, &found) != REDIS_OK || found == NULL) {
+    if (link->library->get_reply(link->context, &found) != REDIS_OK || found == NULL) {
         raise_link(link, error);
         return NULL;
     }
@@ -185,7 +190,7 @@ redisReply *redis_receive(struct redis_link *link, int64_t limit_us, struct mf_e
 redisReply *
 redis_ask_words(struct redis_link *link, const char *const *words, struct mf_error *error)
 {
-    return redis_send(link, words, error) < 0 ? NULL : redis_receive(link, 0, error);
+    return redis_send(link, words, error) < 0 ? NULL : redis_receive(link, error);
 }
 
 int redis_tell_words(struct redis_link *link, const char *const *words, struct mf_error *error)
@@ -215,64 +220,18 @@ int redis_link_fd(const struct redis_link *link)
 
 /* --- Logging in. --- */
 
-static int read_file(const struct redis_place *place, char *password, struct mf_error *error)
-{
-    const char *path = place->password_file;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t n = fd < 0 ? -1 : read(fd, password, PASSWORD_MAX + 1);
-    int code = errno;
-    if (fd >= 0)
-        close(fd);
-    if (n < 0)
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the password of the Redis server %s: %s cannot be read: %s",
-                        place->server,
-                        path,
-                        strerror(code));
-    while (n > 0 && (password[n - 1] == '\n' || password[n - 1] == '\r'))
-        n--;
-    if (n == 0 || n > (ssize_t)PASSWORD_MAX || memchr(password, '\0', (size_t)n) != NULL)
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the password of the Redis server %s: %s holds none: expected one line of "
-                        "at most %u bytes",
-                        place->server,
-                        path,
-                        PASSWORD_MAX);
-    password[n] = '\0';
-    return 0;
-}
-
-static int read_variable(const struct redis_place *place, char *password, struct mf_error *error)
-{
-    const char *value = getenv(place->password_env);
-    if (value == NULL || *value == '\0' || strlen(value) > PASSWORD_MAX)
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the password of the Redis server %s: the variable %s is %s in the "
-                        "environment of mayfly",
-                        place->server,
-                        place->password_env,
-                        value == NULL    ? "not"
-                        : *value == '\0' ? "empty"
-                                         : "too long");
-    memcpy(password, value, strlen(value) + 1);
-    return 0;
-}
-
 static int log_in(struct redis_link *link, struct mf_error *error)
 {
     const struct redis_place *place = link->place;
-    char password[PASSWORD_MAX + 2];
-    if (place->password_file == NULL && place->password_env == NULL)
+    struct mf_buffer password = {0};
+    if (place->password == NULL || !redis_password_is_there(place->password))
         return 0;
-    int rc = place->password_file != NULL ? read_file(place, password, error)
-                                          : read_variable(place, password, error);
-    if (rc == 0)
-        rc = place->user != NULL ? redis_tell(link, error, "AUTH", place->user, password)
-                                 : redis_tell(link, error, "AUTH", password);
-    mbedtls_platform_zeroize(password, sizeof password);
+    if (redis_password_read(place->password, &password, error) < 0)
+        return -1;
+    const char *text = (const char *)password.data;
+    int rc = place->user != NULL ? redis_tell(link, error, "AUTH", place->user, text)
+                                 : redis_tell(link, error, "AUTH", text);
+    secret_wipe(&password);
     return rc;
 }
 
@@ -295,7 +254,7 @@ struct redis_link *redis_link_open(const struct redis_place *place, struct mf_er
         mf_raise(error, MF_ENOMEM, "out of memory: a connection to Redis");
         return NULL;
     }
-    const struct timeval limit = limit_of(REDIS_LIMIT_US);
+    const struct timeval limit = limit_of(place->limit_us == 0 ? REDIS_LIMIT_US : place->limit_us);
     link->library = library;
     link->place = place;
     link->context = place->host == NULL ? library->connect_unix(place->server, limit)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "master/source/redis_library.h"
+#include "master/source/redis_password.h"
 
 #define REDIS_LIMIT_US INT64_C(5000000)
 
@@ -22,7 +23,9 @@ struct redis_place {
     char *host;         /* NULL = a socket, `server` */
     int port;
     int database;
-    const char *user, *password_file, *password_env;
+    const char *user;
+    const struct redis_password *password;
+    int64_t limit_us; /* of each answer; 0 = REDIS_LIMIT_US */
 };
 
 /* Takes `server` apart; host is on the heap. -1: MF_EUSAGE. */
@@ -36,9 +39,9 @@ int redis_link_fd(const struct redis_link *link);
 
 /* Sends a command, words up to NULL; its reply comes from redis_receive, in order. */
 int redis_send(struct redis_link *link, const char *const *words, struct mf_error *error);
-/* The next reply, within REDIS_LIMIT_US (`limit_us` when not 0). What the server refuses is -1 or
- * NULL too: MF_ESETUP with its words. Freed by redis_free. */
-redisReply *redis_receive(struct redis_link *link, int64_t limit_us, struct mf_error *error);
+/* The next reply. What the server refuses is NULL too: MF_ESETUP with its words. Freed by
+ * redis_free. */
+redisReply *redis_receive(struct redis_link *link, struct mf_error *error);
 /* Both. `words` is a list of const char *. */
 #define redis_ask(link, error, ...)                                                                \
     redis_ask_words(link, (const char *const[]){__VA_ARGS__, NULL}, error)

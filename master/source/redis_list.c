@@ -33,7 +33,7 @@
 /* What is on the server. */
 struct taken {
     char list[KEY_MAX], batch[KEY_MAX + 8]; /* the keys */
-    char id[ID_SIZE];                   /* "" = no such hash */
+    char id[ID_SIZE];                       /* "" = no such hash */
     uint64_t first, length;
 };
 

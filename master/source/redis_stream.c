@@ -300,7 +300,7 @@ static int stream_wait(struct redis_feed *redis, struct mf_error *error)
                                  "COUNT",
                                  count,
                                  "BLOCK",
-                                 REDIS_WAIT_S "000",
+                                 REDIS_WAIT_MS,
                                  "STREAMS",
                                  redis->name,
                                  ">",

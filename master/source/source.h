@@ -22,20 +22,24 @@
 #include "common/error.h"
 #include "master/queue/queue.h"
 
+struct job;
+struct job_secret;
+
 /* Borrowed by feed_open for the call. One of spool and server is set; NULL = not said. */
 struct feed_settings {
     const char *spool; /* a folder, absolute */
 
     const char *server; /* HOST, HOST:PORT, either with /NUMBER of a database; or the absolute path
                            of a socket */
-    const char *list, *stream; /* exactly one of them */
-    const char *group;         /* of a stream; "mayfly" */
-    const char *user;          /* NULL = the server's default user */
-    /* Where the password is read from, each time somebody logs in; at most one of them. */
-    const char *password_file, *password_env;
+    const char *list, *stream;         /* exactly one of them */
+    const char *group;                 /* of a stream; "mayfly" */
+    const char *user;                  /* NULL = the server's default user */
+    const struct job_secret *password; /* where it is read from when somebody logs in */
+    const char *folder;                /* of the job: where a command that prints it runs */
 
     /* For tests; 0 = as documented. */
     int64_t quiet_us; /* spool: how long a file must be left alone where nothing else tells */
+    int64_t limit_us; /* server: how long it may take for each answer */
 };
 
 struct feed_report {
@@ -48,6 +52,9 @@ struct feed_report {
 };
 
 struct feed;
+
+/* The source that a job names, if it does; what they point to is the job's. */
+bool feed_settings_of(const struct job *job, struct feed_settings *settings);
 
 /* What can be said of settings without touching anything: 0, or MF_EUSAGE. */
 int feed_check(const struct feed_settings *settings, struct mf_error *error);
@@ -86,21 +93,17 @@ int64_t feed_next_us(const struct feed *feed);
 void feed_close(struct feed *feed);
 
 /*
- * The files of a run's messages, when the run has ended: within the transaction that settles, after
- * queue_fail was called and before queue_done or queue_give_back. With `succeeded` (or partial) the
- * files of messages that are still claimed go to SPOOL/done/RUN_ID/NAME; those of messages that are
- * dead now, of this run, go to SPOOL/failed/RUN_ID/NAME, which becomes their body, so that a replay
- * finds them. The rest stays claimed, for the next run. Messages that do not name a file of this
- * spool are left alone.
+ * The files of a run's messages, when the run has ended: within the transaction that settles. With
+ * `succeeded` (or partial) before queue_done: the files of messages that are still claimed go to
+ * SPOOL/done/RUN_ID/NAME. In any case after queue_fail and queue_give_back: those of messages that
+ * are dead now, of this run, go to SPOOL/failed/RUN_ID/NAME, which becomes their body, so that a
+ * replay finds them. The rest stays claimed, for the next run. Messages that do not come from a
+ * spool folder are left alone; where there are none of them it costs one look-up.
  *
  * Can be repeated after it, or its caller, was killed at any moment. The moves are durable when it
  * returns. -1: MF_EFULL, MF_ESETUP: nothing may be committed; try again when there is room. A file
  * or a spool folder that is gone is no failure.
  */
-int spool_settle(struct queues *queues,
-                 const char *spool,
-                 const char *run_id,
-                 bool succeeded,
-                 struct mf_error *error);
+int spool_settle(struct queues *queues, const char *run_id, bool succeeded, struct mf_error *error);
 
 #endif

@@ -19,64 +19,91 @@
 #include "master/record/sql.h"
 #include "master/source/spool.h"
 
-/* Those of a run: claimed ones by their index, dead ones of its queue. */
+/* Those of a run whose files we have claimed for their queue: claimed messages by their index, dead
+ * ones of the run's queue. A copy in another queue (fan-out) has the same key. */
+#define THOSE                                                                                      \
+    "SELECT m.id, m.state, m.body FROM message AS m, queue AS q, consumer AS c"                    \
+    " WHERE m.run_id = ?1 AND q.id = m.queue AND"                                                  \
+    " substr(m.key, 1, length(c.name) + length(q.name) + 8) ="                                     \
+    " 'spool:' || c.name || '-' || q.name || '@' AND "
 static const char select_sql[] =
-    "SELECT id, state, body FROM message WHERE run_id = ?1 AND state = 'claimed' UNION ALL "
-    "SELECT id, state, body FROM message WHERE run_id = ?1 AND state = 'dead' AND queue IN "
-    "(SELECT queue FROM firing WHERE run_id = ?1)";
+    THOSE "m.state = 'claimed' UNION ALL " THOSE "m.state = 'dead' AND m.queue IN"
+          " (SELECT queue FROM firing WHERE run_id = ?1)";
 
 struct settling {
     struct queues *queues;
     const char *run_id;
     bool has_succeeded;
-    char *path; /* of SPOOL */
-    int folder; /* SPOOL */
+    char *path; /* of the SPOOL of the last file; NULL = none yet */
+    int folder; /* that, -1 = it is gone, and all its files with it */
     bool has_moved;
 };
 
-/* One file: where it was, in parts of its old path. */
+/* Where a file was, in parts of its old path: SPOOL/.claimed/BATCH/NAME, or
+ * SPOOL/failed/RUN_ID/NAME or SPOOL/failed/RUN_ID/TAG/NAME of a dead letter that was replayed. */
 struct file {
+    char *spool;
     char *old_path;   /* below SPOOL */
     const char *name; /* its last part */
     char *folder;     /* without that */
     const char *tag;  /* the last part of the folder */
 };
 
-/* Whether the body of a message names a claimed file, or one that has failed before; a path that
- * leads out again by ".." does not. 1, 0, -1. */
-static int read_body(const struct settling *settling,
-                     struct mf_bytes body,
-                     struct file *file,
-                     struct mf_error *error)
+/* Cuts the last part off a path; NULL when that was all of it. */
+static char *cut(char *path)
 {
-    size_t length = strlen(settling->path);
-    *file = (struct file){0};
-    if (body.length <= length + 1 || memchr(body.data, '\0', body.length) != NULL ||
-        memcmp(body.data, settling->path, length) != 0 || body.data[length] != '/')
-        return 0;
-    char *old = mf_memdup(body.data + length + 1, body.length - length - 1);
-    char *copy = old == NULL ? NULL : mf_strdup(old);
-    if (copy == NULL) {
-        mf_free(old);
-        return mf_raise(error, MF_ENOMEM, "out of memory: the path of a claimed file");
-    }
-    char *slash = strrchr(copy, '/');
-    if (slash == NULL ||
-        (strncmp(old, SPOOL_CLAIMED "/", sizeof SPOOL_CLAIMED) != 0 &&
-         strncmp(old, SPOOL_FAILED "/", sizeof SPOOL_FAILED) != 0) ||
-        strstr(old, "/../") != NULL || strcmp(slash, "/..") == 0) {
-        mf_free(old);
-        mf_free(copy);
-        return 0;
-    }
+    char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path)
+        return NULL;
     *slash = '\0';
-    *file = (struct file){.old_path = old, .name = old + (slash - copy) + 1, .folder = copy};
-    file->tag = strrchr(copy, '/') == NULL ? copy : strrchr(copy, '/') + 1;
-    return 1;
+    return slash + 1;
+}
+
+/* The length of SPOOL in a body; 0 when it is not of that form. */
+static size_t length_of_spool(char *body)
+{
+    if (cut(body) == NULL)
+        return 0;
+    for (int i = 0; i < 3; i++) {
+        const char *part = cut(body);
+        if (part == NULL)
+            return 0;
+        if (i > 0 &&
+            (strcmp(part, SPOOL_FAILED) == 0 || (i == 1 && strcmp(part, SPOOL_CLAIMED) == 0)))
+            return strlen(body);
+    }
+    return 0;
+}
+
+/* 1; 0: the message does not say so, whatever it was made of; -1. */
+static int read_body(struct mf_bytes body, struct file *file, struct mf_error *error)
+{
+    *file = (struct file){0};
+    char *path = mf_memdup(body.data, body.length), *copy = mf_memdup(body.data, body.length);
+    size_t length = 0;
+    int rc = path == NULL || copy == NULL ? -1 : 0;
+    if (rc == 0 && strlen(path) == body.length && strstr(path, "/../") == NULL)
+        length = length_of_spool(copy);
+    if (length > 0) {
+        *file = (struct file){.spool = mf_memdup(path, length),
+                              .old_path = mf_strdup(path + length + 1),
+                              .folder = mf_strdup(path + length + 1)};
+        rc = file->spool == NULL || file->old_path == NULL || file->folder == NULL ? -1 : 1;
+    }
+    mf_free(path);
+    mf_free(copy);
+    if (rc < 0)
+        return mf_raise(error, MF_ENOMEM, "out of memory: the path of a claimed file");
+    if (rc == 1) {
+        file->name = file->old_path + (cut(file->folder) - file->folder);
+        file->tag = strrchr(file->folder, '/') + 1;
+    }
+    return rc;
 }
 
 static void file_fini(struct file *file)
 {
+    mf_free(file->spool);
     mf_free(file->old_path);
     mf_free(file->folder);
 }
@@ -181,6 +208,36 @@ static int settle_file(struct settling *settling,
     return 0;
 }
 
+/* What was done to the last folder is made durable. */
+static int leave_spool(struct settling *settling, struct mf_error *error)
+{
+    int rc = 0;
+    if (settling->has_moved && syncfs(settling->folder) < 0)
+        rc = mf_raise_write(error, "cannot sync the spool folder %s", settling->path);
+    if (settling->folder >= 0)
+        close(settling->folder);
+    mf_free(settling->path);
+    settling->path = NULL;
+    settling->folder = -1;
+    settling->has_moved = false;
+    return rc;
+}
+
+/* Makes the file's folder the one that is worked in: 1, 0 it is gone, -1. */
+static int enter_spool(struct settling *settling, struct file *file, struct mf_error *error)
+{
+    if (settling->path == NULL || strcmp(settling->path, file->spool) != 0) {
+        if (leave_spool(settling, error) < 0)
+            return -1;
+        settling->folder = open(file->spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (settling->folder < 0 && errno != ENOENT && errno != ENOTDIR)
+            return mf_raise_write(error, "cannot open the spool folder %s", file->spool);
+        settling->path = file->spool;
+        file->spool = NULL;
+    }
+    return settling->folder >= 0 ? 1 : 0;
+}
+
 /* The body of a dead letter names the file where it is now. */
 static int
 set_body(const struct settling *settling, int64_t id, const char *path, struct mf_error *error)
@@ -202,15 +259,15 @@ static int settle_message(struct settling *settling, sqlite3_stmt *stmt, struct 
     if (!is_dead && !settling->has_succeeded)
         return 0;
     int rc =
-        read_body(settling,
-                  mf_bytes_of(sqlite3_column_blob(stmt, 2), (size_t)sqlite3_column_bytes(stmt, 2)),
+        read_body(mf_bytes_of(sqlite3_column_blob(stmt, 2), (size_t)sqlite3_column_bytes(stmt, 2)),
                   &file,
                   error);
-    if (rc == 1) {
+    if (rc == 1)
+        rc = enter_spool(settling, &file, error);
+    if (rc == 1)
         rc = settle_file(settling, &file, is_dead, &path, error);
-        if (rc == 0 && is_dead && path != NULL)
-            rc = set_body(settling, id, path, error);
-    }
+    if (rc == 0 && is_dead && path != NULL)
+        rc = set_body(settling, id, path, error);
     mf_free(path);
     file_fini(&file);
     return rc;
@@ -232,23 +289,12 @@ static int settle_messages(struct settling *settling, struct mf_error *error)
     return rc;
 }
 
-int spool_settle(struct queues *queues,
-                 const char *spool,
-                 const char *run_id,
-                 bool succeeded,
-                 struct mf_error *error)
+int spool_settle(struct queues *queues, const char *run_id, bool succeeded, struct mf_error *error)
 {
-    struct settling settling = {.queues = queues, .run_id = run_id, .has_succeeded = succeeded};
-    settling.folder = open(spool, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (settling.folder < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return 0; /* and all its files with it */
-    if (settling.folder < 0)
-        return mf_raise_write(error, "cannot open the spool folder %s", spool);
-    settling.path = spool_path(spool, error);
-    int rc = settling.path == NULL ? -1 : settle_messages(&settling, error);
-    if (rc == 0 && settling.has_moved && syncfs(settling.folder) < 0)
-        rc = mf_raise_write(error, "cannot sync the spool folder %s", spool);
-    mf_free(settling.path);
-    close(settling.folder);
+    struct settling settling = {
+        .queues = queues, .run_id = run_id, .has_succeeded = succeeded, .folder = -1};
+    int rc = settle_messages(&settling, error);
+    if (leave_spool(&settling, rc == 0 ? error : NULL) < 0)
+        rc = -1;
     return rc;
 }

@@ -159,6 +159,8 @@ static void test_an_object_with_a_body_is_a_message(void **state)
     assert_string_equal(line.group, "g");
     assert_null(line.key);
     assert_string_equal(body_of("{\"body\":null}"), "null");
+    assert_string_equal(body_of("{\"body\":\"b\",\"key\":\"\"}"), "b");
+    assert_string_equal(line.key, "");
     assert_string_equal(body_of("{\"body\":\"\"}"), "");
     assert_string_equal(body_of("{\"body_base64\":\"aGFs\\/w==\"}"), "hal\xff");
     assert_string_equal(body_of("{\"body_base64\":\"\"}"), "");

@@ -119,7 +119,7 @@ static void keys(void **state)
            "folder, prepare, split, task, "
            "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
            "disk_wait, "
-           "credentials, secrets, trigger");
+           "credentials, secrets, trigger, notify");
     expect(HEAD TASK "name: a\nname: b\n", "j.yaml:5: duplicate key 'name', first given in line 4");
     expect(HEAD "x: &x {a: b}\ntask:\n  <<: *x\n",
            "j.yaml:5: merge keys (<<) are not supported; write the keys out");
@@ -235,8 +235,8 @@ static void what_does_not_go_together(void **state)
     expect("mayfly: 1\nsplit: {files: []}\n" TASK,
            "j.yaml:2: split.files: the list is empty; at least one glob is expected");
     expect("mayfly: 1\nsplit: {files: $MAYFLY_PREPARED/x}\n" TASK,
-           "j.yaml:2: split.files: '$MAYFLY_PREPARED/x' needs the key 'prepare', which makes that "
-           "folder");
+           "j.yaml:2: split.files: '$MAYFLY_PREPARED/x' needs the key 'prepare' or "
+           "'trigger.after', which make that folder");
     expect(HEAD "task: {command: [a], shell: b}\n",
            "j.yaml:3: task.shell: task.command is given too; exactly one of command and shell is "
            "expected");

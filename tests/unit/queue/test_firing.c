@@ -99,7 +99,8 @@ static int end_it(void *arg, const struct firing *firing)
     struct fixture *fixture = seen->fixture;
     char id[16];
     snprintf(id, sizeof id, "%s", firing->run_id);
-    strcat(strcat(seen->ids, id), " ");
+    size_t at = strlen(seen->ids);
+    snprintf(seen->ids + at, sizeof seen->ids - at, "%s ", id);
     assert_string_equal(firing->cause, "count");
     ok(fixture, queues_begin(fixture->queues, &fixture->error));
     assert_int_equal(firing_end(fixture->queues, id, "given_up", NOW, "it was", &fixture->error),

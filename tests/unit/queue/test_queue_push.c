@@ -173,7 +173,9 @@ static void test_a_key_outlives_its_message_and_is_forgotten(void **state)
 
 static int add_name(void *arg, const struct queue_info *info)
 {
-    strcat(strcat(arg, info->name), " ");
+    char *names = arg;
+    size_t at = strlen(names);
+    snprintf(names + at, 64 - at, "%s ", info->name);
     return 0;
 }
 

@@ -93,6 +93,31 @@ static inline void poll_in_child(struct fixture *fixture, const struct feed_sett
         feed_poll(feed, fixture->queues, 0, &report, NULL);
 }
 
+/*
+ * Polls over and over, each time with the next allocation failing, until one poll has none left to
+ * fail. What fails has to say that, and loses nothing.
+ */
+static inline void poll_without_memory(struct fixture *fixture,
+                                       const struct feed_settings *settings)
+{
+    for (unsigned long n = 1;; n++) {
+        struct feed_report report;
+        mf_alloc_fail_at(n);
+        struct feed *feed = feed_open(settings, "q", false, &fixture->error);
+        int rc = feed == NULL ? -1 : feed_poll(feed, fixture->queues, 0, &report, &fixture->error);
+        bool has_failed = mf_alloc_count() >= n;
+        mf_alloc_fail_at(0);
+        feed_close(feed);
+        if (!has_failed) {
+            assert_int_equal(rc, 0);
+            assert_true(n > 5); /* it does ask for memory */
+            return;
+        }
+        if (rc < 0)
+            assert_int_equal(fixture->error.code, MF_ENOMEM);
+    }
+}
+
 /* Until it is readable, polled as a watcher would. */
 static inline void await_readable(const struct feed *feed)
 {

@@ -422,6 +422,50 @@ static void test_many_claim_at_once(void **state)
     assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
 }
 
+static void test_without_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct feed_settings settings = spool_settings();
+    put("a", "");
+    put("b", "");
+    poll_without_memory(fixture, &settings);
+    assert_int_equal(ready(fixture), 2);
+    assert_int_equal(info_of(fixture, "q").ready, 2);
+}
+
+/* As many as SPOOL_FILES says (.ci/long: 100,000), in the looks of a tick. */
+static void test_many_files(void **state)
+{
+    struct fixture *fixture = *state;
+    struct feed_settings settings = spool_settings();
+    const char *wanted = getenv("SPOOL_FILES");
+    unsigned count = wanted == NULL ? 2500 : (unsigned)strtoul(wanted, NULL, 10);
+    char name[32];
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "file-%06u", i);
+        put(name, "");
+    }
+    struct feed *feed = open_feed(fixture, &settings, false);
+    struct feed_report report = {.more = true};
+    int64_t begun_us = mf_monotonic_us();
+    uint64_t pushed = 0;
+    for (; report.more; pushed += report.pushed)
+        report = poll_some(fixture, feed, 0);
+    print_message("%u files in %.2f s\n", count, (double)(mf_monotonic_us() - begun_us) / 1e6);
+    feed_close(feed);
+    assert_int_equal(pushed, count);
+    int64_t wrong = -1;
+    ok(fixture,
+       sql_integer(fixture->queues->db,
+                   fixture->path,
+                   "SELECT count(*) FROM (SELECT CAST(body AS TEXT) AS path, row_number() OVER "
+                   "(ORDER BY id) - 1 AS n FROM message) WHERE path NOT LIKE "
+                   "'%/file-' || printf('%06d', n)",
+                   &wrong,
+                   &fixture->error));
+    assert_int_equal(wrong, 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, spool_begin, fixture_end)
 
 int main(void)
@@ -448,6 +492,8 @@ int main(void)
         test(test_no_room_for_the_push),
         test(test_wrong_settings),
         test(test_many_claim_at_once),
+        test(test_without_memory),
+        test(test_many_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

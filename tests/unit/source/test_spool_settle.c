@@ -30,11 +30,11 @@ static void settle(struct fixture *fixture, bool succeeded, const int64_t *faile
     ok(fixture, queues_begin(fixture->queues, &fixture->error));
     for (size_t i = 0; i < count; i++)
         ok(fixture, queue_fail(fixture->queues, RUN, failed[i], "exit 1", &fixture->error));
-    ok(fixture, spool_settle(fixture->queues, spool, RUN, succeeded, &fixture->error));
+    if (!succeeded)
+        ok(fixture, queue_give_back(fixture->queues, RUN, false, NULL, &gone, &fixture->error));
+    ok(fixture, spool_settle(fixture->queues, RUN, succeeded, &fixture->error));
     if (succeeded)
         ok(fixture, queue_done(fixture->queues, RUN, &gone, &fixture->error));
-    else
-        ok(fixture, queue_give_back(fixture->queues, RUN, false, NULL, &gone, &fixture->error));
     ok(fixture, queues_commit(fixture->queues, &fixture->error));
     check_invariants(fixture);
 }
@@ -129,7 +129,7 @@ static void test_replayed_and_done(void **state)
     ok(fixture, queue_replay(fixture->queues, queue, 0, NOW, &count, &fixture->error));
     assert_int_equal(ready(fixture), 3);
     assert_int_equal(claim(fixture, "q", NEXT, 0), 3);
-    ok(fixture, spool_settle(fixture->queues, spool, NEXT, true, &fixture->error));
+    ok(fixture, spool_settle(fixture->queues, NEXT, true, &fixture->error));
     assert_content("done/" NEXT "/a", "one");
     assert_content("done/" NEXT "/b", "two");
     assert_string_equal(second_a("failed"), "");
@@ -178,7 +178,7 @@ static void test_repeated_with_two_of_a_name(void **state)
         ok(fixture, queues_begin(fixture->queues, &fixture->error));
         for (size_t k = 0; k < 3; k++)
             ok(fixture, queue_fail(fixture->queues, RUN, paths.ids[k], "", &fixture->error));
-        ok(fixture, spool_settle(fixture->queues, spool, RUN, true, &fixture->error));
+        ok(fixture, spool_settle(fixture->queues, RUN, true, &fixture->error));
         if (i == 0)
             queues_rollback(fixture->queues);
         else
@@ -199,7 +199,7 @@ static void test_repeated_after_it_was_committed(void **state)
     settle(fixture, true, paths.ids, 3);
     char before[512];
     snprintf(before, sizeof before, "%s", second_a("failed"));
-    ok(fixture, spool_settle(fixture->queues, spool, RUN, true, &fixture->error));
+    ok(fixture, spool_settle(fixture->queues, RUN, true, &fixture->error));
     assert_content("failed/" RUN "/a", "one");
     assert_string_equal(second_a("failed"), before);
     assert_false(is_there("done"));
@@ -229,6 +229,24 @@ static void test_messages_that_are_no_claimed_files(void **state)
     assert_content("done/" RUN "/b", "two");
 }
 
+/* Another queue has copies of the messages; the files end with the run of the first. */
+static void test_copies_in_another_queue(void **state)
+{
+    struct fixture *fixture = *state;
+    struct feed_settings settings = spool_settings();
+    struct queue_info copies = make_queue(fixture, "copies", (struct queue_settings){0});
+    struct queue_info own = info_of(fixture, "q");
+    ok(fixture, queue_add_fan_out(fixture->queues, &own, &copies, &fixture->error));
+    put("a", "one");
+    assert_int_equal(poll_once(fixture, &settings).pushed, 1);
+    assert_int_equal(claim(fixture, "copies", RUN, 0), 1);
+    ok(fixture, spool_settle(fixture->queues, RUN, true, &fixture->error));
+    assert_int_equal(ready(fixture), 1); /* and its file is where it was */
+    assert_int_equal(claim(fixture, "q", NEXT, 0), 1);
+    ok(fixture, spool_settle(fixture->queues, NEXT, true, &fixture->error));
+    assert_content("done/" NEXT "/a", "one");
+}
+
 static void test_files_and_folder_that_are_gone(void **state)
 {
     struct fixture *fixture = *state;
@@ -237,7 +255,7 @@ static void test_files_and_folder_that_are_gone(void **state)
     struct paths paths = paths_of(fixture, "claimed");
     assert_int_equal(unlink(paths.list[1]), 0);
     ok(fixture, queues_begin(fixture->queues, &fixture->error));
-    ok(fixture, spool_settle(fixture->queues, spool, RUN, true, &fixture->error));
+    ok(fixture, spool_settle(fixture->queues, RUN, true, &fixture->error));
     queues_rollback(fixture->queues);
     assert_content("done/" RUN "/a", "one");
     assert_false(is_there("done/" RUN "/b"));
@@ -253,12 +271,34 @@ static void test_no_place_for_the_files(void **state)
     three_for_the_run(fixture);
     put("done", "a file, where the folder has to be");
     ok(fixture, queues_begin(fixture->queues, &fixture->error));
-    assert_int_equal(spool_settle(fixture->queues, spool, RUN, true, &fixture->error), -1);
+    assert_int_equal(spool_settle(fixture->queues, RUN, true, &fixture->error), -1);
     assert_says(fixture->error.text, "cannot move a file of the run " RUN);
     queues_rollback(fixture->queues);
     assert_int_equal(unlink(in_spool("done")), 0);
     settle(fixture, true, NULL, 0);
     assert_content("done/" RUN "/a", "one");
+}
+
+static void test_without_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    three_for_the_run(fixture);
+    struct paths paths = paths_of(fixture, "claimed");
+    int rc = -1;
+    for (unsigned long n = 1; rc < 0; n++) {
+        ok(fixture, queues_begin(fixture->queues, &fixture->error));
+        ok(fixture, queue_fail(fixture->queues, RUN, paths.ids[1], "", &fixture->error));
+        mf_alloc_fail_at(n);
+        rc = spool_settle(fixture->queues, RUN, true, &fixture->error);
+        mf_alloc_fail_at(0);
+        queues_rollback(fixture->queues);
+        if (rc < 0)
+            assert_int_equal(fixture->error.code, MF_ENOMEM);
+    }
+    settle(fixture, true, paths.ids + 1, 1);
+    assert_content("done/" RUN "/a", "one");
+    assert_content("failed/" RUN "/b", "two");
+    assert_string_equal(content(second_a("done")), "three");
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, spool_begin, fixture_end)
@@ -276,8 +316,10 @@ int main(void)
         test(test_repeated_with_two_of_a_name),
         test(test_repeated_after_it_was_committed),
         test(test_messages_that_are_no_claimed_files),
+        test(test_copies_in_another_queue),
         test(test_files_and_folder_that_are_gone),
         test(test_no_place_for_the_files),
+        test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
