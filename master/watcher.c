@@ -60,6 +60,14 @@ static void on_stir(void *arg, uint32_t events)
     watcher->is_due = true;
 }
 
+static void reap(struct watcher *watcher)
+{
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+        if (pid == watcher->deliverer)
+            watcher->deliverer = 0;
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
     struct watcher *watcher = arg;
@@ -67,8 +75,7 @@ static void on_signal(void *arg, uint32_t events)
     (void)events;
     while (read(watcher->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGCHLD) {
-            while (waitpid(-1, NULL, WNOHANG) > 0)
-                ;
+            reap(watcher);
         } else if (info.ssi_signo == SIGHUP) {
             watcher->is_asked_to_read = true;
         } else {

@@ -65,6 +65,7 @@ struct watcher {
     bool is_due;      /* a round is */
     int64_t sweep_us; /* monotonic: the next sweep */
     int64_t next_us;  /* wall: when something is due, MF_NEVER = nothing before the sweep */
+    pid_t deliverer;  /* of notifications that are left over; 0 = none now */
     bool is_stir_armed;
     int64_t stir_us;   /* monotonic: when queues.db stirred last */
     int64_t spoken_us; /* monotonic: when the service manager last heard of us */

@@ -14,11 +14,14 @@
  */
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/notify_sweep.h"
 #include "master/queue/firing.h"
+#include "master/spawn.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/evaluate.h"
@@ -410,6 +413,42 @@ sweep_others(const struct watcher *watcher, struct queues *queues, struct mf_err
     return 0;
 }
 
+/* Notifications that are left over: by a process of its own, since a subscriber may hang, and the
+ * library for webhooks is larger than all of this. */
+static void deliver(struct watcher *watcher)
+{
+    struct mf_error error;
+    const char *argv[] = {watcher->program, "notify", "--due", NULL};
+    if (watcher->deliverer > 0 || notify_wants_sweep(&error) <= 0)
+        return;
+    int rc = spawn_in_group(
+        (char *const *)argv, environ, "/", STDERR_FILENO, STDERR_FILENO, &watcher->deliverer);
+    if (rc != 0) {
+        watcher->deliverer = 0;
+        mf_log(MF_WARNING, "cannot start %s notify --due: %s", watcher->program, strerror(rc));
+    }
+}
+
+/* Keys of messages whose time is over. */
+static int forget_keys(struct queues *queues, struct mf_error *error)
+{
+    int rc = queues_begin(queues, error);
+    if (rc == 0)
+        rc = queue_forget_keys(queues, mf_wall_us(), error);
+    if (rc == 0)
+        rc = queues_commit(queues, error);
+    queues_rollback(queues);
+    return rc;
+}
+
+static int sweep_all(struct watcher *watcher, struct queues *queues, struct mf_error *error)
+{
+    deliver(watcher);
+    if (sweep_others(watcher, queues, error) < 0)
+        return -1;
+    return forget_keys(queues, error);
+}
+
 static int ask_until_armed(struct round *round, struct queues *queues, struct mf_error *error)
 {
     int rc = ask_all(round, queues, error);
@@ -425,7 +464,7 @@ static int make_round(struct round *round, bool sweep, struct mf_error *error)
         return -1;
     for (size_t i = 0; i < watcher->job_count; i++)
         watcher_source_poll(watcher->jobs[i].source, queues, sweep);
-    int rc = sweep ? sweep_others(watcher, queues, error) : 0;
+    int rc = sweep ? sweep_all(watcher, queues, error) : 0;
     if (rc == 0)
         rc = ask_until_armed(round, queues, error);
     /* What has fired has no other starter, whatever went wrong after that. */

@@ -35,27 +35,6 @@ static void on_source(void *arg, uint32_t events)
     source->watcher->is_due = true;
 }
 
-static bool has_source(const struct job *job)
-{
-    const struct job_trigger *trigger = &job->trigger;
-    return trigger->kind == TRIGGER_QUEUE &&
-           (trigger->spool != NULL || trigger->redis.list != NULL || trigger->redis.stream != NULL);
-}
-
-static struct feed_settings settings_of(const struct job *job)
-{
-    const struct job_trigger *trigger = &job->trigger;
-    if (trigger->spool != NULL)
-        return (struct feed_settings){.spool = trigger->spool};
-    return (struct feed_settings){.server = trigger->redis.server,
-                                  .list = trigger->redis.list,
-                                  .stream = trigger->redis.stream,
-                                  .group = trigger->redis.group,
-                                  .user = trigger->redis.user,
-                                  .password_file = trigger->redis.password.file,
-                                  .password_env = trigger->redis.password.env};
-}
-
 /* The descriptor may be another one after each poll. */
 static void follow_fd(struct watcher_source *source)
 {
@@ -90,8 +69,9 @@ int watcher_source_open(struct watcher *watcher,
                         struct watcher_source **out,
                         struct mf_error *error)
 {
+    struct feed_settings settings;
     *out = NULL;
-    if (!has_source(job))
+    if (!feed_settings_of(job, &settings))
         return 0;
     struct watcher_source *source = mf_calloc(1, sizeof *source);
     if (source == NULL)
@@ -101,7 +81,6 @@ int watcher_source_open(struct watcher *watcher,
                                       .queue = mf_strdup(job->trigger.queue),
                                       .fd = -1,
                                       .is_ready = true};
-    const struct feed_settings settings = settings_of(job);
     if (source->job == NULL || source->queue == NULL)
         mf_raise(error, MF_ENOMEM, "out of memory: a source");
     else

@@ -338,7 +338,7 @@ case_a_clock_that_is_set() {
     # Back again: nothing is due, and nothing goes round in circles.
     echo 0 >clock.new
     mv clock.new clock
-    wait_until '[ "$(grep -c "the clock was set" log)" = 2 ]'
+    wait_until '[ "$(grep -c "the clock was set: " log)" = 2 ]'
     ask
     assert_equal "$(rows 'select count(*) from firing')" 1
     stop_watcher
