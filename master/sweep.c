@@ -18,7 +18,7 @@
 #include "master/trigger/row.h"
 
 #define MINUTE_US (60 * INT64_C(1000000))
-#define TRIES_AT_ONCE 3
+#define TRIES_AT_ONCE 8
 #define BACKOFF_MAX_US (60 * MINUTE_US)
 
 static int raise_memory(struct mf_error *error)
