@@ -84,10 +84,10 @@ void watcher_forget_jobs(struct watcher *watcher);
 
 /* --- watcher_source.c --- */
 
-/* *source of a job, NULL when it has none. -1: as feed_open. */
+/* *out is the source of a job, NULL when it has none. -1: as feed_open. */
 int watcher_source_open(struct watcher *watcher,
                         const struct job *job,
-                        struct watcher_source **source,
+                        struct watcher_source **out,
                         struct mf_error *error);
 void watcher_source_close(struct watcher_source *source); /* NULL is fine */
 /* Takes what is there, if it is time (or a sweep). The triggers of its queue are not asked. */

@@ -11,9 +11,11 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/commands/trigger.h"
+#include "master/record/state_folder.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
+#include "master/watch/place.h"
 
 struct arguments {
     bool is_verbose;
@@ -37,12 +39,23 @@ static error_t parse(int key, char *text, struct argp_state *state)
     }
 }
 
+/* A watcher that lives serves it, to the second. */
+static bool is_watched(void *arg, const struct trigger_row *row)
+{
+    const char *state = arg;
+    return row->watcher != NULL && place_is_live(state, row->watcher, NULL);
+}
+
 /* What the clock says; then all else, also when that failed. */
 static int tick(struct queues *queues, struct swept *swept, struct mf_error *error)
 {
     struct trigger_fired fired = {0};
     size_t failed = 0;
-    int rc = due_fire_all(queues, mf_wall_us(), &fired, error);
+    char *state = state_folder(error);
+    if (state == NULL)
+        return -1;
+    int rc = due_fire_all(queues, mf_wall_us(), is_watched, state, &fired, error);
+    mf_free(state);
     if (trigger_hand_over(queues, &fired, NULL, &failed, error) < 0)
         rc = -1;
     size_t count = fired.count;

@@ -237,6 +237,24 @@ case_a_folder_has_one_watcher() {
     stop_watcher
 }
 
+# What is due by the clock is the watcher's as long as it lives, stopped or not; then a tick's.
+case_a_tick_leaves_it_to_a_live_watcher() {
+    mkdir jobs
+    cron_job daily.yaml daily '0 3 * * *'
+    start_watcher
+    kill -STOP "$WATCHER"
+    sqlite3 -batch "$XDG_STATE_HOME/mayfly/queues.db" 'update trigger set last_due_us = last_due_us - 3 * 86400000000'
+    mayfly trigger tick
+    assert_exit 0
+    assert_equal "$(rows 'select count(*) from firing')" 0
+    kill -KILL "$WATCHER"
+    PID=$WATCHER
+    await_end
+    mayfly trigger tick
+    assert_equal "$(rows 'select count(*), cause from firing')" '1|cron'
+    wait_until '[ "$(ended daily)" = 1 ]'
+}
+
 case_what_was_installed_by_hand_stays_so() {
     mkdir jobs
     cron_job x.yaml x '0 0 29 2 *'
