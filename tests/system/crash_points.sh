@@ -32,6 +32,7 @@ task:
 workers: {count: 2, slots: 2}
 lease: 2s
 orphan_limit: 20s
+notify: {on: started, shell: "cat >/dev/null"}
 END
 }
 
