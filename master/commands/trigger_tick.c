@@ -2,9 +2,9 @@
 /*
  * mayfly trigger tick: once a minute, by the machine's own scheduler. What the clock says is due is
  * fired; what has come to spool folders and brokers is brought in; open firings are carried on; all
- * queues are evaluated (age, and whatever nobody has seen).
- * Any number of them may run at once. It prints nothing unless asked, since cron sends a mail
- * otherwise.
+ * queues are evaluated (age, and whatever nobody has seen); at last, who was to be told of a run
+ * and was not is told (notify_sweep.h). Any number of them may run at once. It prints nothing
+ * unless asked, since cron sends a mail otherwise.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/commands/trigger.h"
+#include "master/notify_sweep.h"
 #include "master/sources.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
@@ -140,6 +141,9 @@ static int tick_main(int argc, char **argv)
         say(&swept, &polled);
     queues_close(queues);
     mf_free(path);
+    uint64_t waiting;
+    if (rc >= 0 && notify_sweep(NOTIFY_SWEEP_US, &waiting, &error) < 0)
+        code = command_fail(&error);
     return code;
 }
 
