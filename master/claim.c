@@ -222,6 +222,21 @@ void claim_give_up(const char *run_id, const char *why)
     settle_fini(&ending);
 }
 
+/* Whether the run has an open firing: 1, 0, -1. */
+static int is_open(const char *run_id, struct mf_error *error)
+{
+    struct queues *queues = NULL;
+    struct firing firing;
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = firing_find(queues, run_id, &firing, error);
+    rc = rc < 0 ? -1 : rc > 0 && strcmp(firing.state, "open") == 0;
+    queues_close(queues);
+    mf_free(path);
+    return rc;
+}
+
 int claim_settle(const char *folder, struct mf_error *error)
 {
     struct settle_ending ending;
@@ -235,6 +250,9 @@ int claim_settle(const char *folder, struct mf_error *error)
 int claim_let_go(const char *folder, const char *run_id, struct mf_error *error)
 {
     struct settle_ending ending;
+    int open = is_open(run_id, error);
+    if (open <= 0)
+        return open;
     /* One that can't be read is like one that never came about. */
     if (settle_read(folder, &ending, NULL) <= 0)
         settle_give_up(run_id, "its run was removed", &ending);

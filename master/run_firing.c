@@ -192,8 +192,7 @@ static void say_settled(struct run *run)
     if (queue == NULL || settled->gone + settled->failed + settled->back == 0)
         return;
     mf_log(MF_INFO,
-           "queue %s: %" PRIu64 " messages are done, %" PRIu64 " have failed, %" PRIu64
-           " went back without blame",
+           "messages of queue %s: %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " given back",
            queue,
            settled->gone,
            settled->failed,

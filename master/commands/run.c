@@ -22,6 +22,7 @@
 #include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
 #include "master/job/job.h"
+#include "master/record/run_db.h"
 #include "master/record/tree.h"
 #include "master/run.h"
 #include "master/run_folder.h"
@@ -115,8 +116,9 @@ struct beginning {
 static int check_unused(const struct beginning *run, struct mf_error *error)
 {
     char *path = run_path(run->folder, "run.db");
-    int rc = 0;
-    if (path != NULL && access(path, F_OK) == 0)
+    int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                          : run_db_is_made(path, error);
+    if (rc > 0)
         rc = mf_raise(error,
                       MF_EUSAGE,
                       "run %s has begun already: mayfly resume %s goes on with it",

@@ -14,6 +14,7 @@
 static const struct command *const commands[] = {
     &command_trigger_install,
     &command_trigger_list,
+    &command_trigger_next,
     &command_trigger_remove,
     &command_trigger_run,
     &command_trigger_tick,

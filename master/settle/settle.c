@@ -263,7 +263,9 @@ int settle_read(const char *folder, struct settle_ending *ending, struct mf_erro
     reading.path = mf_format("%s/run.db", folder);
     if (reading.path == NULL)
         return raise_memory(error);
-    int rc = access(reading.path, F_OK) == 0 ? read_db(&reading, error) : 0;
+    int rc = run_db_is_made(reading.path, error);
+    if (rc > 0)
+        rc = read_db(&reading, error);
     sqlite3_finalize(reading.finals);
     run_db_close(reading.db);
     mf_free(reading.path);

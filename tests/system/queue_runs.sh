@@ -4,6 +4,7 @@
 # What a run does with messages of a queue: it claims them, works on them and settles, or gives them back; and that
 # none is lost or done twice when it is killed anywhere on this way.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mount_lib.sh"
 
 queue_of() { # QUEUE BODY...
     local queue=$1
@@ -67,6 +68,7 @@ END
         "null hand documents 2 2 0 0"
     mayfly status
     assert_contains out 'started  by hand, queue documents, 2 messages'
+    assert_contains out 'messages 2 done, 0 failed, 0 given back'
     mayfly status --json
     assert_equal "$(jq -r .firing.queue out)" documents
     mayfly results --json last
@@ -113,7 +115,7 @@ case_within_what_is_tolerated_only_the_failed_go_back() {
     assert_exit 0
     assert_equal "$(summary .state)" partial
     assert_equal "$(stand documents)" "1 0 0 2"
-    assert_contains err 'queue documents: 2 messages are done, 1 have failed, 0 went back'
+    assert_contains err 'messages of queue documents: 2 done, 1 failed, 0 given back'
     mayfly retry "$RUN_ID" --export=again.yaml
     assert_exit 2
     assert_contains err '{message}'
@@ -191,12 +193,13 @@ END
 }
 
 case_what_a_trigger_decided_on_is_carried_out_once() {
+    local i
     queue_of documents a b
     pages_job
     decide pages documents
-    mayfly submit job.yaml --firing "$RUN_ID"
-    assert_exit 0
-    assert_same out <(echo "$RUN_ID")
+    for i in 1 2 3; do "$MAYFLY_BIN" submit job.yaml --firing "$RUN_ID" >"out.$i" 2>"err.$i" </dev/null & done
+    wait
+    assert_same <(cat out.?) <(echo "$RUN_ID")
     mayfly watch "$RUN_ID"
     assert_exit 0
     assert_nothing_left "$RUN_ID"
@@ -250,17 +253,39 @@ END
     assert_contains out 'started  trigger report (after)'
 }
 
+claim_on_a_full_disk() {
+    queue_of documents a b
+    pages_job
+    head -c 16m /dev/zero >"$XDG_STATE_HOME/full" 2>/dev/null || :
+    mayfly run job.yaml
+    assert_exit 3
+    rm "$XDG_STATE_HOME/full"
+    assert_equal "$(stand documents)" "2 0 0 0" "what a run that could not begin has left"
+    assert_equal "$(find "$XDG_STATE_HOME/mayfly/runs" -mindepth 1 | wc -l)" 0
+    mayfly run job.yaml
+    assert_exit 0
+    assert_equal "$(stand documents)" "0 0 0 2"
+}
+
+case_nothing_is_claimed_on_a_full_disk() {
+    unset MAYFLY_JOURNAL # the runs are gone with their file system
+    on_tmpfs "$XDG_STATE_HOME" size=8m claim_on_a_full_disk
+}
+
 # Killed before its end is settled: whoever comes next does it, and once.
-killed_before_the_end_is_settled() { # POINT STAND
+killed_before_the_end_is_settled() { # POINT
+    local before="0 2 0 0"
+    [ "$1" != firing.after-settle ] || before="0 0 0 2"
     queue_of documents a b
     pages_job
     MAYFLY_CRASH=$1 mayfly run job.yaml
     assert_exit 137
     find_run
-    assert_equal "$(stand documents)" "$2" "$1"
-    mayfly clean "$RUN_ID"
+    assert_equal "$(stand documents)" "$before" "$1"
+    mayfly trigger tick
     assert_exit 0
     assert_equal "$(stand documents)" "0 0 0 2" "$1"
+    assert_equal "$(queues 'SELECT state FROM firing')" succeeded "$1"
 }
 
 # Killed before there is a results table: by hand it is as if nothing had been, and what a trigger has decided on begins
@@ -297,17 +322,10 @@ killed_on_its_way() { # POINT
 }
 
 case_killed_at_each_point() {
-    local point
-    for point in master.after-epoch master.before-mark master.before-launch master.before-commit master.before-end; do
-        (BASE=$WORK/$point && mkdir "$BASE" && run_case killed_on_its_way "$point") || fail "$point"
-    done
-    for point in firing.before-claim firing.after-claim firing.after-note; do
-        (BASE=$WORK/$point && mkdir "$BASE" && run_case killed_before_it_has_begun "$point") || fail "$point"
-    done
-    for point in "firing.before-settle 0 2 0 0" "firing.in-settle 0 2 0 0" "firing.after-settle 0 0 0 2"; do
-        (BASE=$WORK/${point%% *} && mkdir "$BASE" &&
-            run_case killed_before_the_end_is_settled "${point%% *}" "${point#* }") || fail "$point"
-    done
+    each_at_once killed_before_it_has_begun firing.before-claim firing.after-claim firing.after-note
+    each_at_once killed_on_its_way \
+        master.after-epoch master.before-mark master.before-launch master.before-commit master.before-end
+    each_at_once killed_before_the_end_is_settled firing.before-settle firing.in-settle firing.after-settle
 }
 
 run_cases "$@"
