@@ -27,8 +27,9 @@
 #include "master/watch/stir.h"
 
 #define WATCHER_SWEEP_US 60000000
-/* How soon after a change of queues.db another one is looked at. */
-#define WATCHER_STIR_US 1000000
+/* Between two looks for the same reason: at changes of queues.db, at what is more than fits into
+ * one round, after a round that failed. */
+#define WATCHER_REST_US 1000000
 
 /* A job file of the folder. */
 struct served {
@@ -112,7 +113,8 @@ int watcher_unregister(struct watcher *watcher, const char *name, struct mf_erro
 /* Removes those of this watcher that no job file has any more. */
 int watcher_unregister_others(struct watcher *watcher, struct mf_error *error);
 
-/* A round. `sweep`: also what others have left undone. */
-void watcher_round(struct watcher *watcher, bool sweep);
+/* A round. `sweep`: also what others have left undone. -1: it was not made to its end, which is
+ * logged; what is due may still be. */
+int watcher_round(struct watcher *watcher, bool sweep);
 
 #endif

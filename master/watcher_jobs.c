@@ -211,8 +211,6 @@ static void serve_former(struct watcher *watcher, struct served *served, const s
                                       : " (until then it is not served)");
     watcher_say_once(&served->trouble, text == NULL ? why->text : text);
     mf_free(text);
-    /* What stands in the file does not change by itself; names, queues and disks may. */
-    served->is_to_try = true;
 }
 
 static void read_file(struct watcher *watcher, struct served *served)
@@ -225,10 +223,16 @@ static void read_file(struct watcher *watcher, struct served *served)
                                                  : serve_job(watcher, served, job, &error);
     job_destroy(job);
     served->is_to_try = false;
+    if (rc < 0 && error.code != MF_EUSAGE) {
+        /* No fault of the file, and the round that follows has the same to say. */
+        watcher_say_once(&watcher->round_trouble, error.text);
+        served->is_to_try = true;
+        return;
+    }
     if (rc < 0) {
         serve_former(watcher, served, &error);
-        if (is_broken && error.code == MF_EUSAGE)
-            served->is_to_try = false;
+        /* What stands in the file does not change by itself; names and queues do. */
+        served->is_to_try = !is_broken;
         return;
     }
     if (served->trouble != NULL)
@@ -291,6 +295,7 @@ void watcher_look(struct watcher *watcher, bool all)
         if (watcher->jobs[i].is_found && watcher->jobs[i].is_to_try)
             read_file(watcher, &watcher->jobs[i]);
     drop_gone(watcher);
+    /* The round that follows has the same to say. */
     if (watcher_unregister_others(watcher, &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
+        watcher_say_once(&watcher->round_trouble, error.text);
 }
