@@ -15,7 +15,7 @@ SEED=${SEED:-1}
 results() {
     local run
     for run in "$XDG_STATE_HOME"/mayfly/runs/*; do
-        if [ "$(jq -r .state "$run/summary.json")" = succeeded ]; then cat "$run/result"; fi
+        if [ "$(sqlite3 -batch -readonly "$run/run.db" 'SELECT state FROM run')" = succeeded ]; then cat "$run/result"; fi
     done
 }
 
