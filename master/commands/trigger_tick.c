@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/commands/tick_log.h"
 #include "master/commands/trigger.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
@@ -92,14 +93,17 @@ static int tick_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
+    tick_log_turn();
     if (arguments.is_verbose)
         mf_log_to(2, MF_INFO);
     char *path = queues_path(&error);
     int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error), code = 0;
     if (rc > 0 && ((rc = tick(queues, &swept, &error)) < 0 || forget_keys(queues, &error) < 0))
         rc = -1;
-    if (rc < 0)
+    if (rc < 0) {
+        tick_log_stamp();
         code = command_fail(&error);
+    }
     if (arguments.is_verbose)
         say(&swept);
     queues_close(queues);
