@@ -47,12 +47,13 @@ static int open_queues(struct claim *claim, struct mf_error *error)
     int rc = path == NULL ? -1 : queues_open(path, false, &claim->queues, error);
     mf_free(path);
     if (rc == 0)
-        rc = mf_raise(error,
-                      MF_EUSAGE,
-                      has_queue(claim->job)
-                          ? "there is no queue '%s', and none at all: mayfly queue create makes it"
-                          : "there is nothing that run %s was started by: no queue and no trigger",
-                      has_queue(claim->job) ? claim->job->split.queue : claim->run_id);
+        rc = mf_raise(
+            error,
+            MF_EUSAGE,
+            has_queue(claim->job)
+                ? "there is no queue '%s', and none at all: mayfly queue create NAME makes it"
+                : "there is nothing that run %s was started by: no queue and no trigger",
+            has_queue(claim->job) ? claim->job->split.queue : claim->run_id);
     return rc < 0 ? -1 : 0;
 }
 
@@ -126,14 +127,17 @@ static int change_by_hand(struct claim *claim, struct mf_error *error)
     return copy_text(claim->job->split.queue, &claim->note.queue, error);
 }
 
+static bool is_chained(const struct claim *claim)
+{
+    return claim->note.cause != NULL && strcmp(claim->note.cause, "after") == 0;
+}
+
 /* A message that the trigger has bound to the run. */
 static int see_message(void *arg, const struct queue_message *message)
 {
     struct claim *claim = arg;
-    claim->note.messages++;
     claim->of_split += has_queue(claim->job) && message->queue == claim->queue.id;
-    if (claim->note.cause == NULL || strcmp(claim->note.cause, "after") != 0 ||
-        claim->note.event != NULL)
+    if (!is_chained(claim) || claim->note.event != NULL)
         return 0;
     claim->note.event =
         mf_format("%.*s", (int)message->body.length, (const char *)message->body.data);
@@ -157,13 +161,16 @@ static int take_firing(struct claim *claim, struct mf_error *error)
                         claim->run_id,
                         rc == 0 ? "" : firing.state);
     int64_t id = firing.queue; /* what it borrows is gone with the next look */
+    claim->note.messages = firing.messages;
+    if (has_queue(claim->job) && id == claim->queue.id)
+        claim->of_split = firing.messages;
     claim->note.due_us = firing.due_us;
     if (copy_text(firing.trigger, &claim->note.trigger, error) < 0 ||
         copy_text(firing.cause, &claim->note.cause, error) < 0)
         return -1;
     if (id == 0)
         return 0;
-    if (strcmp(claim->note.cause, "after") == 0) /* its queue is hidden */
+    if (is_chained(claim)) /* its queue is hidden */
         return 0;
     if (queue_by_id(claim->queues, id, &queue, error) < 0)
         return -1;
@@ -172,7 +179,11 @@ static int take_firing(struct claim *claim, struct mf_error *error)
 
 static int change_of_firing(struct claim *claim, struct mf_error *error)
 {
-    if (take_firing(claim, error) < 0 || (has_queue(claim->job) && find_queue(claim, error) < 0) ||
+    if ((has_queue(claim->job) && find_queue(claim, error) < 0) || take_firing(claim, error) < 0)
+        return -1;
+    /* Its bodies are only read where it is not known what they are. */
+    bool is_known = claim->of_split > 0 || (!has_queue(claim->job) && !is_chained(claim));
+    if (!is_known &&
         queue_claimed(claim->queues, claim->run_id, 0, 0, see_message, claim, error) < 0)
         return -1;
     if (claim->error.code != MF_OK) {
@@ -211,6 +222,21 @@ void claim_give_up(const char *run_id, const char *why)
     settle_fini(&ending);
 }
 
+/* Whether the run has an open firing: 1, 0, -1. */
+static int is_open(const char *run_id, struct mf_error *error)
+{
+    struct queues *queues = NULL;
+    struct firing firing;
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
+    if (rc > 0)
+        rc = firing_find(queues, run_id, &firing, error);
+    rc = rc < 0 ? -1 : rc > 0 && strcmp(firing.state, "open") == 0;
+    queues_close(queues);
+    mf_free(path);
+    return rc;
+}
+
 int claim_settle(const char *folder, struct mf_error *error)
 {
     struct settle_ending ending;
@@ -224,6 +250,9 @@ int claim_settle(const char *folder, struct mf_error *error)
 int claim_let_go(const char *folder, const char *run_id, struct mf_error *error)
 {
     struct settle_ending ending;
+    int open = is_open(run_id, error);
+    if (open <= 0)
+        return open;
     /* One that can't be read is like one that never came about. */
     if (settle_read(folder, &ending, NULL) <= 0)
         settle_give_up(run_id, "its run was removed", &ending);

@@ -620,5 +620,6 @@ int run_master(const struct job *job,
     }
     progress_destroy(run.progress);
     close(lock_fd);
+    run_firing_finish(&run);
     return code;
 }

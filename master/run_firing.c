@@ -96,21 +96,10 @@ int run_firing_open(struct run *run, struct mf_error *error)
     return 0;
 }
 
-/* What fires because of this run, and what others have left. */
-static int carry_on(struct run *run, struct queues *queues, struct mf_error *error)
-{
-    int rc = trigger_hand_over(queues, &run->firing.fired, NULL, NULL, error);
-    return sweep_queues(queues, NULL, NULL, error) < 0 ? -1 : rc;
-}
-
 void run_firing_close(struct run *run)
 {
-    struct mf_error error;
     queues_close(run->firing.queues);
-    if (run->firing.is_settled && with_queues(run, carry_on, &error) < 0)
-        mf_log(MF_WARNING, "what the run's end starts is left to the next sweep: %s", error.text);
     run->firing.queues = NULL;
-    trigger_fired_fini(&run->firing.fired);
     firing_note_fini(&run->firing.note);
 }
 
@@ -203,8 +192,7 @@ static void say_settled(struct run *run)
     if (queue == NULL || settled->gone + settled->failed + settled->back == 0)
         return;
     mf_log(MF_INFO,
-           "queue %s: %" PRIu64 " messages are done, %" PRIu64 " have failed, %" PRIu64
-           " went back without blame",
+           "messages of queue %s: %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " given back",
            queue,
            settled->gone,
            settled->failed,
@@ -239,4 +227,20 @@ void run_firing_give_up(struct run *run, const struct mf_error *error)
 {
     if (run->firing.is_open)
         claim_give_up(run->run_id, error->text);
+}
+
+/* What fires because of this run, and what others have left. */
+static int carry_on(struct run *run, struct queues *queues, struct mf_error *error)
+{
+    int rc = trigger_hand_over(queues, &run->firing.fired, NULL, NULL, error);
+    return sweep_queues(queues, NULL, NULL, error) < 0 ? -1 : rc;
+}
+
+void run_firing_finish(struct run *run)
+{
+    struct mf_error error;
+    if (run->firing.is_settled && with_queues(run, carry_on, &error) < 0)
+        fprintf(
+            stderr, "mayfly: what the run's end starts waits for the next tick: %s\n", error.text);
+    trigger_fired_fini(&run->firing.fired);
 }

@@ -75,11 +75,11 @@ char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct m
     return folder;
 }
 
-char *run_folder_create_as(const char *run_id, bool *is_new, struct mf_error *error)
+char *run_folder_create_as(const char *run_id, struct mf_error *error)
 {
     char *runs = runs_folder(error), *folder = NULL;
     if (runs != NULL && state_folder_make(runs, error) == 0)
-        *is_new = make_folder(runs, run_id, &folder, error) > 0;
+        make_folder(runs, run_id, &folder, error);
     mf_free(runs);
     return folder;
 }

@@ -18,9 +18,9 @@
 /* Makes a new run folder by exclusive mkdir; its id in run_id, its path returned (heap). NULL:
  * MF_ESETUP naming the place and the remedy (read-only, full ...). */
 char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error);
-/* Makes exactly the folder of this id (heap). *is_new tells whether it was made here; one that was
- * there already may be another master's: see run_folder_lock. NULL: as run_folder_create. */
-char *run_folder_create_as(const char *run_id, bool *is_new, struct mf_error *error);
+/* The folder of this id (heap), made if it is not there; it may be another master's: see
+ * run_folder_lock. NULL: as run_folder_create. */
+char *run_folder_create_as(const char *run_id, struct mf_error *error);
 
 /* The folder that a run of this id has (heap), whether it is there or not. NULL: as state_folder.
  */

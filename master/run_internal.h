@@ -23,6 +23,7 @@
 #include "master/schedule/schedule.h"
 #include "master/secret_sources.h"
 #include "master/settle/settle.h"
+#include "master/sweep.h"
 #include "master/stage/pace.h"
 
 /* The piece that is on its way to a worker, by lane. */
@@ -316,8 +317,7 @@ void run_secrets_read(void *arg, uint32_t events);
 void run_generation_begun(void *arg);
 
 /* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
-/* Learns from the run folder how the run was started, and from queues.db whether anybody waits for
- * its end. -1: its firing.json is damaged. */
+/* Learns from the run folder how the run was started. -1: its firing.json is damaged. */
 int run_firing_open(struct run *run, struct mf_error *error);
 /* The last thing that a run does: starts what fires because of its end, and sweeps (sweep.h). */
 void run_firing_close(struct run *run);
@@ -329,6 +329,8 @@ int64_t run_firing_step(struct run *run, int64_t now_us);
 void run_firing_settle(struct run *run);
 /* The run never came about: the messages go back. */
 void run_firing_give_up(struct run *run, const struct mf_error *error);
+/* When all else is done and the run's lock is free: starts what its end has fired. */
+void run_firing_finish(struct run *run);
 /* How it was started: a new reference, json null when by hand and without messages. */
 json_t *run_firing_json(const struct run *run);
 /* The same in words, "" for nothing. */

@@ -65,15 +65,17 @@ static json_t *subtasks(struct run *run)
     bool has_total = run->schedule != NULL && run_has_total(run);
     if (run->schedule != NULL)
         schedule_counts(run->schedule, &counts);
+    uint64_t done = run->base_done + counts.done, failed = run->base_failed + counts.failed,
+             dead = run->base_dead + counts.dead;
     return json_pack("{s:o, s:I, s:I, s:I, s:I}",
                      "total",
                      has_total ? json_integer((json_int_t)run_total(run)) : json_null(),
                      "done",
-                     (json_int_t)(run->base_done + counts.done),
+                     (json_int_t)done,
                      "failed",
-                     (json_int_t)(run->base_failed + counts.failed),
+                     (json_int_t)failed,
                      "dead",
-                     (json_int_t)(run->base_dead + counts.dead),
+                     (json_int_t)dead,
                      "cancelled",
                      (json_int_t)counts.cancelled);
 }
@@ -265,7 +267,8 @@ json_t *run_notify_end(struct run *run, bool is_final)
     if (!run->has_outbox)
         return NULL;
     run->has_outbox = false;
-    notify_session_end(run->notify, notify_most_us(), run->signal_fd);
+    /* Who interrupts a run wants it to end; what waits is told by the next master or a sweep. */
+    notify_session_end(run->notify, is_final ? notify_most_us() : 0, run->signal_fd);
     run->notify = NULL;
     json_t *outbox = read_outbox(run, &pending, &error);
     if (outbox == NULL || (pending == 0 && is_final && notify_unregister(run->run_id, &error) < 0))

@@ -325,7 +325,7 @@ static void say_messages(struct run *run)
     const struct settled *settled = &run->firing.settled;
     if (run->firing.is_settled)
         progress_say(run->progress,
-                     "queue %s: %llu messages are done, %llu have failed, %llu went back",
+                     "messages of queue %s: %llu done, %llu failed, %llu given back",
                      run->job->split.queue,
                      (unsigned long long)settled->gone,
                      (unsigned long long)settled->failed,

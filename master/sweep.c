@@ -12,14 +12,14 @@
 #include "common/crash.h"
 #include "common/log.h"
 #include "master/queue/firing.h"
+#include "master/record/run_db.h"
 #include "master/run_folder.h"
 #include "master/settle/settle.h"
 #include "master/trigger/evaluate.h"
 #include "master/trigger/row.h"
 
 #define MINUTE_US (60 * INT64_C(1000000))
-#define TRIES_AT_ONCE 8
-#define BACKOFF_MAX_US (60 * MINUTE_US)
+#define BACKOFF_MAX_US (60 * MINUTE_US) /* as in firing.h */
 
 static int raise_memory(struct mf_error *error)
 {
@@ -35,16 +35,6 @@ struct recovery {
     bool is_broken; /* queues.db cannot be used: `error` says why */
 };
 
-/* When a firing may be carried on again, once it has been so often before. */
-static int64_t not_before(uint64_t tries, int64_t now_us)
-{
-    if (tries + 1 < TRIES_AT_ONCE)
-        return 0;
-    uint64_t doublings = tries + 1 - TRIES_AT_ONCE;
-    int64_t rest_us = doublings > 6 ? BACKOFF_MAX_US : MINUTE_US << doublings;
-    return now_us + (rest_us > BACKOFF_MAX_US ? BACKOFF_MAX_US : rest_us);
-}
-
 /* A rest that ends later than any can was begun before the clock was set back. */
 static bool is_resting(const struct firing *firing, int64_t now_us)
 {
@@ -56,7 +46,6 @@ static bool is_resting(const struct firing *firing, int64_t now_us)
 struct open_firing {
     char run_id[RUN_ID_SIZE];
     char *trigger, *starter;
-    uint64_t tries;
     char *folder;
 };
 
@@ -70,7 +59,7 @@ static void open_firing_fini(struct open_firing *open)
 static int
 copy_firing(const struct firing *firing, struct open_firing *open, struct mf_error *error)
 {
-    *open = (struct open_firing){.tries = firing->tries};
+    *open = (struct open_firing){0};
     snprintf(open->run_id, sizeof open->run_id, "%s", firing->run_id);
     open->trigger = firing->trigger == NULL ? NULL : mf_strdup(firing->trigger);
     open->starter = mf_strdup(firing->starter);
@@ -88,12 +77,7 @@ static int take(struct recovery *recovery, const struct open_firing *open, struc
     struct queues *queues = recovery->queues;
     if (queues_begin(queues, error) < 0)
         return -1;
-    int rc = firing_take(queues,
-                         open->run_id,
-                         open->starter,
-                         recovery->starter,
-                         not_before(open->tries, mf_wall_us()),
-                         error);
+    int rc = firing_take(queues, open->run_id, open->starter, recovery->starter, error);
     if (rc > 0 && queues_commit(queues, error) < 0)
         rc = -1;
     queues_rollback(queues);
@@ -168,7 +152,7 @@ static int start(struct recovery *recovery, const struct open_firing *open, stru
 static bool has_table(const struct open_firing *open)
 {
     char *path = run_path(open->folder, "run.db");
-    bool is_there = path != NULL && access(path, F_OK) == 0;
+    bool is_there = path != NULL && run_db_is_made(path, NULL) != 0;
     mf_free(path);
     return is_there;
 }

@@ -4,9 +4,9 @@
  * watcher. Open firings are carried on (firing.h), then all triggers are evaluated, and what fires
  * is handed over. Any number of them may run at once: each firing is taken by one of them.
  *
- * A run that dies again and again is carried on at once eight times, then after 1, 2, 4 ...
- * minutes, an hour at most. Runs that were started by hand are never started or resumed here, only
- * settled: who has interrupted one decides what becomes of it.
+ * A run that dies again and again rests in between (firing_release). Runs that were started by hand
+ * are never started or resumed here, only settled: who has interrupted one decides what becomes of
+ * it.
  */
 #ifndef MAYFLY_MASTER_SWEEP_H
 #define MAYFLY_MASTER_SWEEP_H

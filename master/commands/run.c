@@ -22,6 +22,7 @@
 #include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
 #include "master/job/job.h"
+#include "master/record/run_db.h"
 #include "master/record/tree.h"
 #include "master/run.h"
 #include "master/run_folder.h"
@@ -108,8 +109,24 @@ struct beginning {
     char run_id[RUN_ID_SIZE];
     char *folder;
     int lock_fd;
-    bool is_new; /* the folder was made here */
 };
+
+/* Under the lock: another master may have had the folder meanwhile. One that died before it had a
+ * results table has left nothing of use: the run begins anew. */
+static int check_unused(const struct beginning *run, struct mf_error *error)
+{
+    char *path = run_path(run->folder, "run.db");
+    int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                          : run_db_is_made(path, error);
+    if (rc > 0)
+        rc = mf_raise(error,
+                      MF_EUSAGE,
+                      "run %s has begun already: mayfly resume %s goes on with it",
+                      run->run_id,
+                      run->run_id);
+    mf_free(path);
+    return rc;
+}
 
 /* Locked, with its job.yaml and its messages; -1: what was made here is removed again. */
 static int fill_folder(const struct job *job,
@@ -120,6 +137,10 @@ static int fill_folder(const struct job *job,
     run->lock_fd = run_folder_lock(run->folder, error);
     if (run->lock_fd < 0)
         return -1;
+    if (check_unused(run, error) < 0) {
+        close(run->lock_fd);
+        return -1;
+    }
     int rc = write_job(job, run->folder, error);
     if (rc == 0)
         rc = firing == NULL ? claim_by_hand(job, run->run_id, run->folder, error)
@@ -135,27 +156,11 @@ static int fill_folder(const struct job *job,
     return -1;
 }
 
-/* One that a master which died had begun before it had a results table is begun anew. */
-static int check_unused(const struct beginning *run, struct mf_error *error)
-{
-    char *path = run->is_new ? NULL : run_path(run->folder, "run.db");
-    int rc = 0;
-    if (path != NULL && access(path, F_OK) == 0)
-        rc = mf_raise(error,
-                      MF_EUSAGE,
-                      "run %s has begun already: mayfly resume %s goes on with it",
-                      run->run_id,
-                      run->run_id);
-    mf_free(path);
-    return rc;
-}
-
 static char *make_folder(const struct job *job,
                          const char *firing,
                          struct beginning *run,
                          struct mf_error *error)
 {
-    run->is_new = true;
     if (firing == NULL)
         return run_folder_create(job->name, run->run_id, error);
     if (!run_folder_is_id(firing)) {
@@ -163,7 +168,7 @@ static char *make_folder(const struct job *job,
         return NULL;
     }
     snprintf(run->run_id, sizeof run->run_id, "%s", firing);
-    return run_folder_create_as(firing, &run->is_new, error);
+    return run_folder_create_as(firing, error);
 }
 
 /* A run folder with all that its master needs; -1 with an error. */
@@ -173,7 +178,7 @@ make_run(const struct job *job, const char *firing, struct beginning *run, struc
     run->folder = make_folder(job, firing, run, error);
     if (run->folder == NULL)
         return -1;
-    if (check_unused(run, error) == 0 && fill_folder(job, firing, run, error) == 0)
+    if (fill_folder(job, firing, run, error) == 0)
         return 0;
     mf_free(run->folder);
     run->folder = NULL;

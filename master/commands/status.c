@@ -14,6 +14,8 @@
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
+#include "master/notify/outbox_json.h"
+#include "master/record/run_db.h"
 #include "master/firing_note.h"
 
 enum { KEY_EXPLAIN = 256 };
@@ -65,6 +67,22 @@ static json_t *load_summary(const char *folder)
     return summary;
 }
 
+/* The outbox of the run; NULL when nobody was to be told, or it cannot be read. */
+static json_t *load_outbox(const char *folder)
+{
+    char *path = run_path(folder, "run.db");
+    sqlite3 *db = path == NULL ? NULL : run_db_open(path, NULL);
+    json_t *outbox = db == NULL ? NULL : outbox_json(db, NULL);
+    run_db_close(db);
+    mf_free(path);
+    if (outbox != NULL && json_integer_value(json_object_get(outbox, "delivered")) == 0 &&
+        json_array_size(json_object_get(outbox, "undelivered")) == 0) {
+        json_decref(outbox);
+        return NULL;
+    }
+    return outbox;
+}
+
 /* What run.db says, as a live master would. */
 static json_t *recorded_status(const char *folder, const struct overview *overview)
 {
@@ -104,6 +122,9 @@ static int print_json(const char *folder,
     rc |= text_json_stamp(status, "ended", overview->ended_us);
     rc |= text_json_bytes(status, "folder", mf_bytes_text(folder));
     rc |= json_object_set_new(status, "summary", summary == NULL ? json_null() : summary);
+    json_t *outbox = load_outbox(folder);
+    if (outbox != NULL)
+        rc |= json_object_set_new(status, "notifications", outbox);
     if (rc == 0)
         return text_json_print(status, JSON_INDENT(2), error);
     json_decref(status);
@@ -146,6 +167,13 @@ static void print_summary(const json_t *summary)
            integer(summary, "workers", "verified_gone"),
            integer(summary, "workers", "unverified"));
     printf("rate     %.1f subtasks/s\n", json_number_value(json_object_get(summary, "rate_per_s")));
+    const json_t *firing = json_object_get(summary, "firing");
+    if (json_is_string(json_object_get(firing, "queue")) && json_object_get(firing, "done") != NULL)
+        printf("messages %" JSON_INTEGER_FORMAT " done, %" JSON_INTEGER_FORMAT
+               " failed, %" JSON_INTEGER_FORMAT " given back\n",
+               json_integer_value(json_object_get(firing, "done")),
+               json_integer_value(json_object_get(firing, "failed")),
+               json_integer_value(json_object_get(firing, "back")));
     const char *result = json_string_value(json_object_get(summary, "result"));
     if (result != NULL)
         printf("result   %s\n", result);
@@ -158,6 +186,20 @@ static void print_firing(const char *folder)
     if (json_is_object(note))
         printf("started  %s\n", firing_note_text(note, text, sizeof text));
     json_decref(note);
+}
+
+static void print_outbox(const char *folder, const char *run_id)
+{
+    json_t *outbox = load_outbox(folder);
+    size_t undelivered = json_array_size(json_object_get(outbox, "undelivered"));
+    if (outbox != NULL)
+        printf("told     %" JSON_INTEGER_FORMAT " delivered",
+               json_integer_value(json_object_get(outbox, "delivered")));
+    if (undelivered > 0)
+        printf(", %zu not (mayfly notify %s)", undelivered, run_id);
+    if (outbox != NULL)
+        putchar('\n');
+    json_decref(outbox);
 }
 
 static void print_text(const char *folder, const struct overview *overview, const json_t *status)
@@ -184,6 +226,7 @@ static void print_text(const char *folder, const struct overview *overview, cons
     if (summary != NULL)
         print_summary(summary);
     json_decref(summary);
+    print_outbox(folder, overview->run_id);
     printf("folder   %s\n", folder);
 }
 

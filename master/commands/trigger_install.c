@@ -3,6 +3,7 @@
  * is said now: what goes wrong later, nobody reads at once. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
@@ -11,6 +12,7 @@
 #include "master/commands/trigger_entry.h"
 #include "master/cron/zone.h"
 #include "master/job/job.h"
+#include "master/source/source.h"
 
 enum { KEY_PRINT = 256 };
 
@@ -88,6 +90,26 @@ static int check_clock(const struct job *job, struct mf_error *error)
     return 0;
 }
 
+/* A server may be away just now; a folder that is not there is a mistake. */
+static int check_source(const struct job *job, struct mf_error *error)
+{
+    struct feed_settings settings;
+    struct stat status;
+    if (!feed_settings_of(job, &settings))
+        return 0;
+    struct feed *feed = feed_open(&settings, job->trigger.queue, false, error);
+    if (feed == NULL)
+        return mf_error_prefix(error, "%s: trigger", job->path);
+    feed_close(feed);
+    if (settings.spool != NULL && (stat(settings.spool, &status) < 0 || !S_ISDIR(status.st_mode)))
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "%s: trigger.spool: there is no folder %s: make it first",
+                        job->path,
+                        settings.spool);
+    return 0;
+}
+
 /* Registers it and fires at once what is due. Not committed yet. */
 static int install_within(struct queues *queues,
                           const struct job *job,
@@ -162,7 +184,8 @@ static int install_job(const struct arguments *arguments)
     struct job *job = path == NULL ? NULL : job_load(path, NULL, 0, &error);
     char *environment = job == NULL ? NULL : trigger_environment(&error);
     int code;
-    if (environment == NULL || check_secrets(job, &error) < 0 || check_clock(job, &error) < 0) {
+    if (environment == NULL || check_secrets(job, &error) < 0 || check_clock(job, &error) < 0 ||
+        check_source(job, &error) < 0) {
         code = command_fail(&error);
     } else {
         const struct trigger_place place = {.job_path = path, .environment = environment};

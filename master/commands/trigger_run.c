@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "master/commands/text.h"
 #include "master/commands/trigger.h"
+#include "master/sources.h"
 
 static const struct argp_option options[] = {{0}};
 
@@ -27,10 +28,13 @@ static int run_trigger(struct queues *queues, const char *job)
 {
     struct trigger_row row = {0};
     struct trigger_fired fired = {0};
+    struct sources_polled polled = {0};
     struct mf_error error;
     int rc = trigger_command_find(queues, job, &row, &error), code = 0;
     if (rc > 0)
-        rc = fire(queues, row.name, &fired, &error);
+        rc = sources_poll(queues, row.name, &polled, &error) < 0
+                 ? -1
+                 : fire(queues, row.name, &fired, &error);
     if (rc == 0) {
         mf_raise(&error,
                  MF_EUSAGE,

@@ -50,7 +50,7 @@ int check_queue_split(const struct reader *reader, struct mf_error *error)
         return refuse_others(reader, error);
     if (split->queue == NULL && take_queue_of_trigger(reader, error) < 0)
         return -1;
-    if (!is_queue_name(split->queue))
+    if (split->queue == NULL || !is_queue_name(split->queue))
         return reader_raise(reader,
                             "split.queue",
                             error,

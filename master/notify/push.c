@@ -2,7 +2,7 @@
 /*
  * Subscribers that are queues: the event is pushed on, or each line of the run's result. The key of
  * a message is the event's id (with the number of the line), so that what is pushed twice is there
- * once. All lines are pushed in one transaction.
+ * once. All lines are pushed in one transaction, and what waits for them fires in it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -11,11 +11,15 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "master/notify/tell.h"
 #include "master/queue/queue.h"
+#include "master/trigger/evaluate.h"
+#include "master/trigger/handover.h"
 
 struct target {
     struct queues *queues;
+    struct trigger_fired fired; /* because of what was pushed */
     struct queue_info info;
     const struct tell *tell;
     int64_t now_us;
@@ -84,9 +88,22 @@ static int push_all(struct target *target, struct mf_error *error)
              : to->lines ? push_result(target, error)
                          : push(target, target->tell->body, 0, error);
     if (rc == 0)
-        return queues_commit(target->queues, error);
-    queues_rollback(target->queues);
-    return -1;
+        rc = trigger_evaluate_queue(
+            target->queues, target->info.id, target->now_us, &target->fired, error);
+    if (rc == 0)
+        rc = queues_commit(target->queues, error);
+    else
+        queues_rollback(target->queues);
+    return rc;
+}
+
+/* What does not begin now is begun by the next sweep; the event is in the queue. */
+static void start_fired(struct target *target)
+{
+    struct mf_error error;
+    if (target->fired.count > 0 &&
+        trigger_hand_over(target->queues, &target->fired, NULL, NULL, &error) < 0)
+        mf_log(MF_WARNING, "what waits for queue %s: %s", target->tell->to->queue, error.text);
 }
 
 void tell_queue(const struct tell *tell, struct told *told)
@@ -103,10 +120,13 @@ void tell_queue(const struct tell *tell, struct told *told)
                       tell->to->queue);
     else if (rc > 0)
         rc = push_all(&target, &error);
+    if (rc == 0)
+        start_fired(&target);
     if (rc < 0)
         told_set(told, TELL_LATER, "%s", error.text);
     else
         told->verdict = TOLD;
+    trigger_fired_fini(&target.fired);
     queues_close(target.queues);
     mf_free(path);
 }

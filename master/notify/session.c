@@ -35,7 +35,7 @@
 #define LAST_WAIT_US (INT64_C(900) * 1000000)
 #define GIVE_UP_US (INT64_C(86400) * 1000000) /* after the event */
 #define TROUBLE_US INT64_C(1000000)           /* run.db cannot be read or written now */
-#define LOCK_US 50000
+#define LOCK_MS 50
 #define MOST_US INT64_C(10000000)
 
 struct subscriber {
@@ -43,7 +43,7 @@ struct subscriber {
     int64_t number; /* from 1 */
     pthread_t thread;
     int lock_fd;
-    int64_t noted_wrong_us; /* trouble with run.db is logged once */
+    bool is_in_trouble; /* with run.db: that is logged once */
 };
 
 struct notify_session {
@@ -92,8 +92,9 @@ static bool may_begin(struct notify_session *session)
     return may && !is_stopped(session);
 }
 
-/* The subscriber's byte of notify.lock; -1: not got in time. */
-static int take_lock(struct subscriber *subscriber)
+/* The subscriber's byte of notify.lock: 1, 0 when it was not to be had before the session ends, -1.
+ */
+static int take_lock(struct subscriber *subscriber, struct mf_error *error)
 {
     struct notify_session *session = subscriber->session;
     struct flock lock = {
@@ -102,16 +103,16 @@ static int take_lock(struct subscriber *subscriber)
     subscriber->lock_fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     mf_free(path);
     if (subscriber->lock_fd < 0)
-        return -1;
+        return mf_raise_errno(error, "cannot open notify.lock in %s", session->folder);
     while (fcntl(subscriber->lock_fd, F_OFD_SETLK, &lock) < 0) {
         if (!may_begin(session)) {
             close(subscriber->lock_fd);
             subscriber->lock_fd = -1;
-            return -1;
+            return 0;
         }
-        poll(NULL, 0, LOCK_US / 1000);
+        poll(NULL, 0, LOCK_MS);
     }
-    return 0;
+    return 1;
 }
 
 /* The event with its id in front. NULL: no memory, or the payload is no object. The C library's. */
@@ -250,19 +251,27 @@ deliver_due(struct subscriber *subscriber, struct outbox *outbox, struct mf_erro
     return rc == 0 ? MF_NEVER : -1;
 }
 
+/* The outbox cannot be used now: said once. When it is looked at again. */
+static int64_t note_trouble(struct subscriber *subscriber, const struct mf_error *error)
+{
+    if (!subscriber->is_in_trouble)
+        mf_log(MF_WARNING, "notifications: %s", error->text);
+    subscriber->is_in_trouble = true;
+    return mf_wall_us() + TROUBLE_US;
+}
+
 static int64_t serve(struct subscriber *subscriber)
 {
     struct mf_error error;
-    if (take_lock(subscriber) < 0)
-        return mf_wall_us() + TROUBLE_US;
+    int rc = take_lock(subscriber, &error);
+    if (rc <= 0)
+        return rc < 0 ? note_trouble(subscriber, &error) : mf_wall_us() + TROUBLE_US;
     struct outbox *outbox = outbox_open(subscriber->session->folder, &error);
     int64_t next_us = outbox == NULL ? -1 : deliver_due(subscriber, outbox, &error);
-    if (next_us < 0) {
-        if (subscriber->noted_wrong_us == 0)
-            mf_log(MF_WARNING, "notifications: %s", error.text);
-        subscriber->noted_wrong_us = mf_wall_us();
-        next_us = mf_wall_us() + TROUBLE_US;
-    }
+    if (next_us < 0)
+        next_us = note_trouble(subscriber, &error);
+    else
+        subscriber->is_in_trouble = false;
     outbox_close(outbox);
     close(subscriber->lock_fd);
     return next_us;

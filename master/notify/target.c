@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subscribers in words. Of an address, what stands behind ? is left out, and all of it when it
  * comes from outside: both are places for keys. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "common/buffer.h"
 #include "master/notify/notify.h"
 
 #define SHOWN_MAX 100
 
-/* Appends, on one line and cut. */
+#define IS_CONTINUATION(c) (((unsigned char)(c)&0xc0) == 0x80) /* of a character of UTF-8 */
+
+/* Appends, on one line; what does not fit is cut, once, and no half of a character is left. */
 static void append(char out[NOTIFY_TARGET_SIZE], const char *text, size_t length)
 {
-    size_t used = strlen(out), room = NOTIFY_TARGET_SIZE - 4 - used;
+    size_t used = strlen(out);
+    if (used + sizeof "..." > NOTIFY_TARGET_SIZE - 1)
+        return; /* it is cut already */
+    size_t room = NOTIFY_TARGET_SIZE - sizeof "..." - used;
     bool is_cut = length > room;
     for (size_t i = 0; i < length && i < room; i++)
         out[used++] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
-    while (is_cut && used > 0 && ((unsigned char)out[used - 1] & 0x80) != 0)
-        used--; /* no half of a character */
+    if (is_cut && IS_CONTINUATION(text[room])) {
+        while (used > 0 && IS_CONTINUATION(out[used - 1]))
+            used--;
+        used -= used > 0;
+    }
     snprintf(out + used, NOTIFY_TARGET_SIZE - used, "%s", is_cut ? "..." : "");
 }
 

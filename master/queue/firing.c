@@ -30,10 +30,11 @@ static const char count_sql[] = "SELECT count(*) FROM firing WHERE trigger = ?1 
 static const char renew_sql[] =
     "UPDATE firing SET lease_us = ?2 WHERE run_id = ?1 AND state = 'open'";
 static const char take_sql[] =
-    "UPDATE firing SET starter = ?3, tries = tries + 1, not_before_us = ?4"
-    " WHERE run_id = ?1 AND state = 'open' AND starter = ?2";
-static const char release_sql[] =
-    "UPDATE firing SET starter = '' WHERE run_id = ?1 AND starter = ?2";
+    "UPDATE firing SET starter = ?3 WHERE run_id = ?1 AND state = 'open' AND starter = ?2";
+static const char release_sql[] = "UPDATE firing SET starter = '', tries = tries + 1, "
+                                  "not_before_us = CASE WHEN tries < 7 THEN NULL"
+                                  " ELSE ?3 + min(60000000 << min(tries - 7, 6), 3600000000) END"
+                                  " WHERE run_id = ?1 AND starter = ?2";
 static const char end_sql[] = "UPDATE firing SET state = ?2, ended_us = ?3, text = ?4"
                               " WHERE run_id = ?1 AND state = 'open'";
 
@@ -209,7 +210,6 @@ int firing_take(struct queues *queues,
                 const char *run_id,
                 const char *before,
                 const char *starter,
-                int64_t not_before_us,
                 struct mf_error *error)
 {
     sqlite3_stmt *stmt = queue_statement(queues, take_sql, error);
@@ -218,7 +218,6 @@ int firing_take(struct queues *queues,
     sql_bind_string(stmt, 1, run_id);
     sql_bind_string(stmt, 2, before);
     sql_bind_string(stmt, 3, starter);
-    sql_bind_nonzero(stmt, 4, not_before_us);
     int64_t changed = queue_run(queues, stmt, error);
     return changed < 0 ? -1 : changed > 0;
 }
@@ -226,6 +225,7 @@ int firing_take(struct queues *queues,
 int firing_release(struct queues *queues,
                    const char *run_id,
                    const char *starter,
+                   int64_t now_us,
                    struct mf_error *error)
 {
     sqlite3_stmt *stmt = queue_statement(queues, release_sql, error);
@@ -233,6 +233,7 @@ int firing_release(struct queues *queues,
         return -1;
     sql_bind_string(stmt, 1, run_id);
     sql_bind_string(stmt, 2, starter);
+    sqlite3_bind_int64(stmt, 3, now_us);
     return queue_run(queues, stmt, error) < 0 ? -1 : 0;
 }
 

@@ -24,7 +24,7 @@ struct firing {
     const char *input;            /* folder of the run before; NULL = none */
     int64_t made_us;
     const char *starter;   /* "" = nobody is about to start it */
-    uint64_t tries;        /* how often it was carried on */
+    uint64_t tries;        /* how often its master was started */
     int64_t not_before_us; /* it is not carried on again before; 0 = at any time */
     int64_t lease_us;      /* stamp; 0 = its master has not said anything yet */
     uint64_t messages;
@@ -60,19 +60,22 @@ int firing_count_open(struct queues *queues,
                       struct mf_error *error);
 /*
  * Takes an open firing to carry it on: its starter becomes `starter`, unless it is not `before` any
- * more, because somebody else was faster. 1 or 0. Each time is one of its tries; it is not to be
- * taken again before `not_before_us` (the caller looks at that).
+ * more, because somebody else was faster. 1 or 0. (The caller looks at not_before_us.)
  */
 int firing_take(struct queues *queues,
                 const char *run_id,
                 const char *before,
                 const char *starter,
-                int64_t not_before_us,
                 struct mf_error *error);
-/* `starter` has done what it could: whoever finds the firing may carry it on. */
+/*
+ * `starter` has done what it could: whoever finds the firing may carry it on, from the eighth time
+ * on not before 1, 2, 4 ... minutes are over, an hour at most. A starter that dies before it gets
+ * here does not count.
+ */
 int firing_release(struct queues *queues,
                    const char *run_id,
                    const char *starter,
+                   int64_t now_us,
                    struct mf_error *error);
 /* The master lives: until `lease_us`. */
 int firing_renew(struct queues *queues,

@@ -102,7 +102,7 @@ CREATE TABLE firing (
     input TEXT,                         -- kind after: the folder of the other run
     made_us INTEGER NOT NULL,
     starter TEXT NOT NULL,              -- the process that starts the master: pid, its start time, boot id; '' = none
-    tries INTEGER NOT NULL DEFAULT 0,   -- how often a sweep has carried it on
+    tries INTEGER NOT NULL DEFAULT 0,   -- how often its master was started
     not_before_us INTEGER,              -- it is not carried on again before
     lease_us INTEGER,                   -- stamp: the master has said until then that it lives
     messages INTEGER NOT NULL DEFAULT 0,

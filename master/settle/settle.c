@@ -5,6 +5,8 @@
  */
 #include "master/settle/settle.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,7 +99,7 @@ static void describe(sqlite3_stmt *row, char cause[CAUSE_MAX])
     char number[24] = "";
     if (signal != 0)
         snprintf(number, sizeof number, " %d", signal);
-    else if (code != 0)
+    else if (code > 0) /* else there was no command */
         snprintf(number, sizeof number, " %d", code);
     snprintf(cause,
              CAUSE_MAX,
@@ -202,6 +204,33 @@ static int find_result(const struct reading *reading, struct mf_error *error)
     return 0;
 }
 
+/* Messages are gone for good as soon as that is committed: so is what they were worth, whatever the
+ * run's own durability is. */
+static int sync_file(const struct reading *reading, const char *name, struct mf_error *error)
+{
+    char *path = mf_format("%s/%s", reading->folder, name);
+    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    if (path == NULL)
+        rc = raise_memory(error);
+    else if (fd < 0 && errno != ENOENT)
+        rc = mf_raise_errno(error, "cannot open %s", path);
+    else if (fd >= 0 && fsync(fd) < 0)
+        rc = mf_raise_errno(error, "cannot write %s to the disk", path);
+    if (fd >= 0)
+        close(fd);
+    mf_free(path);
+    return rc;
+}
+
+static int sync_run(const struct reading *reading, struct mf_error *error)
+{
+    static const char *const names[] = {"run.db", "run.db-wal", "result"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (sync_file(reading, names[i], error) < 0)
+            return -1;
+    return 0;
+}
+
 static int read_db(struct reading *reading, struct mf_error *error)
 {
     struct settle_ending *ending = reading->ending;
@@ -222,6 +251,8 @@ static int read_db(struct reading *reading, struct mf_error *error)
         rc = read_failed(reading, error);
     else if (reading->is_partial)
         rc = read_failures(reading, error);
+    if (rc == 0 && has_result(ending))
+        rc = sync_run(reading, error);
     return rc < 0 || find_result(reading, error) < 0 ? -1 : 1;
 }
 
@@ -232,7 +263,9 @@ int settle_read(const char *folder, struct settle_ending *ending, struct mf_erro
     reading.path = mf_format("%s/run.db", folder);
     if (reading.path == NULL)
         return raise_memory(error);
-    int rc = access(reading.path, F_OK) == 0 ? read_db(&reading, error) : 0;
+    int rc = run_db_is_made(reading.path, error);
+    if (rc > 0)
+        rc = read_db(&reading, error);
     sqlite3_finalize(reading.finals);
     run_db_close(reading.db);
     mf_free(reading.path);

@@ -219,7 +219,7 @@ static int acknowledge(struct redis_feed *redis,
 
 static int64_t list_take(struct redis_feed *redis, uint64_t most, struct mf_error *error)
 {
-    struct taken taken;
+    struct taken taken = {.first = 0};
     char last[24];
     name_keys(redis, &taken);
     int rc = find_taken(redis, &taken, error);

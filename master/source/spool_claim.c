@@ -28,6 +28,7 @@
 
 #define OPEN_MARK ".open"
 #define BATCH_MAX (FEED_CONSUMER_MAX + 48u)
+#define FEW 32u /* files that are synced one by one */
 #define KEY_MAX (BATCH_MAX + 512u)
 
 static int raise_claimed(const struct spool_claim *claim, const char *what, struct mf_error *error)
@@ -238,6 +239,31 @@ static int rename_into(struct spool_claim *claim,
     return 0;
 }
 
+/* Before a message speaks of them: what is in the files, and both folders. */
+static int sync_few(const struct spool_claim *claim, const struct batch *batch)
+{
+    const char *name = NULL;
+    while ((name = spool_names_next(&batch->claimed, name)) != NULL) {
+        int fd = openat(batch->folder, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+        int rc = fd < 0 ? -1 : fdatasync(fd);
+        if (fd >= 0)
+            close(fd);
+        if (rc < 0)
+            return -1;
+    }
+    return fsync(batch->folder) < 0 || fsync(claim->folder) < 0 ? -1 : 0;
+}
+
+/* Many at once, or those that may not be read, by their whole file system. */
+static int
+sync_batch(const struct spool_claim *claim, const struct batch *batch, struct mf_error *error)
+{
+    if (batch->claimed.count == 0 || (batch->claimed.count <= FEW && sync_few(claim, batch) == 0) ||
+        syncfs(batch->folder) == 0)
+        return 0;
+    return raise_claimed(claim, "cannot sync", error);
+}
+
 static int fill_batch(struct spool_claim *claim,
                       struct spool_scan *scan,
                       const struct spool_names *names,
@@ -255,10 +281,7 @@ static int fill_batch(struct spool_claim *claim,
         if (guard >= 0)
             close(guard);
     }
-    /* Before a message speaks of them: the files, both folders, and what is in the files. */
-    if (rc == 0 && batch->claimed.count > 0 && syncfs(batch->folder) < 0)
-        rc = raise_claimed(claim, "cannot sync", error);
-    return rc;
+    return rc < 0 ? -1 : sync_batch(claim, batch, error);
 }
 
 int spool_claim_names(struct spool_claim *claim,

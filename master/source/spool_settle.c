@@ -34,9 +34,9 @@ struct settling {
     struct queues *queues;
     const char *run_id;
     bool has_succeeded;
-    char *path; /* of the SPOOL of the last file; NULL = none yet */
-    int folder; /* that, -1 = it is gone, and all its files with it */
-    bool has_moved;
+    char *path;                 /* of the SPOOL of the last file; NULL = none yet */
+    int folder;                 /* that, -1 = it is gone, and all its files with it */
+    struct spool_names folders; /* below it, that files were moved to, and what these lie in */
 };
 
 /* Where a file was, in parts of its old path: SPOOL/.claimed/BATCH/NAME, or
@@ -132,14 +132,18 @@ new_path(const struct settling *settling, const struct file *file, const char *w
 }
 
 /* The folders that `path` lies in, below SPOOL. */
-static int make_folders(const struct settling *settling, char *path, struct mf_error *error)
+static int make_folders(struct settling *settling, char *path, struct mf_error *error)
 {
     for (char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        bool is_made = mkdirat(settling->folder, path, 0777) == 0 || errno == EEXIST;
+        int rc = mkdirat(settling->folder, path, 0777) == 0 || errno == EEXIST
+                     ? 0
+                     : raise_move(settling, path, error);
+        if (rc == 0 && !spool_names_has(&settling->folders, path))
+            rc = spool_names_add(&settling->folders, path, error);
         *slash = '/';
-        if (!is_made)
-            return raise_move(settling, path, error);
+        if (rc < 0)
+            return -1;
     }
     return 0;
 }
@@ -151,7 +155,6 @@ rename_file(struct settling *settling, const struct file *file, char *path, stru
         return -1;
     if (renameat(settling->folder, file->old_path, settling->folder, path) < 0)
         return raise_move(settling, path, error);
-    settling->has_moved = true;
     MF_CRASH(SOURCE_AFTER_MOVE);
     return 0;
 }
@@ -208,18 +211,30 @@ static int settle_file(struct settling *settling,
     return 0;
 }
 
+/* A rename is durable when the folder is that it leads to. */
+static int sync_folders(const struct settling *settling, struct mf_error *error)
+{
+    const char *name = NULL;
+    int rc = settling->folders.count == 0 ? 0 : fsync(settling->folder);
+    while (rc == 0 && (name = spool_names_next(&settling->folders, name)) != NULL) {
+        int fd = openat(settling->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        rc = fd < 0 ? -1 : fsync(fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    return rc < 0 ? mf_raise_write(error, "cannot sync the spool folder %s", settling->path) : 0;
+}
+
 /* What was done to the last folder is made durable. */
 static int leave_spool(struct settling *settling, struct mf_error *error)
 {
-    int rc = 0;
-    if (settling->has_moved && syncfs(settling->folder) < 0)
-        rc = mf_raise_write(error, "cannot sync the spool folder %s", settling->path);
+    int rc = sync_folders(settling, error);
     if (settling->folder >= 0)
         close(settling->folder);
     mf_free(settling->path);
+    spool_names_fini(&settling->folders);
     settling->path = NULL;
     settling->folder = -1;
-    settling->has_moved = false;
     return rc;
 }
 

@@ -52,11 +52,16 @@ static int pack_object(json_t *object, struct mf_buffer *out)
     return rc == 0 ? 0 : -1;
 }
 
+static bool is_blank(unsigned char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 int fields_of_json(struct mf_bytes body, struct mf_buffer *out, struct mf_error *error)
 {
     size_t before = out->length;
     size_t at = 0;
-    while (at < body.length && memchr(" \t\r\n", body.data[at], 4) != NULL)
+    while (at < body.length && is_blank(body.data[at]))
         at++;
     if (at == body.length || body.data[at] != '{') /* most bodies are none */
         return 0;

@@ -238,7 +238,7 @@ static int note(struct queues *queues,
         if (rc < 0)
             return -1;
     }
-    return firing_release(queues, start->run->run_id, starter, error);
+    return firing_release(queues, start->run->run_id, starter, mf_wall_us(), error);
 }
 
 static int note_all(struct queues *queues,

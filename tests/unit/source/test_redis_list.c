@@ -19,13 +19,9 @@ static void test_elements_become_messages(void **state)
 
 static void push_many(int count)
 {
-    struct redis_link *link = redis_connect();
-    char text[16];
-    for (int i = 0; i < count; i++) {
-        snprintf(text, sizeof text, "%d", i);
-        assert_int_equal(redis_tell(link, NULL, "RPUSH", "work", text), 0);
-    }
-    redis_link_close(link);
+    char text[128];
+    snprintf(text, sizeof text, "for i = 0, %d do redis.call('RPUSH', 'work', i) end", count - 1);
+    redis("EVAL", text, "0");
 }
 
 static void test_many_in_parts(void **state)

@@ -439,7 +439,7 @@ static void test_many_files(void **state)
     struct fixture *fixture = *state;
     struct feed_settings settings = spool_settings();
     const char *wanted = getenv("SPOOL_FILES");
-    unsigned count = wanted == NULL ? 2500 : (unsigned)strtoul(wanted, NULL, 10);
+    unsigned count = wanted == NULL ? 1200 : (unsigned)strtoul(wanted, NULL, 10);
     char name[32];
     for (unsigned i = 0; i < count; i++) {
         snprintf(name, sizeof name, "file-%06u", i);
