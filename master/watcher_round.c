@@ -370,7 +370,8 @@ static int release_one(void *arg, const struct firing *firing)
     const struct release *release = arg;
     if (strcmp(firing->starter, release->starter) != 0)
         return 0;
-    return firing_release(release->queues, firing->run_id, release->starter, release->error);
+    return firing_release(
+        release->queues, firing->run_id, release->starter, mf_wall_us(), release->error);
 }
 
 /*
