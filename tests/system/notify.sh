@@ -5,6 +5,7 @@
 # server, see hook_server.py; signatures are computed again by openssl), queues. No run fails because of them.
 . "$(dirname "$0")/lib.sh"
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+export no_proxy=127.0.0.1,localhost
 
 # Sets PORT; the server's requests are in hooks/.
 start_server() { # [CERTIFICATE KEY]
@@ -125,7 +126,7 @@ case_some_hang() {
   - {webhook: "http://127.0.0.1:1/"}
   - {webhook: "http://127.0.0.1:$PORT/ok"}
 END
-    MAYFLY_NOTIFY_MOST_US=200000 succeed
+    MAYFLY_NOTIFY_MOST_US=900000 succeed
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 pending 1' 'succeeded 2 pending 1' 'succeeded 3 pending 1' \
         'succeeded 4 delivered 1')"
     assert_equal "$(waiting_runs)" 1
@@ -134,11 +135,11 @@ END
     mayfly status
     assert_contains out 'told     1 delivered, 3 not (mayfly notify '
     touch hooks/healed
-    MAYFLY_NOTIFY_MOST_US=200000 mayfly notify last --again
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly notify last --again
     assert_exit 1
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 delivered 2' 'succeeded 2 delivered 2' \
         'succeeded 3 pending 2' 'succeeded 4 delivered 1')"
-    MAYFLY_NOTIFY_MOST_US=200000 mayfly notify last --again 4
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly notify last --again 4
     assert_equal "$(requests /ok | wc -l)" 2
     mayfly notify last --again 99
     assert_exit 2
@@ -248,7 +249,7 @@ case_tls() {
   - {webhook: "https://localhost:$PORT/ok"}
   - {webhook: "https://127.0.0.1:$PORT/ok", ca_file: ca.pem}
 END
-    MAYFLY_NOTIFY_MOST_US=200000 succeed
+    MAYFLY_NOTIFY_MOST_US=900000 succeed
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 delivered 1' 'succeeded 2 pending 1' 'succeeded 3 pending 1')"
     assert_contains "$RUN/summary.json" 'SSL'
     assert_equal "$(requests /ok | wc -l)" 1
@@ -256,10 +257,10 @@ END
 
 without_curl() {
     local library
-    for library in $(ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
+    for library in $(/sbin/ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
         mount --bind /dev/null "$library"
     done
-    MAYFLY_NOTIFY_MOST_US=100000 mayfly run job.yaml
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
 }
 
 # Who has no webhook needs no libcurl; who has one is told what to install.
