@@ -221,18 +221,27 @@ END
     assert_equal "$(wc -l <events)" 2
 }
 
-# The lines of the result are pushed on, once, however often that is tried.
+# The lines of the result are pushed on, once, however often that is tried; what waits for a queue starts.
 case_pushed_on() {
+    printf '%s\n' 'mayfly: 1' 'name: next' 'trigger: {queue: events}' 'split: queue' \
+        'task: {command: [echo, "{field:run_id}"]}' >next.yaml
+    mayfly queue create events
+    mayfly trigger install --scheduler none next.yaml
+    assert_exit 0
     notify_job <<END
   - {queue: counted, lines: true}
   - {queue: counted}
+  - {queue: events}
 END
     mayfly queue create counted
     succeed
+    wait_until '[ -s "$(echo "$XDG_STATE_HOME"/mayfly/runs/*-next-*/result)" ]'
+    assert_equal "$(cat "$XDG_STATE_HOME"/mayfly/runs/*-next-*/result)" "$RUN_ID"
+    wait_until 'is_all_gone "$(basename "$XDG_STATE_HOME"/mayfly/runs/*-next-*)"'
     mayfly queue peek counted --raw
     assert_equal "$(grep -cxE '[123]' out)" 3
     assert_equal "$(wc -l <out)" 4
-    mayfly notify last --again 1 2
+    mayfly notify "$RUN_ID" --again 1 2
     assert_exit 0
     mayfly queue peek counted --raw
     assert_equal "$(wc -l <out)" 4
