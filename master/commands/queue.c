@@ -11,6 +11,7 @@ static const struct command *const commands[] = {
     &queue_command_dead,
     &queue_command_replay,
     &queue_command_purge,
+    &queue_command_fan_out,
     &queue_command_remove,
 };
 

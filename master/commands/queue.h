@@ -8,9 +8,9 @@
 #include "master/command.h"
 #include "master/queue/queue.h"
 
-extern const struct command queue_command_create, queue_command_dead, queue_command_ls,
-    queue_command_peek, queue_command_purge, queue_command_push, queue_command_remove,
-    queue_command_replay, queue_command_stats;
+extern const struct command queue_command_create, queue_command_dead, queue_command_fan_out,
+    queue_command_ls, queue_command_peek, queue_command_purge, queue_command_push,
+    queue_command_remove, queue_command_replay, queue_command_stats;
 
 /* The user's queues; NULL: as queues_open, and MF_EUSAGE when there are none and none is to be
  * made.

@@ -98,10 +98,7 @@ static int push_all(struct queue_batch *batch,
 int queue_batch_write(struct queue_batch *batch, uint64_t *refused, struct mf_error *error)
 {
     struct queue_info queue;
-    struct mf_error own;
-    uint64_t pushed = 0, number = 0, ignored;
-    error = error == NULL ? &own : error;
-    refused = refused == NULL ? &ignored : refused;
+    uint64_t pushed = 0, number = 0;
     *refused = 0;
     if (batch->count > 0)
         number = batch->entries[batch->count - 1].number;

@@ -33,9 +33,8 @@ int queue_batch_add(struct queue_batch *batch,
                     const struct queue_input_item *item,
                     struct mf_error *error);
 bool queue_batch_is_full(const struct queue_batch *batch);
-/* Writes what was collected: all of it or nothing. *refused (may be NULL) is the line of the
- * message that was refused, 0 when it was no message's fault. The batch is empty then in either
- * case. */
+/* Writes what was collected: all of it or nothing. *refused is the line of the message that was
+ * refused, 0 when it was no message's fault. The batch is empty then in either case. */
 int queue_batch_write(struct queue_batch *batch, uint64_t *refused, struct mf_error *error);
 void queue_batch_fini(struct queue_batch *batch);
 

@@ -11,7 +11,14 @@
 #include "master/commands/text.h"
 #include "master/job/value.h"
 
-enum { KEY_MAX_BODY = 256, KEY_MAX_CLAIMS, KEY_KEY_WINDOW, KEY_FAN_OUT_TO, KEY_WITH_MESSAGES };
+enum {
+    KEY_MAX_BODY = 256,
+    KEY_MAX_CLAIMS,
+    KEY_KEY_WINDOW,
+    KEY_FAN_OUT_TO,
+    KEY_IF_MISSING,
+    KEY_WITH_MESSAGES
+};
 
 #define CLAIMS_MOST 1000000
 
@@ -20,6 +27,7 @@ struct arguments {
     struct queue_settings settings;
     char **targets; /* the array is ours, the texts are not */
     size_t target_count;
+    bool if_missing;
 };
 
 static const struct argp_option create_options[] = {
@@ -36,6 +44,12 @@ static const struct argp_option create_options[] = {
      "QUEUE",
      0,
      "Copy each message to this queue, too; can be given again",
+     0},
+    {"if-missing",
+     KEY_IF_MISSING,
+     NULL,
+     0,
+     "A queue of this name that is there already is fine, and stays as it is",
      0},
     {0}};
 
@@ -73,6 +87,9 @@ static error_t parse_create(int key, char *text, struct argp_state *state)
     case KEY_FAN_OUT_TO:
         add_target(arguments, text, state);
         return 0;
+    case KEY_IF_MISSING:
+        arguments->if_missing = true;
+        return 0;
     default:
         return queue_command_name(key, text, state);
     }
@@ -93,9 +110,21 @@ static int add_fan_out(struct queues *queues,
     return 0;
 }
 
+/* Within a transaction. */
+static int
+create_in(struct queues *queues, const struct arguments *arguments, struct mf_error *error)
+{
+    struct queue_info there;
+    int64_t id;
+    if (arguments->if_missing && queue_find(queues, arguments->queue, &there, NULL) == 1)
+        return 0;
+    if (queue_create(queues, arguments->queue, &arguments->settings, mf_wall_us(), &id, error) < 0)
+        return -1;
+    return add_fan_out(queues, arguments, id, error);
+}
+
 static int create(const struct arguments *arguments, struct mf_error *error)
 {
-    int64_t id;
     if (queue_check_name(arguments->queue, error) < 0)
         return -1; /* and nothing is made */
     if (strncmp(arguments->queue, "after.", 6) == 0)
@@ -108,11 +137,8 @@ static int create(const struct arguments *arguments, struct mf_error *error)
     if (queues == NULL)
         return -1;
     int rc = queues_begin(queues, error);
-    if (rc == 0 &&
-        (queue_create(queues, arguments->queue, &arguments->settings, mf_wall_us(), &id, error) <
-             0 ||
-         add_fan_out(queues, arguments, id, error) < 0))
-        rc = -1;
+    if (rc == 0)
+        rc = create_in(queues, arguments, error);
     if (rc == 0)
         rc = queues_commit(queues, error);
     queues_close(queues); /* rolls back what is open */

@@ -266,16 +266,15 @@ static int push_file(struct push *push, const char *name, uint64_t number, struc
 static int push_given(struct push *push, struct mf_error *error)
 {
     const struct arguments *arguments = push->arguments;
-    uint64_t number = 0;
     push->unit = "message";
     for (size_t i = 0; i < arguments->body_count; i++) {
         struct queue_input_item item = {.body = mf_bytes_text(arguments->bodies[i]),
-                                        .number = ++number};
+                                        .number = i + 1};
         if (add_item(push, item, error) < 0)
             return -1;
     }
     for (size_t i = 0; i < arguments->file_count; i++)
-        if (push_file(push, arguments->files[i], ++number, error) < 0)
+        if (push_file(push, arguments->files[i], arguments->body_count + i + 1, error) < 0)
             return -1;
     return 0;
 }
@@ -345,12 +344,12 @@ static int say(const struct push *push, struct mf_error *error)
     if (batch->known > 0)
         printf(" (%" PRIu64 " came before)", batch->known);
     putchar('\n');
-    size_t i;
-    json_t *run;
-    json_array_foreach(batch->started, i, run)
+    for (size_t i = 0; i < json_array_size(batch->started); i++) {
+        json_t *run = json_array_get(batch->started, i);
         printf("started %s of %s\n",
                json_string_value(json_object_get(run, "run_id")),
                json_string_value(json_object_get(run, "trigger")));
+    }
     return 0;
 }
 

@@ -14,9 +14,11 @@
 static const struct command *const commands[] = {
     &command_trigger_install,
     &command_trigger_list,
+    &command_trigger_next,
     &command_trigger_remove,
     &command_trigger_run,
     &command_trigger_tick,
+    &command_trigger_watch,
 };
 
 static const struct command_list list = {

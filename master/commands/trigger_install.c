@@ -10,7 +10,6 @@
 #include "master/commands/text.h"
 #include "master/commands/trigger.h"
 #include "master/commands/trigger_entry.h"
-#include "master/cron/cron.h"
 #include "master/cron/zone.h"
 #include "master/job/job.h"
 #include "master/source/source.h"
@@ -80,14 +79,12 @@ static int check_secrets(const struct job *job, struct mf_error *error)
     return 0;
 }
 
+/* A zone is of this machine; the expression was looked at with the job file. */
 static int check_clock(const struct job *job, struct mf_error *error)
 {
     const struct job_trigger *trigger = &job->trigger;
-    struct cron cron;
     if (trigger->kind != TRIGGER_CRON)
         return 0;
-    if (cron_parse(trigger->cron, &cron, error) < 0)
-        return mf_error_prefix(error, "%s: trigger.cron", job->path);
     if (trigger->zone != NULL && zone_check(trigger->zone, error) < 0)
         return mf_error_prefix(error, "%s: trigger.zone", job->path);
     return 0;

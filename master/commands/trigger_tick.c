@@ -14,10 +14,12 @@
 #include "common/log.h"
 #include "master/commands/trigger.h"
 #include "master/notify_sweep.h"
+#include "master/record/state_folder.h"
 #include "master/sources.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
+#include "master/watch/place.h"
 
 struct arguments {
     bool is_verbose;
@@ -41,6 +43,13 @@ static error_t parse(int key, char *text, struct argp_state *state)
     }
 }
 
+/* A watcher that lives serves it, to the second. */
+static bool is_watched(void *arg, const struct trigger_row *row)
+{
+    const char *state = arg;
+    return row->watcher != NULL && place_is_live(state, row->watcher, NULL);
+}
+
 static int sweep(struct queues *queues, struct swept *swept, struct mf_error *error)
 {
     struct swept one = {0};
@@ -57,7 +66,11 @@ static int sweep(struct queues *queues, struct swept *swept, struct mf_error *er
 static int fire_by_clock(struct queues *queues, struct swept *swept, struct mf_error *error)
 {
     struct trigger_fired fired = {0};
-    int rc = due_fire_all(queues, mf_wall_us(), &fired, error);
+    char *state = state_folder(error);
+    if (state == NULL)
+        return -1;
+    int rc = due_fire_all(queues, mf_wall_us(), is_watched, state, &fired, error);
+    mf_free(state);
     if (trigger_hand_over(queues, &fired, NULL, &swept->failed, error) < 0)
         rc = -1;
     swept->fired += fired.count;

@@ -380,7 +380,7 @@ static int parse_macro(struct reader *reader, struct cron *cron)
 int cron_parse(const char *text, struct cron *cron, struct mf_error *error)
 {
     struct reader reader = {.text = text, .field = FIELDS, .error = error};
-    struct cron value;
+    struct cron value = {0};
     if (strlen(text) > CRON_TEXT_MAX)
         return mf_raise(error,
                         MF_EUSAGE,

@@ -76,10 +76,8 @@ const char *zone_own_name(char text[ZONE_NAME_SIZE])
     ssize_t length = readlink(OWN, link, sizeof link - 1);
     link[length < 0 ? 0 : length] = '\0';
     const char *name = strstr(link, "zoneinfo/");
-    if (name != NULL && strlen(name + 9) > 0 && strlen(name + 9) < ZONE_NAME_SIZE)
-        strcpy(text, name + 9);
-    else
-        strcpy(text, "local time");
+    bool is_named = name != NULL && name[9] != '\0' && strlen(name + 9) < ZONE_NAME_SIZE;
+    snprintf(text, ZONE_NAME_SIZE, "%s", is_named ? name + 9 : "local time");
     return text;
 }
 

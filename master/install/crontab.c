@@ -85,11 +85,12 @@ static int check_path(const char *path, struct mf_error *error)
 {
     if (path == NULL || strchr(path, '\\') == NULL)
         return 0;
-    return mf_raise(error,
-                    MF_ESETUP,
-                    "a crontab cannot hold a path with a backslash: %s; use --systemd, or another "
-                    "place",
-                    path);
+    return mf_raise(
+        error,
+        MF_ESETUP,
+        "a crontab cannot hold a path with a backslash: %s; use --scheduler=systemd, or another "
+        "place",
+        path);
 }
 
 /* The owner as it stands in the mark (heap). */
@@ -128,7 +129,7 @@ int crontab_entry(const struct install *install, struct mf_buffer *line, struct 
         return mf_raise(error,
                         MF_ESETUP,
                         "the paths of this entry are too long for a crontab (%zu of %u bytes): use "
-                        "--systemd, or shorter ones",
+                        "--scheduler=systemd, or shorter ones",
                         line->length - start,
                         LINE_MAX_OF_CRON);
     return rc;

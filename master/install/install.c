@@ -123,14 +123,14 @@ static int choose(enum install_kind *kind, struct install_report *report, struct
         return install_say(report,
                            error,
                            "the entry goes into your crontab, which also works while you are not "
-                           "logged in (--systemd: a timer of your systemd instead)");
+                           "logged in (--scheduler=systemd: a timer of your systemd instead)");
     }
     *kind = INSTALL_SYSTEMD;
-    return install_say(report,
-                       error,
-                       "the entry is a timer of your systemd: %s",
-                       cron == 1 ? "no cron daemon can be seen (--cron: the crontab instead)"
-                                 : no_cron);
+    return install_say(
+        report,
+        error,
+        "the entry is a timer of your systemd: %s",
+        cron == 1 ? "no cron daemon can be seen (--scheduler=cron: the crontab instead)" : no_cron);
 }
 
 /* Two entries do no harm, but nobody wants them. */

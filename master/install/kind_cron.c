@@ -4,11 +4,11 @@
  * is no lock on crontabs: between reading and writing somebody else may write, so it is read again
  * afterwards.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/process.h"
 #include "master/install/crontab.h"
 #include "master/install/kinds.h"
 #include "master/install/program.h"
@@ -20,7 +20,7 @@ static int raise_absent(struct mf_error *error)
     return mf_raise(error,
                     MF_ESETUP,
                     "there is no program crontab on this machine: install the package cron, or use "
-                    "--systemd");
+                    "--scheduler=systemd");
 }
 
 static bool has_said(const struct program_end *end, const char *words)
@@ -33,11 +33,12 @@ static int raise_refused(const struct program_end *end, const char *what, struct
     char said[PROGRAM_SAID_SIZE];
     program_said(end, said);
     if (has_said(end, "not allowed"))
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "crontab does not let you in (\"%s\"): have your name put into "
-                        "/etc/cron.allow, or taken out of /etc/cron.deny, or use --systemd",
-                        said);
+        return mf_raise(
+            error,
+            MF_ESETUP,
+            "crontab does not let you in (\"%s\"): have your name put into "
+            "/etc/cron.allow, or taken out of /etc/cron.deny, or use --scheduler=systemd",
+            said);
     return mf_raise(error,
                     MF_ESETUP,
                     "crontab failed to %s (exit code %d): \"%s\"; nothing was changed",
@@ -117,22 +118,18 @@ static int replace(struct mf_bytes text, struct mf_error *error)
 
 bool cron_is_running(void)
 {
-    char comm[32] = "", path[64];
-    long pid = 0;
+    char text[32] = "";
+    struct mf_buffer comm = {0};
     FILE *file = fopen(PID_FILE, "re");
     if (file == NULL)
         return false;
-    if (fscanf(file, "%ld", &pid) != 1)
-        pid = 0;
+    bool has_line = fgets(text, sizeof text, file) != NULL;
     fclose(file);
-    snprintf(path, sizeof path, "/proc/%ld/comm", pid);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    if (fgets(comm, sizeof comm, file) == NULL)
-        comm[0] = '\0';
-    fclose(file);
-    return strncmp(comm, "cron", 4) == 0;
+    long pid = has_line ? strtol(text, NULL, 10) : 0;
+    bool is_cron = pid > 0 && mf_process_read((pid_t)pid, "comm", &comm) == 0 && comm.length >= 4 &&
+                   memcmp(comm.data, "cron", 4) == 0;
+    mf_buffer_fini(&comm);
+    return is_cron;
 }
 
 int cron_is_usable(char why[WHY_SIZE], struct mf_error *error)
@@ -156,7 +153,7 @@ int cron_is_usable(char why[WHY_SIZE], struct mf_error *error)
 int cron_find(const struct install *install, struct mf_error *error)
 {
     struct mf_buffer text = {0};
-    struct crontab_look look;
+    struct crontab_look look = {0};
     int rc = read_table(&text, error);
     if (rc == 0)
         rc = crontab_look(install, mf_buffer_view(&text), &look, error);

@@ -19,8 +19,6 @@
 #define LIMIT_MS 60000
 #define OUTPUT_MAX (16u * 1024 * 1024)
 
-extern char **environ;
-
 static int open_streams(int fds[3], struct mf_bytes input, struct mf_error *error)
 {
     for (int i = 0; i < 3; i++)

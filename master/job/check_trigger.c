@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "master/cron/cron.h"
 #include "master/job/read.h"
 
 #define QUEUE_NAME_MAX_BYTES 64 /* as in master/queue/queue.h */
@@ -151,12 +152,10 @@ static int check_queue(const struct reader *reader, struct mf_error *error)
 
 static int check_cron(const struct reader *reader, struct mf_error *error)
 {
-    const struct job_trigger *trigger = &reader->job->trigger;
-    if (trigger->cron[strspn(trigger->cron, " \t")] == '\0')
-        return reader_raise(reader,
-                            "trigger.cron",
-                            error,
-                            "expected five fields such as \"0 2 * * mon-fri\", got an empty text");
+    struct mf_error wrong;
+    struct cron cron;
+    if (cron_parse(reader->job->trigger.cron, &cron, &wrong) < 0)
+        return reader_raise(reader, "trigger.cron", error, "%s", wrong.text);
     return 0;
 }
 

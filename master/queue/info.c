@@ -34,6 +34,7 @@ static const char insert_sql[] =
     "INSERT INTO queue(name, created_us, body_max, claims_max, key_us) VALUES(?1, ?2, ?3, ?4, ?5)";
 static const char passes_sql[] = "SELECT source = ?1 FROM fan_out WHERE source = ?2 OR target = ?1";
 static const char fan_out_sql[] = "INSERT OR IGNORE INTO fan_out(source, target) VALUES(?1, ?2)";
+static const char no_fan_out_sql[] = "DELETE FROM fan_out WHERE source = ?1 AND target = ?2";
 static const char trigger_sql[] = "SELECT name FROM trigger WHERE queue = ?1";
 static const char source_sql[] =
     "SELECT name FROM queue, fan_out WHERE target = ?1 AND id = source";
@@ -215,6 +216,19 @@ int queue_add_fan_out(struct queues *queues,
     sqlite3_bind_int64(insert, 1, source->id);
     sqlite3_bind_int64(insert, 2, target->id);
     return queue_run(queues, insert, error) < 0 ? -1 : 0;
+}
+
+int queue_remove_fan_out(struct queues *queues,
+                         const struct queue_info *source,
+                         const struct queue_info *target,
+                         struct mf_error *error)
+{
+    sqlite3_stmt *stmt = queue_statement(queues, no_fan_out_sql, error);
+    if (stmt == NULL)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, source->id);
+    sqlite3_bind_int64(stmt, 2, target->id);
+    return (int)queue_run(queues, stmt, error);
 }
 
 /* Reads all first, so that f may do what it likes. */

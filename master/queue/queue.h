@@ -92,6 +92,11 @@ int queue_add_fan_out(struct queues *queues,
                       const struct queue_info *source,
                       const struct queue_info *target,
                       struct mf_error *error);
+/* ... and no more, from now on. 1, or 0 when it did not. */
+int queue_remove_fan_out(struct queues *queues,
+                         const struct queue_info *source,
+                         const struct queue_info *target,
+                         struct mf_error *error);
 /* 1 and *info; -1: MF_EUSAGE naming the queues that there are. */
 int queue_find(struct queues *queues,
                const char *name,

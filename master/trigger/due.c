@@ -121,6 +121,8 @@ int due_fire(struct queues *queues,
 
 struct all {
     int64_t now_us;
+    due_left_f *is_left;
+    void *arg;
     struct trigger_fired *fired;
 };
 
@@ -145,7 +147,7 @@ fire_of(void *arg, struct queues *queues, struct trigger_row *row, struct mf_err
     struct all *all = arg;
     struct trigger_fired made = {0};
     struct mf_error why = {0};
-    if (row->kind != TRIGGER_CRON)
+    if (row->kind != TRIGGER_CRON || all->is_left(all->arg, row))
         return 0;
     if (queues_begin(queues, error) < 0)
         return -1;
@@ -163,10 +165,12 @@ fire_of(void *arg, struct queues *queues, struct trigger_row *row, struct mf_err
 
 int due_fire_all(struct queues *queues,
                  int64_t now_us,
+                 due_left_f *is_left,
+                 void *arg,
                  struct trigger_fired *fired,
                  struct mf_error *error)
 {
-    struct all all = {.now_us = now_us, .fired = fired};
+    struct all all = {.now_us = now_us, .is_left = is_left, .arg = arg, .fired = fired};
     return trigger_row_each(queues, fire_of, &all, error);
 }
 

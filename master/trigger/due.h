@@ -12,6 +12,7 @@
 #ifndef MAYFLY_MASTER_TRIGGER_DUE_H
 #define MAYFLY_MASTER_TRIGGER_DUE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -32,10 +33,16 @@ int due_fire(struct queues *queues,
              int64_t *next_us,
              struct mf_error *error);
 
-/* The same for all triggers, in a transaction each; what is wrong with one is noted in its row.
- * Outside of any transaction; appends what was fired and committed. */
+/* Whether somebody else looks after the trigger: a watcher that lives. */
+typedef bool due_left_f(void *arg, const struct trigger_row *row);
+
+/* The same for all triggers but those that are left to somebody, in a transaction each; what is
+ * wrong with one is noted in its row. Outside of any transaction; appends what was fired and
+ * committed. */
 int due_fire_all(struct queues *queues,
                  int64_t now_us,
+                 due_left_f *is_left,
+                 void *arg,
                  struct trigger_fired *fired,
                  struct mf_error *error);
 

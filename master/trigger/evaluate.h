@@ -74,8 +74,8 @@ int trigger_evaluate_queue(struct queues *queues,
                            int64_t now_us,
                            struct trigger_fired *fired,
                            struct mf_error *error);
-/* Every trigger that no live watcher serves: those of queues, and those of cron that wait for a run
- * that has ended by now. Not what is due by the clock: see due_fire (due.h). */
+/* Every trigger, whoever serves it: those of queues, and those of cron that wait for a run that has
+ * ended by now. Not what is due by the clock: see due_fire (due.h). */
 int trigger_evaluate_all(struct queues *queues,
                          int64_t now_us,
                          struct trigger_fired *fired,

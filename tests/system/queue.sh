@@ -35,8 +35,11 @@ case_nothing_is_made_before_it_is_used() {
     queue create 'no good'
     assert_exit 2
     assert_no_file "$XDG_STATE_HOME/mayfly"
-    queue create docs
+    queue create docs --if-missing --max-claims 7
     assert_exit 0
+    queue create docs --if-missing
+    assert_exit 0
+    assert_equal "$(figure docs max_claims)" 7
     assert_equal "$(stat -c %a "$XDG_STATE_HOME/mayfly")" 700
 }
 
@@ -206,6 +209,16 @@ case_an_event_goes_to_several_queues() {
     queue remove mail --with-messages
     assert_exit 2
     assert_contains err 'it gets copies of what is pushed to "events"'
+    queue create later
+    queue fan-out events --to later --not-to mail
+    assert_equal "$(cat out)" $'audit\nlater'
+    queue push events f
+    assert_equal "$(bodies mail)$(bodies later)" 'e f '
+    queue fan-out events --not-to mail
+    assert_exit 2
+    assert_contains err 'queue "events" passes nothing on to "mail"'
+    queue remove mail --with-messages
+    assert_exit 0
     queue create more --fan-out-to events
     assert_exit 2
     assert_contains err 'not passed on again'

@@ -17,8 +17,9 @@ entry() { # ARGUMENT...
 
 # An empty spool, no entries of the machine, an own /run; all gone with NAME.
 in_cron_world() { # NAME
-    export MAYFLY_TEST_BIN table WORLD=$1
+    export BASE MAYFLY_TEST_BIN table WORLD=$1
     unset MAYFLY_JOURNAL
+    [ "$(id -u)" -eq 0 ] || skip "crontab works by its group, which only root can give to a spool: run as root"
     command -v crontab >/dev/null || skip "no program crontab: install cron"
     on_tmpfs /var/spool/cron mode=755 make_cron_world
 }
@@ -154,7 +155,6 @@ refused() {
 }
 
 case_what_crontab_refuses_is_said() {
-    export BASE
     in_cron_world refused
 }
 
@@ -162,7 +162,7 @@ case_without_a_program_crontab() {
     mkdir bin
     PATH=$PWD/bin entry install cron "$PWD/state/mayfly" /usr/bin/true
     assert_equal "$CODE" 3 "$(cat said err)"
-    assert_contains err 'there is no program crontab on this machine: install the package cron, or use --systemd'
+    assert_contains err 'there is no program crontab on this machine: install the package cron, or use --scheduler=systemd'
     PATH=$PWD/bin entry install auto "$PWD/state/mayfly" /usr/bin/true
     assert_equal "$CODE" 3 "$(cat said err)"
     assert_contains err 'nothing on this machine can start what is due'
@@ -184,7 +184,8 @@ case_paths_that_no_entry_can_hold() {
     assert_contains err 'too long for a crontab'
 }
 
-# Debian's cron, shortly before a full minute, with paths that cron and the shell would like to read otherwise.
+# Debian's cron, shortly before a full minute: with paths that cron and the shell would like to read otherwise, and with
+# a job that was due while nobody looked.
 ticks() {
     local place="$PWD/a b%c'd;\$e"
     mkdir -p "$place/mayfly"
@@ -198,17 +199,38 @@ ticks() {
     printf 'SHELL=/nonexistent\n' | crontab -
     entry install cron "$place/mayfly" "$place/pro gram"
     assert_equal "$CODE" 10 "$(cat said err)"
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 0
+    sqlite3 "$XDG_STATE_HOME/mayfly/queues.db" 'UPDATE trigger SET last_due_us = last_due_us - 7200000000'
     faketime -f "@2026-05-01 11:59:58" cron -f -L 0 2>cron.err &
     # Should it have begun too late, it is a minute more.
     LIMIT_SECONDS=150 wait_until 'ls a*/*.did'
+    wait_until "'$MAYFLY_BIN' ls --json | jq -e '.[0].state == \"succeeded\"'"
     entry install cron "$place/mayfly" "$place/pro gram"
     assert_not_contains said 'no cron daemon'
+    entry remove cron "$place/mayfly"
+    mayfly trigger remove hourly
+    assert_exit 0
     umount -l /etc
+    assert_equal "$(raw)" SHELL=/nonexistent
     assert_equal "$(cat "$place/pro gram.did")" "trigger|tick|$place|"
     assert_equal "$(cat "$place/mayfly/tick.log")" words
+    assert_equal "$(cat "$XDG_STATE_HOME/mayfly/tick.log")" ""
+    "$MAYFLY_BIN" ls --json >out
+    assert_equal "$(jq length out)" 1 "one run for what was missed"
+    find_run
+    assert_nothing_left "$RUN_ID"
 }
 
 case_cron_runs_the_entry() {
+    unset MAYFLY_JOURNAL # those that cron starts have none
+    job <<'END'
+mayfly: 1
+name: hourly
+split: {range: 1-2}
+task: {shell: "echo {}"}
+trigger: {cron: "0 * * * *"}
+END
     in_cron_world ticks
 }
 
@@ -297,7 +319,7 @@ chosen() {
     fake_systemctl
     export PATH=$PWD/bin:$PATH
     entry install auto "$PWD/state/mayfly" /usr/bin/true
-    assert_contains said 'the entry is a timer of your systemd: no cron daemon can be seen (--cron:'
+    assert_contains said 'the entry is a timer of your systemd: no cron daemon can be seen (--scheduler=cron:'
     entry remove auto "$PWD/state/mayfly"
     cp /bin/sleep cron
     ./cron 1000 &

@@ -56,9 +56,9 @@ static void answer(char *line)
     if (cron_parse(rest, &cron, &error) < 0)
         printf("error: %s", error.text);
     else if (strcmp(what, "next") == 0)
-        print_next(&cron, atoll(from), atoll(number));
+        print_next(&cron, strtoll(from, NULL, 10), strtoll(number, NULL, 10));
     else
-        print_ticks(&cron, atoll(from), atoll(number));
+        print_ticks(&cron, strtoll(from, NULL, 10), strtoll(number, NULL, 10));
     putchar('\n');
 }
 

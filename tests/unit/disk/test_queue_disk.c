@@ -2,6 +2,8 @@
 /*
  * queues.db on a disk that loses power or fails: what a commit has said is there after a cut at any
  * moment, what it has refused is not, and the counters are those of the messages.
+ *
+ * environment: MAYFLY_POWER_CUT_SEEDS (1), MAYFLY_POWER_CUT_FIRST (1)
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,7 +52,6 @@ static int begin(void **state)
     struct world *world = calloc(1, sizeof *world);
     snprintf(world->base, sizeof world->base, "/tmp/mayfly-queue-disk-XXXXXX");
     *state = world;
-    world->random = 88172645463325252ULL;
     if (mkdtemp(world->base) == NULL)
         return -1;
     snprintf(world->state, sizeof world->state, "%s/state", world->base);
@@ -188,9 +189,13 @@ static void check_cut(struct world *world, unsigned cut)
     queues_close(queues);
 }
 
-static void test_a_power_cut_takes_nothing_that_was_committed(void **state)
+static void cut_and_look(struct world *world, uint64_t seed)
 {
-    struct world *world = *state;
+    tree_remove(world->state, NULL);
+    assert_int_equal(mkdir(world->state, 0700), 0);
+    world->now = (struct promised){0};
+    world->cut_count = 0;
+    world->random = seed * 0x9e3779b97f4a7c15u;
     disk_watch(world->state);
     disk_before_change(maybe_cut, world);
     must(world, queues_open(world->path, true, &world->queues, &world->error));
@@ -211,6 +216,30 @@ static void test_a_power_cut_takes_nothing_that_was_committed(void **state)
     for (unsigned cut = 0; cut < world->cut_count; cut++)
         check_cut(world, cut);
     check_queue(world, world->queues, world->now);
+    queues_close(world->queues);
+    world->queues = NULL;
+}
+
+static unsigned long number_of(const char *name)
+{
+    const char *text = getenv(name);
+    return text == NULL ? 1 : strtoul(text, NULL, 10);
+}
+
+static void test_a_power_cut_takes_nothing_that_was_committed(void **state)
+{
+    struct world *world = *state;
+    unsigned long first = number_of("MAYFLY_POWER_CUT_FIRST");
+    unsigned long seeds = number_of("MAYFLY_POWER_CUT_SEEDS");
+    for (unsigned long seed = first; seed < first + seeds; seed++) {
+        print_message("seed %lu\n", seed);
+        cut_and_look(world, seed);
+        for (unsigned cut = 0; cut < world->cut_count; cut++) {
+            char path[128];
+            cut_path(world, cut, path, sizeof path);
+            tree_remove(path, NULL);
+        }
+    }
 }
 
 static void test_a_disk_that_fails_anywhere(void **state)

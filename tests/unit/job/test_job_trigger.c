@@ -198,8 +198,14 @@ static void values_that_are_none(void **state)
     expect("{queue: q, when: {size: 3}}",
            "j.yaml:5: trigger.when: unknown key 'size'; known keys here are count, bytes, age");
     expect("{cron: '  '}",
-           "j.yaml:5: trigger.cron: expected five fields such as \"0 2 * * mon-fri\", got an empty "
-           "text");
+           "j.yaml:5: trigger.cron: cron expression: minute (field 1), position 3: it ends here; "
+           "expected five fields: minute, hour, day of month, month, weekday");
+    expect("{cron: '0 2 32 * *'}",
+           "j.yaml:5: trigger.cron: cron expression: day of month (field 3), position 5: \"32\" is "
+           "out of range; expected 1 to 31, or L for the last");
+    expect("{cron: '0 2 30 2 *'}",
+           "j.yaml:5: trigger.cron: cron expression: \"0 2 30 2 *\" never fires: no month of those "
+           "given has such a day; change the day of month, the month or the weekday");
     expect("{cron: '@daily', overlap: never}",
            "j.yaml:5: trigger.overlap: expected skip or queue or allow, got 'never'");
     expect("{after: n}",

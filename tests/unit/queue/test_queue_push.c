@@ -228,6 +228,10 @@ static void test_copies_are_not_passed_on(void **state)
     assert_int_equal(queue_add_fan_out(fixture->queues, &b, &a, &fixture->error), -1);
     assert_non_null(strstr(fixture->error.text, "not passed on again"));
     ok(fixture, queue_add_fan_out(fixture->queues, &c, &b, &fixture->error));
+    assert_int_equal(queue_remove_fan_out(fixture->queues, &a, &b, &fixture->error), 1);
+    assert_int_equal(queue_remove_fan_out(fixture->queues, &a, &b, &fixture->error), 0);
+    assert_int_equal(info_of(fixture, "a").fan_out, 0);
+    assert_int_equal(info_of(fixture, "c").fan_out, 1);
 }
 
 static void test_a_queue_is_removed_when_nobody_needs_it(void **state)

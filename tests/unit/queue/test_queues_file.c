@@ -240,24 +240,69 @@ static void test_a_full_disk_leaves_whole_transactions(void **state)
     check_invariants(fixture);
 }
 
+static int look(void *arg, const struct queue_message *message)
+{
+    (void)arg;
+    return message->body.length == 0;
+}
+
+static int see(void *arg, const struct firing *firing)
+{
+    (void)arg;
+    return firing->messages == 0;
+}
+
+/* Each step of ours that needs memory, in one transaction. */
+static int use_all(struct queues *queues, struct mf_error *error)
+{
+    struct queue_info info;
+    struct queue_message message = {.body = mf_bytes_text("body"), .key = "k", .group = "g"};
+    struct firing firing = {.run_id = "run",
+                            .cause = "count",
+                            .made_us = NOW,
+                            .starter = "",
+                            .messages = 1},
+                  found;
+    uint64_t count;
+    if (queues_begin(queues, error) < 0 || queue_find(queues, "source", &info, error) < 0 ||
+        queue_push(queues, &info, &message, NOW, error) < 0 ||
+        queue_claim(queues, info.id, "run", 0, &count, error) < 0 ||
+        queue_peek(queues, info.id, "claimed", 0, look, NULL, error) < 0 ||
+        queue_fail(queues, "run", 1, "cause", error) < 0 ||
+        queue_replay(queues, info.id, 0, NOW, &count, error) < 0 ||
+        firing_insert(queues, &firing, error) < 0 ||
+        firing_find(queues, "run", &found, error) < 0 ||
+        firing_each_open(queues, see, NULL, error) < 0)
+        return -1;
+    return queues_commit(queues, error);
+}
+
 static void test_exhausted_memory_is_said(void **state)
 {
     struct fixture *fixture = *state;
+    struct queue_info docs = info_of(fixture, "docs");
+    struct queue_info source = make_queue(fixture, "source", (struct queue_settings){0});
+    ok(fixture, queue_add_fan_out(fixture->queues, &source, &docs, &fixture->error));
     int rc = -1;
-    for (unsigned long n = 1; n < 200 && rc < 0; n++) {
+    unsigned long n;
+    for (n = 1; n < 500 && rc < 0; n++) {
         struct queues *queues = NULL;
-        struct queue_info info;
         fixture->error.code = MF_OK;
         mf_alloc_fail_at(n);
         rc = queues_open(fixture->path, true, &queues, &fixture->error);
         if (rc == 1)
-            rc = queue_find(queues, "docs", &info, &fixture->error);
+            rc = use_all(queues, &fixture->error);
         mf_alloc_fail_at(0);
         queues_close(queues);
         if (rc < 0)
             assert_int_equal(fixture->error.code, MF_ENOMEM);
+        if (rc < 0)
+            assert_int_equal(info_of(fixture, "source").pushed, 0);
     }
-    assert_int_equal(rc, 1);
+    assert_int_equal(rc, 0);
+    assert_true(n > 8);
+    assert_int_equal(info_of(fixture, "docs").ready, 1);
+    check_invariants(fixture);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, fixture_end)
