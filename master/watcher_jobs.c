@@ -42,14 +42,6 @@ void watcher_forget_jobs(struct watcher *watcher)
     watcher->job_count = 0;
 }
 
-bool watcher_has_to_try(const struct watcher *watcher)
-{
-    for (size_t i = 0; i < watcher->job_count; i++)
-        if (watcher->jobs[i].is_to_try)
-            return true;
-    return watcher->folder_trouble != NULL;
-}
-
 /* Of the path, not of the job's name: which job a broken file is can only be read from its copy. */
 static char *copy_path(const struct watcher *watcher, const char *path)
 {
@@ -211,24 +203,26 @@ static void serve_former(struct watcher *watcher, struct served *served, const s
                                       : " (until then it is not served)");
     watcher_say_once(&served->trouble, text == NULL ? why->text : text);
     mf_free(text);
-    /* What stands in the file does not change by itself; names, queues and disks may. */
-    served->is_to_try = true;
 }
 
 static void read_file(struct watcher *watcher, struct served *served)
 {
     struct mf_error error;
     struct job *job = job_load(served->path, NULL, 0, &error);
-    bool is_broken = job == NULL;
     int rc = job == NULL                         ? -1
              : job->trigger.kind == TRIGGER_NONE ? serve_none(watcher, served, &error)
                                                  : serve_job(watcher, served, job, &error);
     job_destroy(job);
     served->is_to_try = false;
+    if (rc < 0 && error.code != MF_EUSAGE) {
+        /* No fault of the file, and the round that follows has the same to say. */
+        watcher_say_once(&watcher->round_trouble, error.text);
+        served->is_to_try = true;
+        return;
+    }
     if (rc < 0) {
         serve_former(watcher, served, &error);
-        if (is_broken && error.code == MF_EUSAGE)
-            served->is_to_try = false;
+        served->is_to_try = true; /* names, queues, and files that it names, may change */
         return;
     }
     if (served->trouble != NULL)
@@ -291,6 +285,7 @@ void watcher_look(struct watcher *watcher, bool all)
         if (watcher->jobs[i].is_found && watcher->jobs[i].is_to_try)
             read_file(watcher, &watcher->jobs[i]);
     drop_gone(watcher);
+    /* The round that follows has the same to say. */
     if (watcher_unregister_others(watcher, &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
+        watcher_say_once(&watcher->round_trouble, error.text);
 }

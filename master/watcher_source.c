@@ -87,7 +87,9 @@ int watcher_source_open(struct watcher *watcher,
         source->feed = feed_open(&settings, source->queue, true, error);
     if (source->feed == NULL) {
         watcher_source_close(source);
-        return -1;
+        if (error->code == MF_ESETUP) /* of this job alone: a library that is not there */
+            error->code = MF_EUSAGE;
+        return mf_error_prefix(error, "%s", job->path);
     }
     watcher->is_due = true;
     *out = source;
