@@ -282,6 +282,28 @@ END
     assert_equal "$(requests /ok | wc -l)" 1
 }
 
+fill_the_disk() {
+    notify_job <<END
+  - shell: >-
+      cat >>events; mkdir filled || exit 0; head -c 100M /dev/zero >"$XDG_STATE_HOME/fill"; exit 0
+END
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
+    assert_exit 0
+    find_run
+    assert_equal "$(rows)" 'succeeded 1 pending 0'
+    assert_contains "$RUN/master.log" 'what came of notification 1'
+    rm "$XDG_STATE_HOME/fill"
+    mayfly notify --due
+    assert_equal "$(rows)" 'succeeded 1 delivered 1'
+    assert_equal "$(jq -r .id events | tr '\n' ' ')" "$RUN_ID:1 $RUN_ID:1 "
+}
+
+# The disk is full when it is to be noted that a subscriber was told: the run is as it is, and that one hears again.
+case_the_disk_is_full() {
+    . "$HERE/mount_lib.sh"
+    on_tmpfs "$XDG_STATE_HOME" size=16m fill_the_disk
+}
+
 without_curl() {
     local library
     for library in $(/sbin/ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
