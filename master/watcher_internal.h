@@ -79,8 +79,6 @@ void watcher_say_once(char **said, const char *text);
 
 /* Looks at the folder and registers what has changed; `all` reads every file anew. */
 void watcher_look(struct watcher *watcher, bool all);
-/* Whether some job file waits to be tried again. */
-bool watcher_has_to_try(const struct watcher *watcher);
 void watcher_forget_jobs(struct watcher *watcher);
 
 /* --- watcher_source.c --- */

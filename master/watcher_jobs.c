@@ -42,14 +42,6 @@ void watcher_forget_jobs(struct watcher *watcher)
     watcher->job_count = 0;
 }
 
-bool watcher_has_to_try(const struct watcher *watcher)
-{
-    for (size_t i = 0; i < watcher->job_count; i++)
-        if (watcher->jobs[i].is_to_try)
-            return true;
-    return watcher->folder_trouble != NULL;
-}
-
 /* Of the path, not of the job's name: which job a broken file is can only be read from its copy. */
 static char *copy_path(const struct watcher *watcher, const char *path)
 {
@@ -217,7 +209,6 @@ static void read_file(struct watcher *watcher, struct served *served)
 {
     struct mf_error error;
     struct job *job = job_load(served->path, NULL, 0, &error);
-    bool is_broken = job == NULL;
     int rc = job == NULL                         ? -1
              : job->trigger.kind == TRIGGER_NONE ? serve_none(watcher, served, &error)
                                                  : serve_job(watcher, served, job, &error);
@@ -231,8 +222,7 @@ static void read_file(struct watcher *watcher, struct served *served)
     }
     if (rc < 0) {
         serve_former(watcher, served, &error);
-        /* What stands in the file does not change by itself; names and queues do. */
-        served->is_to_try = !is_broken;
+        served->is_to_try = true; /* names, queues, and files that it names, may change */
         return;
     }
     if (served->trouble != NULL)

@@ -5,6 +5,7 @@
 # server, see hook_server.py; signatures are computed again by openssl), queues. No run fails because of them.
 . "$(dirname "$0")/lib.sh"
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+export no_proxy=127.0.0.1,localhost
 
 # Sets PORT; the server's requests are in hooks/.
 start_server() { # [CERTIFICATE KEY]
@@ -125,7 +126,7 @@ case_some_hang() {
   - {webhook: "http://127.0.0.1:1/"}
   - {webhook: "http://127.0.0.1:$PORT/ok"}
 END
-    MAYFLY_NOTIFY_MOST_US=200000 succeed
+    MAYFLY_NOTIFY_MOST_US=900000 succeed
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 pending 1' 'succeeded 2 pending 1' 'succeeded 3 pending 1' \
         'succeeded 4 delivered 1')"
     assert_equal "$(waiting_runs)" 1
@@ -134,11 +135,11 @@ END
     mayfly status
     assert_contains out 'told     1 delivered, 3 not (mayfly notify '
     touch hooks/healed
-    MAYFLY_NOTIFY_MOST_US=200000 mayfly notify last --again
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly notify last --again
     assert_exit 1
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 delivered 2' 'succeeded 2 delivered 2' \
         'succeeded 3 pending 2' 'succeeded 4 delivered 1')"
-    MAYFLY_NOTIFY_MOST_US=200000 mayfly notify last --again 4
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly notify last --again 4
     assert_equal "$(requests /ok | wc -l)" 2
     mayfly notify last --again 99
     assert_exit 2
@@ -220,18 +221,27 @@ END
     assert_equal "$(wc -l <events)" 2
 }
 
-# The lines of the result are pushed on, once, however often that is tried.
+# The lines of the result are pushed on, once, however often that is tried; what waits for a queue starts.
 case_pushed_on() {
+    printf '%s\n' 'mayfly: 1' 'name: next' 'trigger: {queue: events}' 'split: queue' \
+        'task: {command: [echo, "{field:run_id}"]}' >next.yaml
+    mayfly queue create events
+    mayfly trigger install --scheduler none next.yaml
+    assert_exit 0
     notify_job <<END
   - {queue: counted, lines: true}
   - {queue: counted}
+  - {queue: events}
 END
     mayfly queue create counted
     succeed
+    wait_until '[ -s "$(echo "$XDG_STATE_HOME"/mayfly/runs/*-next-*/result)" ]'
+    assert_equal "$(cat "$XDG_STATE_HOME"/mayfly/runs/*-next-*/result)" "$RUN_ID"
+    wait_until 'is_all_gone "$(basename "$XDG_STATE_HOME"/mayfly/runs/*-next-*)"'
     mayfly queue peek counted --raw
     assert_equal "$(grep -cxE '[123]' out)" 3
     assert_equal "$(wc -l <out)" 4
-    mayfly notify last --again 1 2
+    mayfly notify "$RUN_ID" --again 1 2
     assert_exit 0
     mayfly queue peek counted --raw
     assert_equal "$(wc -l <out)" 4
@@ -248,7 +258,7 @@ case_tls() {
   - {webhook: "https://localhost:$PORT/ok"}
   - {webhook: "https://127.0.0.1:$PORT/ok", ca_file: ca.pem}
 END
-    MAYFLY_NOTIFY_MOST_US=200000 succeed
+    MAYFLY_NOTIFY_MOST_US=900000 succeed
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 delivered 1' 'succeeded 2 pending 1' 'succeeded 3 pending 1')"
     assert_contains "$RUN/summary.json" 'SSL'
     assert_equal "$(requests /ok | wc -l)" 1
@@ -256,10 +266,10 @@ END
 
 without_curl() {
     local library
-    for library in $(ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
+    for library in $(/sbin/ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
         mount --bind /dev/null "$library"
     done
-    MAYFLY_NOTIFY_MOST_US=100000 mayfly run job.yaml
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
 }
 
 # Who has no webhook needs no libcurl; who has one is told what to install.

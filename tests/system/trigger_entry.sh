@@ -28,8 +28,15 @@ make_cron_world() {
     mkdir -m 1730 /var/spool/cron/crontabs
     chgrp crontab /var/spool/cron/crontabs
     mount -t tmpfs -o mode=755 tmpfs /run
-    trap 'end_daemon; umount -l /run' EXIT
+    trap 'end_daemon; [ ! -e etc.mounted ] || umount -l /etc; umount -l /run' EXIT
     (set -e; $WORLD)
+}
+
+# An /etc that can be changed, until the end of this world.
+own_etc() {
+    cp -a /etc etc
+    mount --bind etc /etc
+    touch etc.mounted
 }
 
 end_daemon() {
@@ -131,8 +138,7 @@ case_an_edited_entry_is_named() {
 }
 
 refused() {
-    cp -a /etc etc
-    mount --bind etc /etc
+    own_etc
     echo nobody-else >/etc/cron.allow
     mkdir user
     chmod 755 "$BASE" "$WORK" . # for somebody without rights
@@ -141,7 +147,7 @@ refused() {
     CODE=0
     (cd user && setpriv --reuid=nobody --regid=nogroup --clear-groups env PATH=/usr/bin:/bin \
         "$WORK/tick_entry" install cron "$PWD/state/mayfly" /usr/bin/true) >said 2>err || CODE=$?
-    umount -l /etc
+    rm /etc/cron.allow
     assert_equal "$CODE" 3 "$(cat said err)"
     assert_contains err 'crontab does not let you in'
     assert_contains err '/etc/cron.allow'
@@ -193,9 +199,8 @@ ticks() {
     printf '#!/bin/sh\necho words\nprintf "%%s|" "$@" "$XDG_STATE_HOME" >"$0.did.new"; mv "$0.did.new" "$0.did"\n' \
         >"$place/pro gram"
     chmod +x "$place/pro gram"
-    cp -a /etc etc
+    own_etc
     rm -rf etc/cron.d/* etc/crontab
-    mount --bind etc /etc
     printf 'SHELL=/nonexistent\n' | crontab -
     entry install cron "$place/mayfly" "$place/pro gram"
     assert_equal "$CODE" 10 "$(cat said err)"
@@ -211,15 +216,31 @@ ticks() {
     entry remove cron "$place/mayfly"
     mayfly trigger remove hourly
     assert_exit 0
-    umount -l /etc
     assert_equal "$(raw)" SHELL=/nonexistent
     assert_equal "$(cat "$place/pro gram.did")" "trigger|tick|$place|"
     assert_equal "$(cat "$place/mayfly/tick.log")" words
     assert_equal "$(cat "$XDG_STATE_HOME/mayfly/tick.log")" ""
+    check_log
     "$MAYFLY_BIN" ls --json >out
     assert_equal "$(jq length out)" 1 "one run for what was missed"
     find_run
     assert_nothing_left "$RUN_ID"
+}
+
+# What fails each minute is said with its time, and does not fill the disk.
+check_log() {
+    local log=$XDG_STATE_HOME/mayfly/tick.log
+    mv "$XDG_STATE_HOME/mayfly/queues.db" good.db
+    echo 'this is no database, and long enough to be looked at as one' >"$XDG_STATE_HOME/mayfly/queues.db"
+    ! "$MAYFLY_BIN" trigger tick 2>>"$log" || fail "a damaged queues.db was taken"
+    grep -qE '^20[0-9-]+T[0-9:.]+Z mayfly: .*queues.db' "$log" || fail "the log says: $(cat "$log")"
+    head -c 1100000 /dev/zero >>"$log"
+    ! "$MAYFLY_BIN" trigger tick 2>>"$log" || fail "a damaged queues.db was taken"
+    ! "$MAYFLY_BIN" trigger tick 2>>"$log" || fail "a damaged queues.db was taken"
+    assert_file "$log.old"
+    assert_equal "$(wc -l <"$log")" 1
+    rm "$XDG_STATE_HOME/mayfly/queues.db"
+    mv good.db "$XDG_STATE_HOME/mayfly/queues.db"
 }
 
 case_cron_runs_the_entry() {
