@@ -120,8 +120,8 @@ static void times_that_were_missed(void **state)
     }
 }
 
-/* Set back by a minute: the time that has fired does not fire again. Set back by far more: it begins
- * anew from there. Set forward: what lies in between was missed. */
+/* Set back by a minute: the time that has fired does not fire again. Set back by far more: it
+ * begins anew from there. Set forward: what lies in between was missed. */
 static void a_clock_that_jumps(void **state)
 {
     struct fixture *fixture = *state;
