@@ -178,6 +178,64 @@ case_without_a_program_crontab() {
     assert_equal "$CODE" 0 "$(cat said err)"
 }
 
+# A crontab that keeps its file here, and does something else beforehand or afterwards.
+fake_crontab() { # BEFORE AFTER
+    mkdir -p bin
+    cat >bin/crontab <<END
+#!/bin/sh
+case \$1 in
+-l) cat $PWD/tab 2>/dev/null || { echo "no crontab for me" >&2; exit 1; } ;;
+-r) rm $PWD/tab ;;
+-) $1
+   cat >$PWD/tab
+   $2 ;;
+esac
+END
+    chmod +x bin/crontab
+}
+
+# Neither the trigger stands without its entry, nor is there a second entry when it is tried again.
+case_whoever_dies_in_between_tries_again() {
+    job <<'END'
+mayfly: 1
+name: hourly
+split: {range: 1-2}
+task: {shell: "echo {}"}
+trigger: {cron: "0 * * * *"}
+END
+    export PATH=$PWD/bin:$PATH
+    echo '5 5 * * * foreign' >tab
+    fake_crontab 'echo "crontab: No space left on device" >&2; exit 1' :
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 3
+    assert_contains err 'No space left on device'
+    assert_contains err 'nothing was changed'
+    # shellcheck disable=SC2016 # the parent of crontab
+    for when in before after; do
+        if [ "$when" = before ]; then fake_crontab 'kill -KILL $PPID; exit 1' :; else fake_crontab : 'kill -KILL $PPID'; fi
+        mayfly trigger install job.yaml --scheduler cron
+        assert_exit 137
+        mayfly trigger list --json
+        assert_equal "$(jq length out)" 0 "triggers after a kill $when writing"
+    done
+    fake_crontab : :
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 0
+    assert_equal "$(grep -c 'trigger tick' tab)" 1
+    # What somebody else writes meanwhile is seen: the entry is not there.
+    fake_crontab : "echo '1 1 * * * other' >$PWD/tab"
+    rm tab
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 3
+    assert_contains err 'somebody else changes it, too'
+    echo '5 5 * * * foreign' >tab
+    fake_crontab : :
+    mayfly trigger install job.yaml --scheduler cron
+    mayfly trigger remove hourly
+    assert_exit 0
+    assert_equal "$(cat tab)" '5 5 * * * foreign'
+}
+
 case_paths_that_no_entry_can_hold() {
     entry print cron $'/a\nb/mayfly'
     assert_equal "$CODE" 3
