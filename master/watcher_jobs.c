@@ -14,6 +14,7 @@
 #include "common/checksum.h"
 #include "common/log.h"
 #include "master/run_folder.h"
+#include "master/trigger_check.h"
 #include "master/watcher_internal.h"
 
 void watcher_say_once(char **said, const char *text)
@@ -145,6 +146,11 @@ static int serve_from(struct watcher *watcher,
                       struct mf_error *error)
 {
     struct watcher_source *source;
+    if (trigger_check(job, error) < 0) {
+        if (error->code == MF_ESETUP) /* of this job alone: a library that is not there */
+            error->code = MF_EUSAGE;
+        return -1;
+    }
     if (watcher_source_open(watcher, job, &source, error) < 0)
         return -1;
     if (watcher_register(watcher, job, path, error) < 0 ||

@@ -227,6 +227,39 @@ END
     stop_watcher
 }
 
+start_redis() {
+    redis-server --port 0 --unixsocket "$WORK/redis" --dir "$WORK" --appendonly yes --save '' >redis.log 2>&1 &
+    REDIS=$!
+    wait_until 'redis-cli -s "$WORK/redis" ping | grep -q PONG'
+}
+
+# What a broker has comes at once; one that goes away and comes back goes on.
+case_a_broker_that_goes_away_and_comes_back() {
+    command -v redis-server >/dev/null || skip "redis-server is not installed"
+    mkdir jobs
+    start_redis
+    "$MAYFLY_BIN" queue create work >out
+    put r.yaml <<END
+mayfly: 1
+name: r
+trigger: {queue: work, when: {count: 2}, redis: {server: $WORK/redis, list: work}}
+split: queue
+task: {shell: "echo {}"}
+END
+    start_watcher
+    redis-cli -s "$WORK/redis" rpush work one two >out
+    wait_until '[ "$(ended r)" = 1 ]'
+    newest_run r
+    assert_same "$RUN/result" <(printf 'one\ntwo\n')
+    kill -KILL "$REDIS"
+    wait_until 'grep -q "warning job r: " log'
+    start_redis
+    redis-cli -s "$WORK/redis" rpush work three four >out
+    wait_until '[ "$(ended r)" = 2 ]'
+    assert_equal "$(grep -c "warning job r: " log)" 1 "how often it is named"
+    stop_watcher
+}
+
 case_a_folder_has_one_watcher() {
     local below
     mkdir -p jobs/below
