@@ -7,8 +7,8 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/trigger_lib.sh"
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-MESSAGES=${MESSAGES:-1500}
-KILLS=${KILLS:-25}
+MESSAGES=${MESSAGES:-1000}
+KILLS=${KILLS:-15}
 SEED=${SEED:-1}
 
 # Bodies that are the results of runs that succeeded, one a line. A master that is killed after the end was recorded has
