@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/commands/tick_log.h"
 #include "master/commands/trigger.h"
 #include "master/notify_sweep.h"
 #include "master/record/state_folder.h"
@@ -141,6 +142,7 @@ static int tick_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
+    tick_log_turn();
     if (arguments.is_verbose)
         mf_log_to(2, MF_INFO);
     char *path = queues_path(&error);
@@ -148,8 +150,10 @@ static int tick_main(int argc, char **argv)
     if (rc > 0 &&
         ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget_keys(queues, &error) < 0))
         rc = -1;
-    if (rc < 0)
+    if (rc < 0) {
+        tick_log_stamp();
         code = command_fail(&error);
+    }
     if (arguments.is_verbose)
         say(&swept, &polled);
     queues_close(queues);

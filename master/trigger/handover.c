@@ -27,8 +27,6 @@
 #define WAIT_US (30 * 1000000LL)
 #define SAID_MAX 4096u
 
-extern char **environ;
-
 /* One that is being started. */
 struct start {
     const struct trigger_run *run;

@@ -10,8 +10,6 @@
 #include "common/checksum.h"
 #include "master/trigger/row.h"
 
-extern char **environ;
-
 /* What a command line has and a cron job has not; a star = all that begin so. No value of a user's
  * own is among them, so that no secret gets into queues.db. */
 static const char *const names[] = {"PATH",

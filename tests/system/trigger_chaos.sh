@@ -11,11 +11,12 @@ MESSAGES=${MESSAGES:-1500}
 KILLS=${KILLS:-25}
 SEED=${SEED:-1}
 
-# Bodies that are the results of runs that succeeded, one a line.
+# Bodies that are the results of runs that succeeded, one a line. A master that is killed after the end was recorded has
+# written no summary.
 results() {
     local run
     for run in "$XDG_STATE_HOME"/mayfly/runs/*; do
-        if [ "$(jq -r .state "$run/summary.json")" = succeeded ]; then cat "$run/result"; fi
+        if [ "$(sqlite3 "$run/run.db" 'SELECT state FROM run')" = succeeded ]; then cat "$run/result"; fi
     done
 }
 
