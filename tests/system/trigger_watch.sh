@@ -291,9 +291,13 @@ case_a_tick_leaves_it_to_a_live_watcher() {
     mayfly trigger tick
     assert_exit 0
     assert_equal "$(rows 'select count(*) from firing')" 0
+    mayfly trigger next daily
+    assert_contains out "served by the watcher of $PWD/jobs (process $WATCHER)"
     kill -KILL "$WATCHER"
     PID=$WATCHER
     await_end
+    mayfly trigger next daily
+    assert_contains out "the watcher of $PWD/jobs, which serves it, does not run now"
     mayfly trigger tick
     assert_equal "$(rows 'select count(*), cause from firing')" '1|cron'
     wait_until '[ "$(ended daily)" = 1 ]'
