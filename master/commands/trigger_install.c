@@ -162,7 +162,8 @@ static int install_main(int argc, char **argv)
         "Nothing stays resident: pushes and ending runs start what is due at once; the rest is "
         "looked after each minute, by an entry of crontab or systemd that runs mayfly trigger "
         "tick.\n"
-        "A job file that is changed afterwards starts nothing until it is installed again.",
+        "A job file that is edited afterwards is run as it then is; only when its name or its "
+        "`trigger` have changed it starts nothing until it is installed again.",
         argc,
         argv,
         &arguments);
