@@ -119,9 +119,13 @@ case_status() {
     assert_exit 0
     assert_contains out "state    partial"
     assert_contains out "subtasks 4 planned: 2 done, 1 failed, 1 dead, 0 cancelled"
+    grep -qE '^paid     [0-9.]+ host-seconds: [0-9.]+ busy' out || fail "no cost account: $(cat out)"
+    assert_cost_adds_up
     mayfly status --json
     assert_equal "$(jq -c '[.version, .run_id, .state, .subtasks.total, .summary.attempts.retried]' out)" \
         "[1,\"$RUN_ID\",\"partial\",4,1]" "the status"
+    assert_equal "$(jq -c '[.cost == .summary.cost, .cost.workers, (.cost.hosts | map(.host))]' out)" \
+        '[true,1,["this machine"]]' "the cost account"
 }
 
 case_results() {
