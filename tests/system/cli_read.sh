@@ -254,8 +254,10 @@ case_logs() {
     assert_contains out "joined the run"
     mayfly logs last 0
     assert_exit 2
-    mayfly logs --worker 1 last 3
-    assert_exit 2
+    mayfly logs --worker 1 last 2
+    assert_same out <(printf 'err two three 1\n[attempt 2, stderr]\nerr two three 2\n')
+    mayfly logs --worker 2 last 2
+    assert_equal "$(cat out)" "" "what ran on a worker that there was not"
 }
 
 case_cut_log() {
