@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One subtask in the foreground: see debug.h. Its place is runs/debug-<run id>/<process>/, laid out
- * as a worker's (attempts/, secrets), so that neither a worker nor the sweep of the run takes it
- * for its own. It is removed at the end, however the command ended; killed by KILL, it stays.
+ * as a worker's (attempts/, secrets; within what was brought along, if it was), so that neither a
+ * worker nor the sweep of the run takes it for its own. It is removed at the end, however the
+ * command ended; killed by KILL, it stays.
  */
 #include "worker/debug.h"
 
@@ -32,7 +33,9 @@
 struct debug {
     const char *run_id;
     uint32_t worker, slot;
-    bool wants_shell, keeps;
+    bool wants_shell, keeps, is_tied;
+    char *staged; /* the folder that has job/ and input/; NULL: all is in its own place */
+    struct mf_buffer item;
     struct mf_buffer file;
     struct mf_decoder *decoders[2]; /* of the welcome and of the work */
     struct mf_message welcome, work;
@@ -111,7 +114,11 @@ static int make_place(struct debug *debug, struct mf_error *error)
     debug->place_id = mf_format("debug-%s", debug->run_id);
     if (debug->place_id == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    if ((debug->folder = place_make(debug->place_id, own, error)) == NULL)
+    /* What was brought along goes as a whole, and so does all that is made of it. */
+    debug->folder = debug->staged == NULL
+                        ? place_make(debug->place_id, own, error)
+                        : place_make_in(debug->staged, debug->place_id, own, error);
+    if (debug->folder == NULL)
         return -1;
     if (chdir(debug->folder) < 0 || mkdir("attempts", 0700) < 0 || chdir("attempts") < 0)
         return mf_raise_errno(error, "cannot use the folder %s", debug->folder);
@@ -129,18 +136,65 @@ static int make_place(struct debug *debug, struct mf_error *error)
     return debug->secrets == NULL ? -1 : 0;
 }
 
-static int make_request(struct debug *debug, struct unpacked *request, struct mf_error *error)
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Where the inputs are: of a group the list, else *path on the heap. */
+static int
+find_staged(struct debug *debug, struct staged_input *staged, char **path, struct mf_error *error)
+{
+    const struct mf_subtask *subtask = debug->work.work.subtasks;
+    const char *at = (const char *)subtask->item.data, *end = at + subtask->item.length;
+    if (debug->welcome.welcome.task.is_grouped) {
+        for (unsigned i = 0; at < end; i++, at += strlen(at) + 1)
+            if (mf_buffer_printf(
+                    &debug->item, error, "%s/input/%u/%s%c", debug->staged, i, base_name(at), 0) <
+                0)
+                return -1;
+        staged->item = mf_buffer_view(&debug->item);
+        return 0;
+    }
+    if (subtask->path.length == 0)
+        return 0;
+    char *name = mf_memdup(subtask->path.data, subtask->path.length); /* with a NUL behind it */
+    *path = name == NULL ? NULL : mf_format("%s/input/0/%s", debug->staged, base_name(name));
+    mf_free(name);
+    staged->path = *path;
+    return *path != NULL ? 0 : mf_raise(error, MF_ENOMEM, "out of memory: an input");
+}
+
+static int make_start(struct debug *debug, struct mf_error *error)
 {
     struct staged_input staged = {0};
-    struct request_maker *maker = request_maker_create(
-        &debug->welcome.welcome.task, NULL, debug->run_id, debug->worker, debug->folder, error);
-    int rc =
-        maker == NULL
-            ? -1
-            : request_make(
-                  maker, debug->work.work.subtasks, &staged, debug->slot, &debug->start, error);
+    char *path = NULL, *files = NULL;
+    int rc = 0;
+    if (debug->staged != NULL) {
+        rc = find_staged(debug, &staged, &path, error);
+        files = mf_format("%s/job", debug->staged);
+        if (rc == 0 && files == NULL)
+            rc = mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    }
+    const struct mf_task *task = &debug->welcome.welcome.task;
+    struct request_maker *maker =
+        rc < 0
+            ? NULL
+            : request_maker_create(task, files, debug->run_id, debug->worker, debug->folder, error);
+    rc = maker == NULL
+             ? -1
+             : request_make(
+                   maker, debug->work.work.subtasks, &staged, debug->slot, &debug->start, error);
     request_maker_destroy(maker);
-    if (rc < 0)
+    mf_free(path);
+    mf_free(files);
+    return rc;
+}
+
+static int make_request(struct debug *debug, struct unpacked *request, struct mf_error *error)
+{
+    if (make_start(debug, error) < 0)
         return -1;
     const size_t head = sizeof(struct slot_header);
     if (unpack(debug->start.data + head, debug->start.length - head, request) != UNPACK_OK)
@@ -207,7 +261,8 @@ static int run(struct debug *debug, struct unpacked *request)
                 debug->folder,
                 request->folder);
     }
-    int code = foreground_run(request, in, request->start->kill_after_us, &failure);
+    int code = foreground_run(
+        request, in, debug->is_tied ? 0 : -1, request->start->kill_after_us, &failure);
     if (in >= 0)
         close(in);
     if (code < 0)
@@ -227,11 +282,13 @@ static void leave(struct debug *debug, const char *attempt)
              (chdir("/") < 0 || place_remove(debug->folder, NULL, &error) < 0))
         fprintf(stderr, "mayfly: the folder %s cannot be removed\n", debug->folder);
     else if (debug->folder != NULL)
-        place_leave(debug->folder, true);
+        place_leave(debug->folder, debug->staged == NULL);
     for (int i = 0; i < 2; i++)
         mf_decoder_destroy(debug->decoders[i]);
     mf_buffer_fini(&debug->file);
     mf_buffer_fini(&debug->start);
+    mf_buffer_fini(&debug->item);
+    free(debug->staged); /* libc's own */
     mf_free(debug->place_id);
     mf_free(debug->folder);
 }
@@ -252,13 +309,18 @@ int debug_main(int argc, char **argv)
     struct mf_error error;
     if (argc < 6 || read_number(argv[3], &debug.worker) < 0 ||
         read_number(argv[4], &debug.slot) < 0) {
-        fprintf(stderr, "usage: mayfly-worker debug RUN WORKER SLOT FILE [shell] [keep]\n");
+        fprintf(stderr,
+                "usage: mayfly-worker debug RUN WORKER SLOT FILE [shell] [keep] [staged] [tied]\n");
         return 2;
     }
     debug.run_id = argv[2];
     for (int i = 6; i < argc; i++) {
         debug.wants_shell |= strcmp(argv[i], "shell") == 0;
         debug.keeps |= strcmp(argv[i], "keep") == 0;
+        debug.is_tied |= strcmp(argv[i], "tied") == 0;
+        if (strcmp(argv[i], "staged") == 0 && debug.staged == NULL &&
+            (debug.staged = realpath(".", NULL)) == NULL)
+            return say("the current folder cannot be told");
     }
     /* The command gets no other descriptor; least of all that of FILE. */
     close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 #include "worker/start.h"
 #include "worker/tree.h"
 
+#define TIED_US 200000     /* between two looks whether somebody has gone */
 #define LOOK_US 20000      /* between two looks for what the command left behind */
 #define GIVE_UP_US 5000000 /* so long after KILL what can't be ended is left to init */
 
@@ -100,6 +102,14 @@ static void pass_signals(pid_t pid, bool has_ended, int64_t wait_us)
     tree_signal(signal, pid, NULL, NULL);
 }
 
+/* Whether whoever held the other end has gone. */
+static bool is_over(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    char byte;
+    return poll(&ready, 1, 0) > 0 && read(fd, &byte, 1) <= 0;
+}
+
 /* Ends what the command left behind, as a slot does: TERM, then KILL. */
 static void end_rest(int terminal, pid_t pid, uint64_t kill_after_us)
 {
@@ -119,11 +129,13 @@ static void end_rest(int terminal, pid_t pid, uint64_t kill_after_us)
 
 int foreground_run(const struct unpacked *request,
                    int in,
+                   int tied_fd,
                    uint64_t kill_after_us,
                    struct failure *failure)
 {
     pid_t pid;
     int status = 0;
+    int64_t kill_us = MF_NEVER;
     bool has_ended = false, is_empty = false;
     int terminal = own_terminal();
     if (start_in_foreground(request, in < 0 ? 0 : in, &pid, failure) < 0) {
@@ -136,8 +148,15 @@ int foreground_run(const struct unpacked *request,
         kill(-pid, SIGCONT); /* it may have asked for input too early */
     while (!has_ended) {
         is_empty = reap(terminal, pid, &has_ended, &status);
+        if (!has_ended && tied_fd >= 0 && is_over(tied_fd)) {
+            kill(-pid, SIGTERM);
+            kill_us = mf_monotonic_us() + (int64_t)kill_after_us;
+            tied_fd = -1;
+        }
+        if (!has_ended && mf_monotonic_us() >= kill_us)
+            kill(-pid, SIGKILL);
         if (!has_ended)
-            pass_signals(pid, false, 1000000);
+            pass_signals(pid, false, tied_fd >= 0 || kill_us != MF_NEVER ? TIED_US : 1000000);
     }
     give_terminal(terminal, getpgrp());
     if (terminal >= 0)

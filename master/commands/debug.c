@@ -5,6 +5,7 @@
  * folder and a command as in the run (worker/debug.c). This process becomes that program.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "common/mayfly.h"
 #include "common/write.h"
 #include "master/command.h"
+#include "master/commands/debug_host.h"
 #include "master/commands/items.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
@@ -26,12 +28,14 @@
 
 #define NOT_STARTED 125 /* as the worker's program says it: no code of a command, as a rule */
 
-enum { KEY_SHELL = 256, KEY_KEEP };
+enum { KEY_SHELL = 256, KEY_KEEP, KEY_HOST };
 
 struct arguments {
     const char *run, *subtask_text;
     uint64_t subtask, attempt; /* attempt 0 = as the last one */
     bool wants_shell, keeps;
+    bool is_elsewhere; /* on its host, or on `host` */
+    const char *host;
 };
 
 struct debug {
@@ -41,9 +45,11 @@ struct debug {
     sqlite3 *db;
     struct job *job;
     struct items *items;
-    struct mf_subtask piece; /* borrows from items */
-    uint32_t worker;         /* that the attempt was with */
-    int64_t started_us;      /* the run */
+    struct mf_subtask piece;     /* borrows from items */
+    uint32_t worker;             /* that the attempt was with */
+    char place[256];             /* of that worker, "" = not known */
+    const struct job_host *host; /* NULL: here */
+    int64_t started_us;          /* the run */
     struct secret_sources *secrets;
     struct mf_buffer file; /* for the worker's program */
 };
@@ -54,6 +60,12 @@ static const struct argp_option options[] = {
      NULL,
      0,
      "A shell in the subtask's folder and environment in place of its command",
+     0},
+    {"host",
+     KEY_HOST,
+     "HOST",
+     OPTION_ARG_OPTIONAL,
+     "On the host it last ran on, or on another HOST of the run (by ssh); without: here",
      0},
     {"keep", KEY_KEEP, NULL, 0, "Leave the folder as the command left it, and say where", 0},
     {"attempt", 'a', "N", 0, "As attempt N (default: as the last one that is recorded)", 0},
@@ -68,6 +80,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_KEEP:
         arguments->keeps = true;
+        return 0;
+    case KEY_HOST:
+        arguments->is_elsewhere = true;
+        arguments->host = text;
         return 0;
     case 'a':
         if (text_number(text, 1, 65535, &arguments->attempt) < 0)
@@ -122,6 +138,50 @@ static int read_attempt(struct debug *debug, struct mf_error *error)
     if (debug->worker == 0)
         debug->worker = 1;
     return rc;
+}
+
+static int read_place(struct debug *debug, struct mf_error *error)
+{
+    sqlite3_stmt *stmt = NULL;
+    if (sql_prepare(debug->db, debug->path, "SELECT place FROM worker WHERE id = ?", &stmt, error) <
+        0)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, debug->worker);
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        sql_column_copy(stmt, 0, debug->place, sizeof debug->place);
+    sqlite3_finalize(stmt);
+    return 0;
+}
+
+/* The host that is meant; a run without hosts was on this machine. */
+static int find_host(struct debug *debug, struct mf_error *error)
+{
+    const struct job_hosts *hosts = &debug->job->hosts;
+    const char *wanted = debug->arguments->host;
+    if (!debug->arguments->is_elsewhere || (hosts->count == 0 && wanted == NULL))
+        return 0;
+    if (wanted == NULL) {
+        if (read_place(debug, error) < 0)
+            return -1;
+        wanted = debug->place;
+    }
+    for (size_t i = 0; i < hosts->count; i++)
+        if (strcmp(hosts->items[i].name, wanted) == 0) {
+            debug->host = hosts->items[i].is_local ? NULL : &hosts->items[i];
+            return 0;
+        }
+    if (wanted[0] == '\0')
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "it is not known where subtask %" PRIu64 " ran: name a host of the run "
+                        "(--host=HOST)",
+                        debug->piece.id);
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "\"%s\" is no host of the run: its job has %s%s",
+                    wanted,
+                    hosts->count == 0 ? "none" : hosts->items[0].name,
+                    hosts->count > 1 ? " and others" : "");
 }
 
 static int find_piece(struct debug *debug, struct mf_error *error)
@@ -255,6 +315,7 @@ static int make_messages(struct debug *debug, struct mf_error *error)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     int rc = job_task(
         debug->job, access(prepared, F_OK) == 0 ? prepared : NULL, &welcome.task, &scratch, error);
+    welcome.task.is_grouped = debug->job->split.group_bytes > 0;
     if (rc == 0 && debug->job->secret_count > 0) {
         bool is_interrupted = false;
         debug->secrets = secret_sources_open(debug->job, -1, &is_interrupted, error);
@@ -291,7 +352,8 @@ static int prepare(struct debug *debug, struct mf_error *error)
     if ((debug->db = run_db_open(debug->path, error)) == NULL ||
         (debug->items = items_open(debug->folder, debug->db, error)) == NULL ||
         (debug->job = items_job(debug->folder, debug->db, error)) == NULL ||
-        find_piece(debug, error) < 0 || read_attempt(debug, error) < 0)
+        find_piece(debug, error) < 0 || read_attempt(debug, error) < 0 ||
+        find_host(debug, error) < 0)
         return -1;
     say_what(debug);
     if (look_at_input(debug, error) < 0 || look_at_files(debug, error) < 0)
@@ -338,6 +400,25 @@ static int become_worker(const struct debug *debug, struct mf_error *error)
     return -1;
 }
 
+static int run_there(const struct debug *debug, int *code, struct mf_error *error)
+{
+    int fd = make_file(debug, error);
+    const struct debug_order order = {.job = debug->job,
+                                      .host = debug->host,
+                                      .run_id = debug->run_id,
+                                      .worker = debug->worker,
+                                      .piece = &debug->piece,
+                                      .request_fd = fd,
+                                      .wants_shell = debug->arguments->wants_shell,
+                                      .keeps = debug->arguments->keeps};
+    if (fd >= 0)
+        fcntl(fd, F_SETFD, FD_CLOEXEC); /* tar reads it by its name in /proc */
+    int rc = fd < 0 ? -1 : debug_on_host(&order, code, error);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static void fini(struct debug *debug)
 {
     secret_sources_close(debug->secrets);
@@ -368,15 +449,20 @@ static int debug_main(int argc, char **argv)
     struct debug debug = {.arguments = &arguments, .run_id = run_id};
     char *folder = run_folder_find(arguments.run, run_id, &error);
     debug.folder = folder;
-    int rc = folder == NULL ? -1 : prepare(&debug, &error);
+    int rc = folder == NULL ? -1 : prepare(&debug, &error), code = 0;
+    bool is_there = rc == 0 && debug.host != NULL;
+    if (is_there)
+        rc = run_there(&debug, &code, &error);
     fini(&debug);
-    if (rc == 0) {
+    if (rc == 0 && !is_there) {
         fflush(NULL);
-        become_worker(&debug, &error);
+        rc = become_worker(&debug, &error);
     }
     mf_buffer_fini(&debug.file);
     mf_free(folder);
-    int code = command_fail(&error);
+    if (rc == 0)
+        return code;
+    code = command_fail(&error);
     return code == MAYFLY_EXIT_USAGE ? code : NOT_STARTED;
 }
 

@@ -8,7 +8,7 @@
 #include "master/record/run_db.h"
 #include "master/record/schema.h"
 
-#define S 1000000ll
+#define S 1000000LL
 
 static int setup(void **state)
 {
