@@ -27,8 +27,6 @@
 #include "master/command.h"
 #include "master/record/tree.h"
 
-extern char **environ;
-
 #define ARGUMENTS_MAX 32
 #define SSH_FAILED 255
 #define NO_PLACE 94

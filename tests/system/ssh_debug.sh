@@ -68,7 +68,7 @@ import os, pty, sys
 pid, fd = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], ["mayfly", "debug", sys.argv[2], "3", "--host=etl@10.77.0.1", "--shell"])
-os.write(fd, b"test -t 0 && echo a\"\" terminal; exit 4\n")
+os.write(fd, b"unset HISTFILE; test -t 0 && echo a\"\" terminal; exit 4\n")
 seen = b""
 while b"a terminal" not in seen:
     got = os.read(fd, 4096)
