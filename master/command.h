@@ -21,10 +21,10 @@ struct command {
     int (*main)(int argc, char **argv);
 };
 
-extern const struct command command_cancel, command_check, command_clean, command_logs, command_ls,
-    command_notify, command_pause, command_queue, command_results, command_resume, command_retry,
-    command_run, command_sql, command_status, command_submit, command_trigger, command_unpause,
-    command_version, command_watch;
+extern const struct command command_cancel, command_check, command_clean, command_debug,
+    command_logs, command_ls, command_notify, command_pause, command_queue, command_results,
+    command_resume, command_retry, command_run, command_sql, command_status, command_submit,
+    command_trigger, command_unpause, command_version, command_watch;
 
 /* Commands under one name: those of mayfly, or those of `mayfly queue`. */
 struct command_list {

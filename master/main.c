@@ -13,10 +13,10 @@
 #include "master/command.h"
 
 static const struct command *const commands[] = {
-    &command_run,     &command_submit,  &command_check,   &command_ls,      &command_status,
-    &command_watch,   &command_results, &command_logs,    &command_notify,  &command_resume,
-    &command_retry,   &command_pause,   &command_unpause, &command_cancel,  &command_queue,
-    &command_trigger, &command_sql,     &command_clean,   &command_version,
+    &command_run,    &command_submit,  &command_check, &command_ls,      &command_status,
+    &command_watch,  &command_results, &command_logs,  &command_debug,   &command_notify,
+    &command_resume, &command_retry,   &command_pause, &command_unpause, &command_cancel,
+    &command_queue,  &command_trigger, &command_sql,   &command_clean,   &command_version,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

@@ -526,7 +526,7 @@ static int finish(struct run *run)
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);
-    run_summary_print(run);
+    run_summary_print(run, summary);
     int code = exit_code(run);
     if (code != 0 && code != 130 && run->reason[0] != '\0')
         fprintf(stderr, "mayfly: %s\n", run->reason);

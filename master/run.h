@@ -34,6 +34,7 @@ struct run_again {
     uint64_t done, failed, dead; /* what the run has besides what is open */
     uint32_t last_worker;        /* ids up to this one were used */
     /* Of a resume: */
+    int64_t left_us;                     /* wall clock: when the last master last wrote */
     const char *address;                 /* where the last master listened; "" = not known */
     const struct run_db_worker *workers; /* borrowed: all that ever were, rising ids */
     size_t worker_count;

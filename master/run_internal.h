@@ -269,6 +269,8 @@ void run_wire_callbacks(struct run *run, struct scatter_callbacks *callbacks);
 
 /* run_launch.c: workers from launch to end; fills the callbacks of the fleet. */
 void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks);
+/* When a worker that is over now ended, at the latest: wall clock. */
+int64_t run_worker_end_us(const struct run *run, uint32_t id);
 void run_note_worker(struct run *run, const struct record_worker *row);
 void run_launch(struct run *run, uint32_t id);
 /* Starts what run_launch was asked for, when that is durable. */

@@ -35,6 +35,19 @@ void run_note_worker(struct run *run, const struct record_worker *row)
         run_fail(run, &error);
 }
 
+/* A worker that this master never heard of may have ended long before it began: at the latest when
+ * it had waited in vain for so long as the orphan limit says. */
+int64_t run_worker_end_us(const struct run *run, uint32_t id)
+{
+    int64_t now_us = mf_wall_us();
+    const struct run_worker *worker = id < run->worker_count ? &run->workers[id] : NULL;
+    if (run->again == NULL || run->again->left_us == 0 || id > run->again->last_worker ||
+        (worker != NULL && worker->joined))
+        return now_us;
+    int64_t orphan_us = run->again->left_us + (int64_t)run->job->orphan_us;
+    return orphan_us < now_us ? orphan_us : now_us;
+}
+
 static void say_gone(struct run *run, uint32_t id)
 {
     struct run_worker *worker = &run->workers[id];
@@ -48,7 +61,7 @@ static void say_gone(struct run *run, uint32_t id)
     run_note_worker(run,
                     &(struct record_worker){.id = id,
                                             .state = worker->lost ? "lost" : "gone",
-                                            .ended_us = mf_wall_us()});
+                                            .ended_us = run_worker_end_us(run, id)});
     run_queue(run, (struct schedule_event){.kind = EVENT_WORKER_GONE, .worker = id});
 }
 
@@ -514,6 +527,11 @@ void run_worker_dismiss(struct run *run, uint32_t id)
     if (worker == NULL || worker->gone)
         return;
     MF_CRASH(MASTER_BEFORE_DISMISS);
+    struct mf_error error;
+    if (!worker->dismissed &&
+        record_event(run->recorder, mf_wall_us(), "worker dismissed", id, 0, worker->host, &error) <
+            0)
+        run_trouble(run, &error);
     worker->dismissed = true;
     if (worker->alive && worker->joined && !worker->lost) {
         scatter_dismiss(run->scatter, id);

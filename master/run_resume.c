@@ -84,8 +84,10 @@ static void note_over(struct run *run, const struct run_db_worker *known)
            "worker %u on %s did not outlive its master",
            known->id,
            known->place[0] == '\0' ? "this machine" : known->place);
-    run_note_worker(
-        run, &(struct record_worker){.id = known->id, .state = "lost", .ended_us = mf_wall_us()});
+    run_note_worker(run,
+                    &(struct record_worker){.id = known->id,
+                                            .state = "lost",
+                                            .ended_us = run_worker_end_us(run, known->id)});
     if (record_event(
             run->recorder, mf_wall_us(), "worker lost", known->id, 0, known->host, &error) < 0 ||
         intake_lost(run->intake, known->id, &error) < 0)

@@ -8,6 +8,8 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/log.h"
+#include "master/cost_json.h"
 #include "master/run_folder.h"
 #include "master/run_internal.h"
 
@@ -208,6 +210,16 @@ static json_t *firing_json(const struct run *run)
     return object;
 }
 
+/* From the table that is closed now. A damaged one makes the run no worse: its figures are null. */
+static json_t *cost_of(const struct run *run)
+{
+    struct mf_error error;
+    json_t *cost = cost_json(run->folder, run->stats.ended_wall_us, &error);
+    if (cost == NULL)
+        mf_log(MF_ERROR, "no cost account: %s", error.text);
+    return cost == NULL ? json_null() : cost;
+}
+
 static void
 add_path(json_t *summary, const char *key, const struct run *run, const char *name, bool there)
 {
@@ -268,6 +280,7 @@ json_t *run_summary_json(struct run *run)
                         json_real(run_seconds > 0 ? (double)counts.recorded / run_seconds : 0));
     json_object_set_new(summary, "imbalance", json_real(imbalance));
     json_object_set_new(summary, "idle_share", json_real(idle_share));
+    json_object_set_new(summary, "cost", cost_of(run));
     json_object_set_new(
         summary,
         "bytes",
@@ -332,7 +345,7 @@ static void say_messages(struct run *run)
                      (unsigned long long)settled->back);
 }
 
-void run_summary_print(struct run *run)
+void run_summary_print(struct run *run, const json_t *summary)
 {
     struct schedule_counts counts;
     struct totals totals = count_totals(run, &counts);
@@ -357,6 +370,10 @@ void run_summary_print(struct run *run)
             "mayfly results %s --dead shows the dead letters, mayfly retry %s tries them again",
             run->run_id,
             run->run_id);
+    const json_t *cost = json_object_get(summary, "cost");
+    char text[160];
+    if (json_is_object(cost))
+        progress_say(run->progress, "paid for %s", cost_text(cost, text, sizeof text));
     say_sweeps(run);
     if (!stats->credentials_removed)
         progress_say(

@@ -17,6 +17,6 @@ json_t *run_summary_json(struct run *run);
 /* Writes summary.json into the run folder. */
 int run_summary_write(struct run *run, json_t *summary, struct mf_error *error);
 /* The summary in words, on standard error. */
-void run_summary_print(struct run *run);
+void run_summary_print(struct run *run, const json_t *summary);
 
 #endif

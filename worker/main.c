@@ -5,6 +5,7 @@
  *     start RUN    reads its launch input (with credentials) from standard input, detaches, joins
  *     sweep RUN    verifies that nothing of a run is left on this host, and cleans
  *     readdress RUN WORKER   leaves there where another master of the run listens
+ *     debug ...    one subtask in the foreground, for mayfly debug
  *     slot         internal: the process that runs one attempt at a time
  *     version
  */
@@ -19,6 +20,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "worker/daemon.h"
+#include "worker/debug.h"
 #include "worker/executor.h"
 #include "worker/journal.h"
 #include "worker/launch_input.h"
@@ -159,6 +161,8 @@ int main(int argc, char **argv)
         return start_main(argc, argv);
     if (strcmp(command, "sweep") == 0)
         return sweep_main(argc, argv);
+    if (strcmp(command, "debug") == 0)
+        return debug_main(argc, argv);
     if (strcmp(command, "readdress") == 0)
         return readdress_main(argc, argv);
     if (strcmp(command, "version") == 0) {

@@ -2,9 +2,10 @@
 /*
  * Starting a command: see start.h.
  *
- * The command gets a session of its own, default signals, an empty mask, three descriptors (all
- * others close on exec), and the attempt's folder or cwd. A name without a slash is searched in
- * the attempt's own PATH; the last search is remembered, since most runs execute one command.
+ * The command gets a session of its own (in the foreground only a process group), default signals,
+ * an empty mask, three descriptors (all others close on exec), and the attempt's folder or cwd. A
+ * name without a slash is searched in the attempt's own PATH; the last search is remembered, since
+ * most runs execute one command.
  */
 #include "worker/start.h"
 
@@ -126,6 +127,7 @@ static int spawn(const struct unpacked *request,
                  const char *folder,
                  const char *path,
                  const int streams[3],
+                 short apart,
                  pid_t *pid)
 {
     static posix_spawnattr_t attributes;
@@ -138,8 +140,8 @@ static int spawn(const struct unpacked *request,
         posix_spawnattr_init(&attributes);
         posix_spawnattr_setsigmask(&attributes, &none);
         posix_spawnattr_setsigdefault(&attributes, &all);
-        posix_spawnattr_setflags(
-            &attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+        posix_spawnattr_setflags(&attributes,
+                                 (short)(apart | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK));
         prepared = true;
     }
     int rc = posix_spawn_file_actions_init(&actions);
@@ -153,8 +155,12 @@ static int spawn(const struct unpacked *request,
     return rc;
 }
 
-int start_command(
-    const struct unpacked *request, int in, int out, int err, pid_t *pid, struct failure *failure)
+/* apart: how it is apart from this process, POSIX_SPAWN_SETSID or _SETPGROUP; always the same. */
+static int start(const struct unpacked *request,
+                 const int streams[3],
+                 short apart,
+                 pid_t *pid,
+                 struct failure *failure)
 {
     const char *command = request->argv[0], *folder = working_folder(request);
     const char *path = command;
@@ -169,8 +175,7 @@ int start_command(
             return fail_start(request, folder, command, rc, failure);
         path = last_search.found;
     }
-    const int streams[3] = {in, out, err};
-    int rc = spawn(request, folder, path, streams, pid);
+    int rc = spawn(request, folder, path, streams, apart, pid);
     if (rc == 0)
         return 0;
     if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode))
@@ -184,4 +189,17 @@ int start_command(
     char found[PATH_MAX];
     snprintf(found, sizeof found, "%s", path);
     return fail_start(request, folder, found, rc, failure);
+}
+
+int start_command(
+    const struct unpacked *request, int in, int out, int err, pid_t *pid, struct failure *failure)
+{
+    const int streams[3] = {in, out, err};
+    return start(request, streams, POSIX_SPAWN_SETSID, pid, failure);
+}
+
+int start_in_foreground(const struct unpacked *request, int in, pid_t *pid, struct failure *failure)
+{
+    const int streams[3] = {in, 1, 2};
+    return start(request, streams, POSIX_SPAWN_SETPGROUP, pid, failure);
 }

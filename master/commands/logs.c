@@ -25,6 +25,7 @@ struct arguments {
     const char *run;
     uint64_t subtask, attempt, worker; /* 0 = any */
     unsigned streams;                  /* 0 = those of the subtasks */
+    bool is_own;                       /* the own log of the worker, no subtask's */
     bool follow;
 };
 
@@ -32,7 +33,12 @@ static const struct argp_option options[] = {
     {"stdout", KEY_STDOUT, NULL, 0, "Only standard output", 0},
     {"stderr", KEY_STDERR, NULL, 0, "Only standard error", 0},
     {"attempt", 'a', "N", 0, "Only attempt N", 0},
-    {"worker", 'w', "W", 0, "The own log of worker W", 0},
+    {"worker",
+     'w',
+     "W",
+     0,
+     "The own log of worker W; with a subtask, stream or attempt: only what ran on worker W",
+     0},
     {"follow", 'f', NULL, 0, "Go on until the run has ended", 0},
     {0}};
 
@@ -72,8 +78,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
             argp_error(state, "one subtask at a time: \"%s\" is too much", text);
         return 0;
     case ARGP_KEY_END:
-        if (arguments->worker != 0 && (arguments->subtask != 0 || arguments->streams != 0))
-            argp_error(state, "--worker shows a worker's own log: it has no subtasks and streams");
+        arguments->is_own = arguments->worker != 0 && arguments->subtask == 0 &&
+                            arguments->attempt == 0 && arguments->streams == 0;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -165,7 +171,7 @@ static void warn_of_damage(struct printer *printer, const struct mf_error *error
 
 static bool shows_stdout(const struct arguments *arguments)
 {
-    return arguments->worker == 0 &&
+    return !arguments->is_own &&
            (arguments->streams == 0 || (arguments->streams & 1u << LOG_STDOUT) != 0);
 }
 
@@ -177,7 +183,7 @@ static int print_new(struct log_reader *reader,
                      struct mf_error *error)
 {
     unsigned streams = arguments->streams;
-    if (arguments->worker != 0)
+    if (arguments->is_own)
         streams = 1u << LOG_WORKER;
     else if (streams == 0)
         streams = 1u << LOG_STDOUT | 1u << LOG_STDERR;
@@ -223,7 +229,7 @@ static int print_logs(struct log_reader *reader,
                       bool *is_damaged,
                       struct mf_error *error)
 {
-    struct printer printer = {.has_prefix = arguments->subtask == 0 && arguments->worker == 0};
+    struct printer printer = {.has_prefix = arguments->subtask == 0 && !arguments->is_own};
     for (;;) {
         bool is_live = run_folder_is_live(folder); /* before: what it wrote last comes too */
         if (running_look(running, error) < 0)
@@ -250,10 +256,12 @@ static int logs(const char *folder,
     if (path == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     struct log_reader *reader = log_reader_open(path, error);
-    struct running *running =
-        reader == NULL
-            ? NULL
-            : running_create(folder, arguments->subtask, (uint32_t)arguments->attempt, error);
+    struct running *running = reader == NULL ? NULL
+                                             : running_create(folder,
+                                                              arguments->subtask,
+                                                              (uint32_t)arguments->attempt,
+                                                              (uint32_t)arguments->worker,
+                                                              error);
     int rc =
         running == NULL ? -1 : print_logs(reader, running, folder, arguments, is_damaged, error);
     running_destroy(running);

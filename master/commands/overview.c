@@ -150,21 +150,27 @@ static int count_rows(sqlite3 *db, struct overview *overview, struct mf_error *e
     return 0;
 }
 
-/* When its master last wrote: whichever of its files is the newest says so. */
-static void set_interrupted(const char *folder, struct overview *overview)
+/* Whichever of its files is the newest says so. */
+int64_t overview_left_us(const char *folder, int64_t started_us)
 {
     static const char *const written[] = {"master.log", "run.db", "run.db-wal"};
-    snprintf(overview->state, sizeof overview->state, "interrupted");
-    overview->left_us = overview->started_us;
+    int64_t left_us = started_us;
     for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
         struct stat facts;
         char *path = run_path(folder, written[i]);
         if (path != NULL && stat(path, &facts) == 0) {
             int64_t us = (int64_t)facts.st_mtim.tv_sec * 1000000 + facts.st_mtim.tv_nsec / 1000;
-            overview->left_us = us > overview->left_us ? us : overview->left_us;
+            left_us = us > left_us ? us : left_us;
         }
         mf_free(path);
     }
+    return left_us;
+}
+
+static void set_interrupted(const char *folder, struct overview *overview)
+{
+    snprintf(overview->state, sizeof overview->state, "interrupted");
+    overview->left_us = overview_left_us(folder, overview->started_us);
 }
 
 static int

@@ -42,6 +42,8 @@ char *overview_find(const char *name, struct overview *overview, struct mf_error
 
 /* From the start to the end, to now of a live run. */
 int64_t overview_wall_us(const struct overview *overview);
+/* When the run's master last wrote, wall clock; `started_us` when that cannot be told. */
+int64_t overview_left_us(const char *folder, int64_t started_us);
 /* The exit code of `mayfly run` for a state; 3 for one that is not an end. */
 int overview_exit_code(const char *state);
 /* Says on standard error how an interrupted run goes on; of others nothing. */

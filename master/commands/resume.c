@@ -290,6 +290,7 @@ static int go(struct resume *resume, int say_fd)
         .failed = facts->failed,
         .dead = facts->dead,
         .last_worker = resume->worker_count == 0 ? 0 : resume->workers[resume->worker_count - 1].id,
+        .left_us = overview_left_us(resume->folder, facts->started_us),
         .address = facts->address,
         .workers = resume->workers,
         .worker_count = resume->worker_count};

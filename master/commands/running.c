@@ -34,14 +34,14 @@ struct running_file {
 struct running {
     const char *folder;
     uint64_t subtask;
-    uint32_t attempt;
+    uint32_t attempt, worker;
     uint32_t count, next; /* `next` is looked at by running_next */
     struct running_file files[LIVE_MAX];
     unsigned char piece[PIECE];
 };
 
-struct running *
-running_create(const char *folder, uint64_t subtask, uint32_t attempt, struct mf_error *error)
+struct running *running_create(
+    const char *folder, uint64_t subtask, uint32_t attempt, uint32_t worker, struct mf_error *error)
 {
     struct running *running = mf_calloc(1, sizeof *running);
     if (running == NULL) {
@@ -51,6 +51,7 @@ running_create(const char *folder, uint64_t subtask, uint32_t attempt, struct mf
     running->folder = folder;
     running->subtask = subtask;
     running->attempt = attempt;
+    running->worker = worker;
     return running;
 }
 
@@ -86,7 +87,8 @@ static void found(void *arg, const struct mf_fence *fence, uint32_t worker, cons
     struct running *running = arg;
     if ((running->subtask != 0 && fence->subtask != running->subtask) ||
         (running->attempt != 0 && fence->attempt != running->attempt) ||
-        running->count == LIVE_MAX || find(running, fence->subtask, fence->attempt, worker) != NULL)
+        (running->worker != 0 && worker != running->worker) || running->count == LIVE_MAX ||
+        find(running, fence->subtask, fence->attempt, worker) != NULL)
         return;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0)

@@ -15,9 +15,12 @@
 
 struct running;
 
-/* Of one subtask and attempt, 0 = any. `folder` (of the run) is borrowed. */
-struct running *
-running_create(const char *folder, uint64_t subtask, uint32_t attempt, struct mf_error *error);
+/* Of one subtask, attempt and worker, 0 = any. `folder` (of the run) is borrowed. */
+struct running *running_create(const char *folder,
+                               uint64_t subtask,
+                               uint32_t attempt,
+                               uint32_t worker,
+                               struct mf_error *error);
 void running_destroy(struct running *running);
 
 int running_look(struct running *running, struct mf_error *error);

@@ -14,11 +14,14 @@
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
+#include "master/cost_json.h"
 #include "master/notify/outbox_json.h"
 #include "master/record/run_db.h"
 #include "master/firing_note.h"
 
 enum { KEY_EXPLAIN = 256 };
+
+#define HOSTS_SHOWN 16u
 
 struct arguments {
     const char *run;
@@ -65,6 +68,16 @@ static json_t *load_summary(const char *folder)
     json_t *summary = path == NULL ? NULL : json_load_file(path, 0, NULL);
     mf_free(path);
     return summary;
+}
+
+/* What the run's hosts were used for, up to now where it goes on, and up to the last sign of its
+ * master where that is dead. NULL when it can't be read. */
+static json_t *load_cost(const char *folder, const struct overview *overview)
+{
+    int64_t until_us = overview->is_ended       ? overview->ended_us
+                       : overview->left_us != 0 ? overview->left_us
+                                                : mf_wall_us();
+    return cost_json(folder, until_us, NULL);
 }
 
 /* The outbox of the run; NULL when nobody was to be told, or it cannot be read. */
@@ -122,7 +135,8 @@ static int print_json(const char *folder,
     rc |= text_json_stamp(status, "ended", overview->ended_us);
     rc |= text_json_bytes(status, "folder", mf_bytes_text(folder));
     rc |= json_object_set_new(status, "summary", summary == NULL ? json_null() : summary);
-    json_t *outbox = load_outbox(folder);
+    json_t *cost = load_cost(folder, overview), *outbox = load_outbox(folder);
+    rc |= json_object_set_new(status, "cost", cost == NULL ? json_null() : cost);
     if (outbox != NULL)
         rc |= json_object_set_new(status, "notifications", outbox);
     if (rc == 0)
@@ -202,6 +216,26 @@ static void print_outbox(const char *folder, const char *run_id)
     json_decref(outbox);
 }
 
+/* Of several hosts each, so far as it is of use on a screen. */
+static void print_cost(const char *folder, const struct overview *overview)
+{
+    char text[160];
+    json_t *cost = load_cost(folder, overview);
+    const json_t *hosts = json_object_get(cost, "hosts");
+    size_t count = json_array_size(hosts);
+    if (count > 0)
+        printf("paid     %s\n", cost_text(cost, text, sizeof text));
+    for (size_t i = 0; count > 1 && i < count && i < HOSTS_SHOWN; i++) {
+        const json_t *share = json_array_get(hosts, i);
+        printf("         %s: %s\n",
+               json_string_value(json_object_get(share, "host")),
+               cost_text(share, text, sizeof text));
+    }
+    if (count > HOSTS_SHOWN)
+        printf("         ... and %zu hosts more (--json has all)\n", count - HOSTS_SHOWN);
+    json_decref(cost);
+}
+
 static void print_text(const char *folder, const struct overview *overview, const json_t *status)
 {
     char counts[160], total[24] = "?", time[TEXT_SIZE];
@@ -226,6 +260,7 @@ static void print_text(const char *folder, const struct overview *overview, cons
     if (summary != NULL)
         print_summary(summary);
     json_decref(summary);
+    print_cost(folder, overview);
     print_outbox(folder, overview->run_id);
     printf("folder   %s\n", folder);
 }

@@ -119,9 +119,13 @@ case_status() {
     assert_exit 0
     assert_contains out "state    partial"
     assert_contains out "subtasks 4 planned: 2 done, 1 failed, 1 dead, 0 cancelled"
+    grep -qE '^paid     [0-9.]+ host-seconds: [0-9.]+ busy' out || fail "no cost account: $(cat out)"
+    assert_cost_adds_up
     mayfly status --json
     assert_equal "$(jq -c '[.version, .run_id, .state, .subtasks.total, .summary.attempts.retried]' out)" \
         "[1,\"$RUN_ID\",\"partial\",4,1]" "the status"
+    assert_equal "$(jq -c '[.cost == .summary.cost, .cost.workers, (.cost.hosts | map(.host))]' out)" \
+        '[true,1,["this machine"]]' "the cost account"
 }
 
 case_results() {
@@ -250,8 +254,10 @@ case_logs() {
     assert_contains out "joined the run"
     mayfly logs last 0
     assert_exit 2
-    mayfly logs --worker 1 last 3
-    assert_exit 2
+    mayfly logs --worker 1 last 2
+    assert_same out <(printf 'err two three 1\n[attempt 2, stderr]\nerr two three 2\n')
+    mayfly logs --worker 2 last 2
+    assert_equal "$(cat out)" "" "what ran on a worker that there was not"
 }
 
 case_cut_log() {

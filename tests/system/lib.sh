@@ -151,10 +151,20 @@ summary() { # FILTER
     jq -r "$1" "$RUN/summary.json"
 }
 
+# The account of what the hosts were used for: the parts of each host and of all, and the hosts, add up.
+assert_cost_adds_up() {
+    [ "$(summary 'def near($a; $b): ($a - $b) * ($a - $b) < 1e-6;
+        .cost | . as $all | near(.paid; [.hosts[].paid] | add // 0) and .workers == ([.hosts[].workers] | add // 0) and
+        ([., .hosts[]] | all(near(.paid; .busy + .idle + .launching + .dismissing) and
+            .busy >= 0 and .idle >= 0 and .launching >= 0 and .dismissing >= 0))')" = true ] ||
+        fail "the cost account does not add up: $(summary .cost)"
+}
+
 # done failed dead cancelled, after checking that they add up to total.
 counts() {
     [ "$(summary '.subtasks | .total == .done + .failed + .dead + .cancelled')" = true ] ||
         fail "the counts do not add up: $(summary .subtasks)"
+    assert_cost_adds_up
     summary '.subtasks | "\(.done) \(.failed) \(.dead) \(.cancelled)"'
 }
 

@@ -39,6 +39,9 @@ case_what_runs_is_shown_and_then_stands_once() {
     logs_are "out 2" 2 --stdout
     logs_are "err 2" 2 --stderr
     logs_are "" 2 -a 2
+    logs_are "out 2" 2 --stdout --worker 1
+    logs_are "" 2 --worker 2
+    logs_are "" --stdout --worker 2
     assert_equal "$(find "$RUN/live" -type f | wc -l)" 2 "files of attempts that run"
     touch gate
     await_end
@@ -242,6 +245,8 @@ case_the_last_words_of_a_worker() {
     logs --worker 2 >log2
     assert_equal "$(tail -n 1 log2 | cut -d' ' -f2-)" "info dismissed"
     logs_are "out 1" 1 -a 1 --stdout
+    logs_are "out 1" 1 --worker 1 --stdout # that is the same, and the second attempt ran on worker 2
+    logs_are "1.2 stderr: err 1"$'\n'"1.2 stderr: END 1" --worker 2 --stderr
 }
 
 run_cases "$@"

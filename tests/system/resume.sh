@@ -57,7 +57,11 @@ case_running_subtasks_are_taken_over() {
     assert_contains out interrupted
     mayfly status last
     assert_contains out "next     mayfly resume $RUN_ID"
-    local before
+    local before paid launching
+    mayfly status last --json
+    assert_equal "$(jq '.cost | .workers == 2 and .paid > 0 and .dismissing == 0' out)" true "the cost so far"
+    paid=$(jq .cost.paid out)
+    launching=$(jq .cost.launching out)
     before=$(workers_of "$RUN_ID")
     start_resume
     wait_until "grep -q 'worker 1 says that it holds' $RUN/master.log && grep -q 'worker 2 says that it holds' $RUN/master.log"
@@ -70,6 +74,9 @@ case_running_subtasks_are_taken_over() {
     assert_equal "$(query 'select count(*) from worker')" 2 "workers in all"
     assert_equal "$(query 'select count(*) from attempt where subtask <= 3 and epoch = 1')" 3 "fences that were kept"
     assert_same out <(seq 20)
+    # One account of both masters: workers that join again are not launched again.
+    assert_equal "$(summary ".cost | .workers == 2 and .paid > $paid and .launching == $launching and .busy > 0")" true \
+        "the cost account"
 }
 
 # Again and again, and with one of the workers killed along with its master.

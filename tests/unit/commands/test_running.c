@@ -21,7 +21,7 @@ static int setup(void **state)
     snprintf(folder, sizeof folder, "%s/live", view->run.folder);
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(view->path, sizeof view->path, "%s/7-1-1-3.out", folder);
-    assert_non_null(view->running = running_create(view->run.folder, 0, 0, &view->error));
+    assert_non_null(view->running = running_create(view->run.folder, 0, 0, 0, &view->error));
     *state = view;
     return 0;
 }
@@ -182,15 +182,19 @@ static void only_those_asked_for(void **state)
     struct view *view = *state;
     write_live(view, "one\n");
     running_destroy(view->running);
-    view->running = running_create(view->run.folder, 8, 0, &view->error);
+    view->running = running_create(view->run.folder, 8, 0, 0, &view->error);
     look(view);
     assert_next(view, "");
     running_destroy(view->running);
-    view->running = running_create(view->run.folder, 7, 2, &view->error);
+    view->running = running_create(view->run.folder, 7, 2, 0, &view->error);
     look(view);
     assert_next(view, "");
     running_destroy(view->running);
-    view->running = running_create(view->run.folder, 7, 1, &view->error);
+    view->running = running_create(view->run.folder, 7, 1, 99, &view->error);
+    look(view);
+    assert_next(view, "");
+    running_destroy(view->running);
+    view->running = running_create(view->run.folder, 7, 1, 0, &view->error);
     look(view);
     assert_next(view, "one\n");
 }
