@@ -59,6 +59,7 @@ struct watcher {
 
     struct served *jobs;
     size_t job_count;
+    dev_t folder_device;  /* where it was when it was read last */
     char *folder_trouble; /* why the folder cannot be read; said once */
     char *round_trouble;  /* why the last round was not made to its end */
 

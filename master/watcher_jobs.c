@@ -8,12 +8,14 @@
  * with all that is known of it.
  */
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/checksum.h"
 #include "common/log.h"
 #include "master/run_folder.h"
+#include "master/trigger_check.h"
 #include "master/watcher_internal.h"
 
 void watcher_say_once(char **said, const char *text)
@@ -145,6 +147,11 @@ static int serve_from(struct watcher *watcher,
                       struct mf_error *error)
 {
     struct watcher_source *source;
+    if (trigger_check(job, error) < 0) {
+        if (error->code == MF_ESETUP) /* of this job alone: a library that is not there */
+            error->code = MF_EUSAGE;
+        return -1;
+    }
     if (watcher_source_open(watcher, job, &source, error) < 0)
         return -1;
     if (watcher_register(watcher, job, path, error) < 0 ||
@@ -268,12 +275,41 @@ static void drop_gone(struct watcher *watcher)
     watcher->job_count = kept;
 }
 
+/* What is mounted there is gone, and what it has covered, an empty folder of another file system,
+ * is seen: that is not a folder whose files were removed. */
+static bool is_unmounted(struct watcher *watcher, size_t count)
+{
+    struct stat facts;
+    if (stat(watcher->folder, &facts) < 0)
+        return false;
+    if (count == 0 && watcher->job_count > 0 && facts.st_dev != watcher->folder_device)
+        return true;
+    watcher->folder_device = facts.st_dev;
+    return false;
+}
+
+/* NULL: it cannot be read now, which is said once. */
+static struct job_file *list_folder(struct watcher *watcher, size_t *count)
+{
+    struct mf_error error;
+    struct job_file *list = files_list(watcher->files, count, &error);
+    if (list != NULL && is_unmounted(watcher, *count)) {
+        files_free_list(list, *count);
+        list = NULL;
+        mf_raise(&error,
+                 MF_ESETUP,
+                 "cannot read the folder %s: it is empty, and on another file system than before",
+                 watcher->folder);
+    }
+    watcher_say_once(&watcher->folder_trouble, list == NULL ? error.text : NULL);
+    return list;
+}
+
 void watcher_look(struct watcher *watcher, bool all)
 {
     struct mf_error error;
     size_t count;
-    struct job_file *list = files_list(watcher->files, &count, &error);
-    watcher_say_once(&watcher->folder_trouble, list == NULL ? error.text : NULL);
+    struct job_file *list = list_folder(watcher, &count);
     if (list == NULL)
         return; /* away, not empty: all stays as it was */
     for (size_t i = 0; i < watcher->job_count; i++)

@@ -438,6 +438,8 @@ static int forget_keys(struct queues *queues, struct mf_error *error)
     if (rc == 0)
         rc = queue_forget_keys(queues, mf_wall_us(), error);
     if (rc == 0)
+        rc = firing_forget(queues, mf_wall_us() - FIRING_KEPT_US, error);
+    if (rc == 0)
         rc = queues_commit(queues, error);
     queues_rollback(queues);
     return rc;

@@ -19,6 +19,7 @@
 #include "master/install/install.h"
 #include "master/job/job.h"
 #include "master/run_folder.h"
+#include "master/watch/place.h"
 
 #define TIMES_MAX 10000u
 #define MINUTE_US 60000000
@@ -328,14 +329,38 @@ static int find_entry(enum install_kind *kind, struct mf_error *error)
     return rc;
 }
 
+/* 1 when it lives: all else is left to it; else 0. */
+static int look_at_watcher(struct subject *subject, const char *watcher, struct mf_error *error)
+{
+    long pid = 0;
+    char *folder = state_folder(error);
+    if (folder == NULL)
+        return -1;
+    bool is_live = place_is_live(folder, watcher, &pid);
+    mf_free(folder);
+    int rc = is_live ? mf_buffer_printf(&subject->notes,
+                                        error,
+                                        "served by the watcher of %s (process %ld)\n",
+                                        watcher,
+                                        pid)
+                     : mf_buffer_printf(&subject->notes,
+                                        error,
+                                        "the watcher of %s, which serves it, does not run now\n",
+                                        watcher);
+    return rc < 0 ? -1 : is_live;
+}
+
 /* Who looks whether it is due. */
 static int look_at_entry(struct printing *printing,
                          struct subject *subject,
                          const char *watcher,
                          struct mf_error *error)
 {
-    if (watcher != NULL)
-        return mf_buffer_printf(&subject->notes, error, "served by the watcher of %s\n", watcher);
+    if (watcher != NULL) {
+        int rc = look_at_watcher(subject, watcher, error);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0;
+    }
     if (!printing->has_looked && find_entry(&printing->entry, error) < 0)
         return -1;
     printing->has_looked = true;

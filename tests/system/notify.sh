@@ -247,6 +247,24 @@ END
     assert_equal "$(wc -l <out)" 4
 }
 
+# What is wrong with subscribers is said by --dry-run, which is no worse for it.
+case_dry_run() {
+    notify_job <<END
+  - {webhook: {file: nowhere}}
+  - {webhook: "http://127.0.0.1:1/", secret: {env: NO_SUCH_KEY}}
+  - {webhook: "https://127.0.0.1:1/", ca_file: ca.pem}
+  - {queue: counted}
+  - {shell: "true"}
+END
+    mayfly run job.yaml --dry-run
+    assert_exit 0
+    assert_equal "$(sed -n 's/^mayfly: warning: //p' err)" "$(printf '%s\n' \
+        "job.yaml:6: notify[1].webhook.file: $PWD/nowhere cannot be read: No such file or directory" \
+        'job.yaml:7: notify[2].secret.env: the variable NO_SUCH_KEY is not in the environment of mayfly' \
+        "job.yaml:8: notify[3].ca_file: $PWD/ca.pem cannot be read: No such file or directory" \
+        'job.yaml:9: notify[4].queue: there is no queue counted: make it with mayfly queue create counted')"
+}
+
 # Servers are verified: by the authority that the job names, with the name in the address.
 case_tls() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out ca.pem -days 2 \
@@ -264,11 +282,35 @@ END
     assert_equal "$(requests /ok | wc -l)" 1
 }
 
+fill_the_disk() {
+    notify_job <<END
+  - shell: >-
+      cat >>events; mkdir filled || exit 0; head -c 100M /dev/zero >"$XDG_STATE_HOME/fill"; exit 0
+END
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
+    assert_exit 0
+    find_run
+    assert_equal "$(rows)" 'succeeded 1 pending 0'
+    assert_contains "$RUN/master.log" 'what came of notification 1'
+    rm "$XDG_STATE_HOME/fill"
+    mayfly notify --due
+    assert_equal "$(rows)" 'succeeded 1 delivered 1'
+    assert_equal "$(jq -r .id events | tr '\n' ' ')" "$RUN_ID:1 $RUN_ID:1 "
+}
+
+# The disk is full when it is to be noted that a subscriber was told: the run is as it is, and that one hears again.
+case_the_disk_is_full() {
+    . "$HERE/mount_lib.sh"
+    on_tmpfs "$XDG_STATE_HOME" size=16m fill_the_disk
+}
+
 without_curl() {
     local library
     for library in $(/sbin/ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
         mount --bind /dev/null "$library"
     done
+    mayfly run job.yaml --dry-run
+    cp err dry
     MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
 }
 
@@ -283,6 +325,7 @@ END
     mkdir empty
     on_tmpfs "$PWD/empty" size=1m without_curl
     find_run
+    assert_contains dry "job.yaml:6: notify[1].webhook: webhooks need libcurl"
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 pending 1' 'succeeded 2 delivered 1')"
     assert_contains "$RUN/summary.json" "install Debian's package libcurl4"
 }

@@ -69,7 +69,11 @@ keep_foreign_lines() {
         stat -c %Y.%i "$table" >stamp
         entry install auto "$PWD/state/mayfly" /usr/bin/true
         assert_equal "$CODE" 0 "again: $(cat said err)"
-        assert_equal "$(stat -c %Y.%i "$table")" "$(cat stamp)" "what is there is not written again"
+        raw | cmp - after || fail "$file: not as it was, installed again"
+        # To see its bytes, one with backslashes is read by crontab -e, which may put the same ones there anew.
+        if ! grep -qF "\\" <(crontab -l); then
+            assert_equal "$(stat -c %Y.%i "$table")" "$(cat stamp)" "what is there is not written again"
+        fi
         entry find auto "$PWD/state/mayfly"
         assert_equal "$(cat said)" crontab
         entry remove auto "$PWD/state/mayfly"

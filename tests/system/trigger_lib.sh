@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is read by the tests
 # SPDX-License-Identifier: Apache-2.0
 # What tests of triggers share; sourced after lib.sh.
 
@@ -38,7 +38,7 @@ tick() {
 
 # Rows of queues.db, columns separated by |.
 ask() { # SQL
-    sqlite3 -batch -readonly "$XDG_STATE_HOME/mayfly/queues.db" "$1"
+    sqlite3 -batch -readonly -cmd ".timeout 20000" "$XDG_STATE_HOME/mayfly/queues.db" "$1"
 }
 
 # One figure of a queue.
@@ -74,14 +74,14 @@ only_run() {
 }
 
 runs() {
-    ls "$XDG_STATE_HOME/mayfly/runs" 2>/dev/null | wc -l
+    find "$XDG_STATE_HOME/mayfly/runs" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l
 }
 
 # Subtasks that are done, over all runs that succeeded.
 done_in_runs() {
     local run
     for run in "$XDG_STATE_HOME"/mayfly/runs/*/run.db; do
-        sqlite3 -batch -readonly "$run" \
+        sqlite3 -batch -readonly -cmd ".timeout 20000" "$run" \
             "SELECT count(*) FROM attempt, run WHERE attempt.state = 'done' AND run.state = 'succeeded'"
     done | awk '{ n += $1 } END { print n + 0 }'
 }

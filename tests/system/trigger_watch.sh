@@ -3,6 +3,7 @@
 # shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
 # mayfly trigger watch: what it serves, what it survives, what it says, and what it costs.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/mount_lib.sh"
 TESTS=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 
 # Starts a watcher of ./jobs; its log is ./log. Sets WATCHER.
@@ -173,6 +174,23 @@ case_files_come_change_break_and_go() {
     assert_equal "$(find "$XDG_STATE_HOME/mayfly/watchers" -name '*.yaml')" "" "copies that are left"
 }
 
+in_a_mounted_folder() {
+    cron_job a.yaml a '0 0 29 2 *'
+    start_watcher
+    umount -l "$PWD/jobs"
+    ask
+    wait_until 'grep -q "it is empty, and on another file system" log'
+    assert_equal "$(triggers)" a
+    stop_watcher
+    mount -t tmpfs tmpfs "$PWD/jobs" # which on_tmpfs undoes
+}
+
+# What lies below a mount that is gone is not the folder without its files.
+case_a_folder_whose_mount_goes() {
+    mkdir jobs
+    on_tmpfs "$PWD/jobs" size=1M in_a_mounted_folder
+}
+
 case_messages_stay_when_the_file_goes() {
     mkdir jobs
     "$MAYFLY_BIN" queue create numbers >out
@@ -227,6 +245,39 @@ END
     stop_watcher
 }
 
+start_redis() {
+    redis-server --port 0 --unixsocket "$WORK/redis" --dir "$WORK" --appendonly yes --save '' >redis.log 2>&1 &
+    REDIS=$!
+    wait_until 'redis-cli -s "$WORK/redis" ping | grep -q PONG'
+}
+
+# What a broker has comes at once; one that goes away and comes back goes on.
+case_a_broker_that_goes_away_and_comes_back() {
+    command -v redis-server >/dev/null || skip "redis-server is not installed"
+    mkdir jobs
+    start_redis
+    "$MAYFLY_BIN" queue create work >out
+    put r.yaml <<END
+mayfly: 1
+name: r
+trigger: {queue: work, when: {count: 2}, redis: {server: $WORK/redis, list: work}}
+split: queue
+task: {shell: "echo {}"}
+END
+    start_watcher
+    redis-cli -s "$WORK/redis" rpush work one two >out
+    wait_until '[ "$(ended r)" = 1 ]'
+    newest_run r
+    assert_same "$RUN/result" <(printf 'one\ntwo\n')
+    kill -KILL "$REDIS"
+    wait_until 'grep -q "warning job r: " log'
+    start_redis
+    redis-cli -s "$WORK/redis" rpush work three four >out
+    wait_until '[ "$(ended r)" = 2 ]'
+    assert_equal "$(grep -c "warning job r: " log)" 1 "how often it is named"
+    stop_watcher
+}
+
 case_a_folder_has_one_watcher() {
     local below
     mkdir -p jobs/below
@@ -258,9 +309,13 @@ case_a_tick_leaves_it_to_a_live_watcher() {
     mayfly trigger tick
     assert_exit 0
     assert_equal "$(rows 'select count(*) from firing')" 0
+    mayfly trigger next daily
+    assert_contains out "served by the watcher of $PWD/jobs (process $WATCHER)"
     kill -KILL "$WATCHER"
     PID=$WATCHER
     await_end
+    mayfly trigger next daily
+    assert_contains out "the watcher of $PWD/jobs, which serves it, does not run now"
     mayfly trigger tick
     assert_equal "$(rows 'select count(*), cause from firing')" '1|cron'
     wait_until '[ "$(ended daily)" = 1 ]'

@@ -212,6 +212,22 @@ static void test_one_takes_it(void **state)
     assert_int_equal(take(fixture, ""), 0);
 }
 
+/* Open ones are never forgotten. */
+static void test_old_ones_are_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    struct firing found;
+    insert(fixture, "run-1", "pages", NOW - 10);
+    insert(fixture, "run-2", "pages", NOW - 10);
+    insert(fixture, "run-3", "pages", NOW - 10);
+    ok(fixture, firing_end(fixture->queues, "run-1", "failed", NOW - 2, NULL, &fixture->error));
+    ok(fixture, firing_end(fixture->queues, "run-2", "failed", NOW, NULL, &fixture->error));
+    ok(fixture, firing_forget(fixture->queues, NOW, &fixture->error));
+    assert_int_equal(firing_find(fixture->queues, "run-1", &found, &fixture->error), 0);
+    assert_int_equal(firing_find(fixture->queues, "run-2", &found, &fixture->error), 1);
+    assert_int_equal(firing_find(fixture->queues, "run-3", &found, &fixture->error), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_begin, fixture_end)
 
 int main(void)
@@ -222,6 +238,7 @@ int main(void)
         T(test_a_firing_ends_once),
         T(test_open_ones_come_oldest_first),
         T(test_one_takes_it),
+        T(test_old_ones_are_forgotten),
         cmocka_unit_test(test_whether_the_starter_lives),
         cmocka_unit_test(test_a_starter_that_has_ended_is_dead_before_it_is_waited_for),
     };
