@@ -12,9 +12,9 @@ collection=$(readlink -f "$(dirname "$0")/../../ansible")
 # Hosts 1 (the master's) to N, an inventory, a job with a trigger, and the collection as if it were installed.
 prepare() { # N
     local number
-    programs=$(dirname "$MAYFLY_BIN")
+    mkdir -p collections/ansible_collections/mayfly jobs programs "$HOME"
+    cp "$MAYFLY_BIN" "$MAYFLY_BIN-worker" programs
     hosts_start "$1"
-    mkdir -p collections/ansible_collections/mayfly jobs "$HOME"
     ln -s "$collection" collections/ansible_collections/mayfly/mayfly
     {
         printf '[mayfly_masters]\nh1\n[mayfly_workers]\n'
@@ -23,7 +23,7 @@ prepare() { # N
         done
         printf '[all:vars]\nansible_user=root\nansible_become_method=su\nansible_python_interpreter=/usr/bin/python3\n'
         printf 'ansible_ssh_private_key_file=%s\n' "$HOSTS/id_ed25519"
-        printf 'mayfly_master_host_binaries=%s\nmayfly_master_host_jobs=%s\n' "$programs" "$PWD/jobs"
+        printf 'mayfly_master_host_binaries=%s\nmayfly_master_host_jobs=%s\n' "$PWD/programs" "$PWD/jobs"
         printf 'mayfly_master_host_packages=[]\nmayfly_master_host_scheduler=none\n'
         printf 'mayfly_master_host_triggers=["squares.yaml"]\n'
     } >inventory
@@ -41,7 +41,7 @@ task: {shell: 'expr {} \* {}'}
 END
     export ANSIBLE_COLLECTIONS_PATH=$PWD/collections ANSIBLE_HOME=$HOME/ansible ANSIBLE_LOCAL_TEMP=$HOME/ansible/tmp
     export ANSIBLE_PIPELINING=True ANSIBLE_NOCOLOR=1 ANSIBLE_LOCALHOST_WARNING=False
-    export ANSIBLE_SSH_ARGS="-F none -o ControlMaster=auto -o ControlPersist=60 -o UserKnownHostsFile=$HOSTS/known_hosts"
+    export ANSIBLE_SSH_ARGS="-F none -o ControlMaster=auto -o ControlPersist=20 -o UserKnownHostsFile=$HOSTS/known_hosts"
     export ANSIBLE_SSH_CONTROL_PATH_DIR=$WORK/c
 }
 
@@ -62,9 +62,18 @@ assert_changed() { # none|some
     fi
 }
 
+# Ends the connections that Ansible keeps.
+hang_up() {
+    local socket
+    for socket in c/*; do
+        ssh -F none -o ControlPath="$socket" -O exit nobody 2>/dev/null || :
+    done
+}
+
 # The hosts are as they were: accounts, processes, files. Accounts rewrite their files, and Ansible its module cache.
 assert_empty() {
     local number found
+    hang_up
     for ((number = 1; number <= HOSTS_COUNT; number++)); do
         found=$(host_exec "$number" getent passwd | diff "passwd.$number" - || :)
         [ -z "$found" ] || fail "$(printf 'accounts of h%s differ:\n%s' "$number" "$found")"

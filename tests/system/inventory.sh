@@ -103,7 +103,7 @@ exec sleep 1000
 END
     MAYFLY_INVENTORY_MOST_US=3000000 \
         refused 3 "ansible-inventory has not ended within 3 s, and was ended" --inventory hangs
-    [ ! -e "pid" ] || wait_until "has_ended $(cat pid)"
+    [ ! -s pid ] || wait_until "has_ended $(cat pid)"
     rm -f pid
     "$MAYFLY_BIN" run job.yaml --inventory hangs >out 2>err </dev/null &
     PID=$!
