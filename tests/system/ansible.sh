@@ -92,6 +92,7 @@ case_from_an_empty_host_and_back() {
     assert_changed none
     play run-job -e mayfly_job=squares.yaml -e mayfly_job_poll=1
     assert_same results/* <(for n in $(seq 20); do echo $((n * n)); done)
+    [ -n "$(host_exec 2 find /home/mayfly/.cache -type f)" ] || fail "the run took the folder for state with it"
     play teardown
     assert_empty
 }
@@ -132,6 +133,7 @@ case_killed_playbooks() {
     ! play_succeeds teardown || fail "a run goes on, and its host was torn down"
     assert_contains play.log 'runs go on: 2'
     play run-job -e mayfly_job=squares.yaml -e mayfly_job_poll=1
+    assert_equal "$(host_exec 1 find /home/mayfly/.local/state/mayfly-ansible -type f | wc -l)" 0 "notes of runs"
     assert_equal "$(as_master ls --json | jq length)" 1 "runs"
     assert_same results/* <(for n in $(seq 20); do echo $((n * n)); done)
     play collect-logs

@@ -49,6 +49,12 @@ options:
         starting another. One that was interrupted is resumed.
     type: bool
     default: false
+  forget:
+    description:
+      - Whether the good end of a run counts as seen, so that O(join) starts another one. False is for a task that may
+        outlive its playbook (C(async)); one without it follows when the result is in safety.
+    type: bool
+    default: true
   wait:
     description: Wait for the end. A run that has failed or was cancelled then fails the task.
     type: bool
@@ -202,7 +208,7 @@ def judge(module, run_id, status):
     """Fails the task unless the run has ended well."""
     state = status["state"]
     told = {"run_id": run_id, "state": state, "summary": status.get("summary") or {}}
-    if state in ENDED:
+    if state in ENDED and (module.params["forget"] or state not in GOOD):
         forget(run_id)
     if state in ENDED and state not in GOOD:
         module.fail_json(msg="run %s has ended: %s; see `mayfly status %s --explain`" % (run_id, state, run_id), **told)
@@ -223,6 +229,7 @@ def main():
             "identity": {"type": "path"},
             "executable": {"type": "path", "default": "mayfly"},
             "join": {"type": "bool", "default": False},
+            "forget": {"type": "bool", "default": True},
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 0},
         },
