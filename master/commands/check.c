@@ -16,6 +16,7 @@
 #include "master/commands/ssh_options.h"
 #include "master/commands/table.h"
 #include "master/commands/text.h"
+#include "master/inventory.h"
 #include "master/launch/fleet.h"
 #include "master/run_hosts.h"
 
@@ -62,8 +63,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (arguments->job == NULL && !sets_has(&arguments->sets, "workers.hosts") &&
-            !sets_has(&arguments->sets, "workers.hosts_file"))
-            argp_error(state, "a job file, --hosts or --hosts-file is needed");
+            !sets_has(&arguments->sets, "workers.hosts_file") &&
+            !sets_has(&arguments->sets, "workers.inventory"))
+            argp_error(state, "a job file, --hosts, --hosts-file or --inventory is needed");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -75,7 +77,8 @@ static struct job *load(const struct arguments *arguments, struct mf_error *erro
     static const char nothing[] =
         "{mayfly: 1, name: check, split: {range: 1-1}, task: {command: [true]}}";
     if (arguments->job != NULL)
-        return job_load(arguments->job, arguments->sets.items, arguments->sets.count, error);
+        return inventory_settle(
+            job_load(arguments->job, arguments->sets.items, arguments->sets.count, error), error);
     char *folder = realpath(".", NULL);
     struct job *job = job_parse("--hosts",
                                 folder == NULL ? "/" : folder,
@@ -84,7 +87,7 @@ static struct job *load(const struct arguments *arguments, struct mf_error *erro
                                 arguments->sets.count,
                                 error);
     free(folder);
-    return job;
+    return inventory_settle(job, error);
 }
 
 static void on_checked(void *arg, const struct check_report *report)

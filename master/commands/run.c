@@ -21,6 +21,7 @@
 #include "master/commands/sets.h"
 #include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
+#include "master/inventory.h"
 #include "master/job/job.h"
 #include "master/record/run_db.h"
 #include "master/record/tree.h"
@@ -225,6 +226,7 @@ static int main_of(const struct command *command,
     command_parse(command, options, parse, doc, argc, argv, &arguments);
     struct job *job = job_load(arguments.job, arguments.sets.items, arguments.sets.count, &error);
     sets_fini(&arguments.sets);
+    job = inventory_settle(job, &error);
     char *worker_binary = job == NULL ? NULL : command_worker_binary(&error);
     int code;
     if (worker_binary == NULL && arguments.firing != NULL)

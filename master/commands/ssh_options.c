@@ -11,7 +11,15 @@
 #include "master/commands/sets.h"
 #include "master/job/hosts.h"
 
-enum { KEY_HOSTS = 512, KEY_HOSTS_FILE, KEY_KNOWN_HOSTS, KEY_ACCEPT_NEW, KEY_ADVERTISE, KEY_KEEP };
+enum {
+    KEY_HOSTS = 512,
+    KEY_HOSTS_FILE,
+    KEY_INVENTORY,
+    KEY_KNOWN_HOSTS,
+    KEY_ACCEPT_NEW,
+    KEY_ADVERTISE,
+    KEY_KEEP
+};
 
 static const struct argp_option options[] = {
     {0, 0, 0, 0, "Workers on other hosts, over SSH:", 10},
@@ -22,6 +30,12 @@ static const struct argp_option options[] = {
      "Hosts, one worker each: user@host:port/slots; : is this machine",
      10},
     {"hosts-file", KEY_HOSTS_FILE, "FILE", 0, "File with such hosts, one a line", 10},
+    {"inventory",
+     KEY_INVENTORY,
+     "FILE[:GROUP]",
+     0,
+     "Ansible inventory of any kind: its hosts, or those of a group",
+     10},
     {"identity", 'i', "KEY", 0, "File of the private key (workers.ssh.identity)", 10},
     {"known-hosts",
      KEY_KNOWN_HOSTS,
@@ -78,8 +92,11 @@ static void add_path(struct sets *sets, const char *key, const char *path, struc
 /* The second of two would win without a word. */
 static void check_hosts_once(const struct sets *sets, struct argp_state *state)
 {
-    if (sets_has(sets, "workers.hosts") || sets_has(sets, "workers.hosts_file"))
-        argp_error(state, "hosts are given twice; expected one list (--hosts H,H) or one file");
+    if (sets_has(sets, "workers.hosts") || sets_has(sets, "workers.hosts_file") ||
+        sets_has(sets, "workers.inventory"))
+        argp_error(state,
+                   "hosts are given twice; expected one list (--hosts H,H), one file or one "
+                   "inventory");
 }
 
 static error_t parse(int key, char *text, struct argp_state *state)
@@ -93,6 +110,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case KEY_HOSTS_FILE:
         check_hosts_once(sets, state);
         add_path(sets, "workers.hosts_file", text, state);
+        return 0;
+    case KEY_INVENTORY:
+        check_hosts_once(sets, state);
+        add_path(sets, "workers.inventory", text, state);
         return 0;
     case 'i':
         add_path(sets, "workers.ssh.identity", text, state);

@@ -11,6 +11,11 @@
 #include "master/job/hosts.h"
 #include "master/job/read.h"
 
+/* Where hosts come from: one of these. */
+#define SOURCES 3
+static const char *const sources[SOURCES] = {
+    "workers.hosts", "workers.hosts_file", "workers.inventory"};
+
 static size_t rank_of(const struct reader *reader, const char *path)
 {
     return tree_rank(&reader->tree, reader_seen(reader, path));
@@ -27,11 +32,12 @@ static void give_way(struct reader *reader, const char *path, const char *hosts)
 static void settle_ranks(struct reader *reader)
 {
     struct job *job = reader->job;
-    static const char *const sources[] = {"workers.hosts", "workers.hosts_file"};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SOURCES; i++) {
         give_way(reader, "workers.count", sources[i]);
         give_way(reader, "workers.launcher", sources[i]);
-        give_way(reader, sources[1 - i], sources[i]);
+        for (size_t other = 0; other < SOURCES; other++)
+            if (other != i)
+                give_way(reader, sources[other], sources[i]);
     }
     if (reader_seen(reader, "workers.hosts") == 0)
         hosts_fini(&job->hosts);
@@ -39,6 +45,24 @@ static void settle_ranks(struct reader *reader)
         mf_free(job->hosts_file);
         job->hosts_file = NULL;
     }
+    if (reader_seen(reader, "workers.inventory") == 0) {
+        mf_free(job->inventory);
+        job->inventory = NULL;
+    }
+}
+
+static int check_one_source(const struct reader *reader, struct mf_error *error)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < SOURCES; i++) {
+        if (reader_seen(reader, sources[i]) == 0)
+            continue;
+        if (first != NULL)
+            return reader_raise(
+                reader, sources[i], error, "%s is given too; one of the two is expected", first);
+        first = sources[i];
+    }
+    return 0;
 }
 
 /* The host file's entries take its place in the tree. */
@@ -64,11 +88,6 @@ static int read_hosts_file(struct reader *reader, struct mf_error *error)
     struct mf_error inner = {0};
     if (job->hosts_file == NULL)
         return 0;
-    if (reader_seen(reader, "workers.hosts") > 0)
-        return reader_raise(reader,
-                            "workers.hosts_file",
-                            error,
-                            "workers.hosts is given too; one of the two is expected");
     if (hosts_read(&job->hosts, job->hosts_file, &inner) == 0)
         return inline_hosts(reader, error);
     /* Of the command line, the file's name says it all. */
@@ -105,8 +124,9 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
     struct job *job = reader->job;
     bool has_launcher = reader_seen(reader, "workers.launcher") > 0;
     if (!has_launcher)
-        job->launcher = job->hosts.count > 0 ? LAUNCHER_SSH : LAUNCHER_LOCAL;
-    if (job->hosts.count == 0) {
+        job->launcher =
+            job->hosts.count > 0 || job->inventory != NULL ? LAUNCHER_SSH : LAUNCHER_LOCAL;
+    if (job->hosts.count == 0 && job->inventory == NULL) {
         if (reader_seen(reader, "workers.hosts") > 0)
             return reader_raise(
                 reader, "workers.hosts", error, "the list is empty; at least one host is expected");
@@ -114,8 +134,8 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
             return reader_raise(reader,
                                 "workers.launcher",
                                 error,
-                                "ssh needs workers.hosts or workers.hosts_file (--hosts H,H or "
-                                "--hosts-file F)");
+                                "ssh needs workers.hosts, workers.hosts_file or workers.inventory "
+                                "(--hosts H,H, --hosts-file F or --inventory F)");
         return 0;
     }
     if (reader_seen(reader, "workers.count") > 0)
@@ -124,6 +144,14 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
             "workers.count",
             error,
             "a host in the list is one worker; name it twice for two, and leave the count out");
+    if (job->inventory != NULL && job->launcher == LAUNCHER_LOCAL)
+        return reader_raise(reader,
+                            "workers.launcher",
+                            error,
+                            "'local' starts workers on this machine only, but the hosts are those "
+                            "of an inventory; expected ssh, or no launcher");
+    if (job->inventory != NULL)
+        return 0; /* they are not known yet */
     job->worker_count = (uint32_t)job->hosts.count;
     return job->launcher == LAUNCHER_LOCAL ? check_local_hosts(reader, error) : 0;
 }
@@ -155,7 +183,8 @@ static int check_advertise(const struct reader *reader, struct mf_error *error)
 int check_workers(struct reader *reader, struct mf_error *error)
 {
     settle_ranks(reader);
-    if (read_hosts_file(reader, error) < 0 || check_hosts(reader, error) < 0)
+    if (check_one_source(reader, error) < 0 || read_hosts_file(reader, error) < 0 ||
+        check_hosts(reader, error) < 0)
         return -1;
     return check_advertise(reader, error);
 }

@@ -273,6 +273,7 @@ void job_destroy(struct job *job)
                      job->cwd,
                      job->gather_sql,
                      job->hosts_file,
+                     job->inventory,
                      job->ssh.identity,
                      job->ssh.known_hosts,
                      job->advertise};

@@ -228,9 +228,11 @@ struct job {
     struct job_hosts hosts; /* launcher ssh: at least one */
     char *hosts_file;       /* that they were read from; NULL = none (the copy in the run folder has
                                them in a list) */
-    struct job_ssh ssh;     /* paths are absolute */
-    char *advertise;  /* an address of this machine that workers can dial; NULL = those found */
-    bool keep_worker; /* leave the worker's program on the hosts */
+    char *inventory; /* of Ansible, absolute, perhaps with `:group`; NULL = none. Its hosts are not
+                        in `hosts`: master/inventory.h makes a job of it that has them */
+    struct job_ssh ssh; /* paths are absolute */
+    char *advertise;    /* an address of this machine that workers can dial; NULL = those found */
+    bool keep_worker;   /* leave the worker's program on the hosts */
     enum staging_mode staging;
     enum connect_mode connect;
     uint32_t slots;      /* a worker; 0 = one a core */

@@ -429,6 +429,13 @@ static const struct schema_key keys[] = {
      .target = TARGET_PATH,
      .help = "File with such hosts, one a line; `#` starts a comment.",
      MEMBER(hosts_file)},
+    {.path = "workers.inventory",
+     .types = SCHEMA_TEXT,
+     .example = "inventory.yml:etl",
+     .target = TARGET_PATH,
+     .help = "Hosts of an Ansible inventory, perhaps of one group (`FILE:GROUP`), as "
+             "`ansible-inventory` lists them when the run begins.",
+     MEMBER(inventory)},
     {.path = "workers.ssh",
      .types = SCHEMA_MAP,
      .example = "{identity: ~/.ssh/batch}",

@@ -97,7 +97,7 @@ END
     assert_equal "$(jq -c '[.[0].host, .[0].ok]' out)" '["etl@10.77.0.2",false]'
     mayfly check
     assert_exit 2
-    assert_contains err "a job file, --hosts or --hosts-file is needed"
+    assert_contains err "a job file, --hosts, --hosts-file or --inventory is needed"
     assert_hosts_clean
 }
 

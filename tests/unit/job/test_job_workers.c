@@ -176,8 +176,8 @@ static void what_does_not_go_together(void **state)
 {
     (void)state;
     expect(JOB "workers: {launcher: ssh}\n",
-           "j.yaml:5: workers.launcher: ssh needs workers.hosts or workers.hosts_file (--hosts H,H "
-           "or --hosts-file F)");
+           "j.yaml:5: workers.launcher: ssh needs workers.hosts, workers.hosts_file or "
+           "workers.inventory (--hosts H,H, --hosts-file F or --inventory F)");
     expect(JOB "workers: {hosts: []}\n",
            "j.yaml:5: workers.hosts: the list is empty; at least one host is expected");
     expect(JOB "workers: {hosts: [a, ':'], launcher: local}\n",
@@ -195,6 +195,14 @@ static void what_does_not_go_together(void **state)
                "twice for two, and leave the count out");
     expect(JOB "workers: {hosts: [a], hosts_file: b}\n",
            "j.yaml:5: workers.hosts_file: workers.hosts is given too; one of the two is expected");
+    expect(JOB "workers: {hosts: [a], inventory: b}\n",
+           "j.yaml:5: workers.inventory: workers.hosts is given too; one of the two is expected");
+    expect(JOB "workers: {inventory: b, count: 2}\n",
+           "j.yaml:5: workers.count: a host in the list is one worker; name it twice for two, and "
+           "leave the count out");
+    expect(JOB "workers: {inventory: b, launcher: local}\n",
+           "j.yaml:5: workers.launcher: 'local' starts workers on this machine only, but the hosts "
+           "are those of an inventory; expected ssh, or no launcher");
     expect(JOB "workers: {hosts_file: b}\n",
            "j.yaml:5: workers.hosts_file: /jobs/b: the host file cannot be read: No such file or "
            "directory");

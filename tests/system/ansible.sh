@@ -1,0 +1,161 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The collection in ansible/, on test hosts: from an empty host to a finished run and back. Each play takes seconds, so
+# one case does it all; LONG=1 (.ci/long) adds a host, check modes and interruptions.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts_lib.sh"
+. "$(dirname "$0")/ssh_lib.sh"
+
+command -v ansible-playbook >/dev/null || skip "this needs ansible-playbook (package ansible-core)"
+collection=$(readlink -f "$(dirname "$0")/../../ansible")
+
+# Hosts 1 (the master's) to N, an inventory, a job with a trigger, and the collection as if it were installed.
+prepare() { # N
+    local number
+    mkdir -p collections/ansible_collections/mayfly jobs programs "$HOME"
+    cp "$MAYFLY_BIN" "$MAYFLY_BIN-worker" programs
+    hosts_start "$1"
+    ln -s "$collection" collections/ansible_collections/mayfly/mayfly
+    {
+        printf '[mayfly_masters]\nh1\n[mayfly_workers]\n'
+        for ((number = 2; number <= $1; number++)); do
+            echo "h$number mayfly_slots=2"
+        done
+        printf '[all:vars]\nansible_user=root\nansible_become_method=su\nansible_python_interpreter=/usr/bin/python3\n'
+        printf 'ansible_ssh_private_key_file=%s\n' "$HOSTS/id_ed25519"
+        printf 'mayfly_master_host_binaries=%s\nmayfly_master_host_jobs=%s\n' "$PWD/programs" "$PWD/jobs"
+        printf 'mayfly_master_host_packages=[]\nmayfly_master_host_scheduler=none\n'
+        printf 'mayfly_master_host_triggers=["squares.yaml"]\n'
+    } >inventory
+    for ((number = 1; number <= $1; number++)); do
+        sed -i "s/^h$number\b/& ansible_host=$(host_address "$number")/" inventory
+        host_exec "$number" cp /etc/ssh/authorized_keys/etl /etc/ssh/authorized_keys/root
+        host_written "$number" >"$HOSTS/h$number.files"
+        host_exec "$number" getent passwd >"passwd.$number"
+    done
+    cat >jobs/squares.yaml <<'END'
+mayfly: 1
+trigger: {cron: "0 2 * * *"}
+split: {range: 1-20}
+task: {shell: 'expr {} \* {}'}
+END
+    export ANSIBLE_COLLECTIONS_PATH=$PWD/collections ANSIBLE_HOME=$HOME/ansible ANSIBLE_LOCAL_TEMP=$HOME/ansible/tmp
+    export ANSIBLE_PIPELINING=True ANSIBLE_NOCOLOR=1 ANSIBLE_LOCALHOST_WARNING=False
+    export ANSIBLE_SSH_ARGS="-F none -o ControlMaster=auto -o ControlPersist=20 -o UserKnownHostsFile=$HOSTS/known_hosts"
+    export ANSIBLE_SSH_CONTROL_PATH_DIR=$WORK/c
+}
+
+play() { # PLAYBOOK [ARGUMENT...]
+    local name=$1
+    shift
+    hosts_run ansible-playbook -i inventory "$collection/playbooks/$name.yml" "$@" >play.log 2>&1 </dev/null ||
+        fail "$(printf '%s failed:\n' "$name"; tail -n 60 play.log)"
+}
+
+assert_changed() { # none|some
+    local changed
+    changed=$(sed -n 's/.*changed=\([0-9]*\).*/\1/p' play.log | paste -sd+ | bc)
+    if [ "$1" = none ]; then
+        [ "$changed" = 0 ] || fail "$(printf 'something changed:\n'; grep -B3 '^changed' play.log)"
+    else
+        [ "$changed" -gt 0 ] || fail "$(printf 'nothing changed:\n'; tail -n 60 play.log)"
+    fi
+}
+
+# Ends the connections that Ansible keeps.
+hang_up() {
+    local socket
+    for socket in c/*; do
+        ssh -F none -o ControlPath="$socket" -O exit nobody 2>/dev/null || :
+    done
+}
+
+# The hosts are as they were: accounts, processes, files. Accounts rewrite their files, and Ansible its module cache.
+assert_empty() {
+    local number found
+    hang_up
+    for ((number = 1; number <= HOSTS_COUNT; number++)); do
+        found=$(host_exec "$number" getent passwd | diff "passwd.$number" - || :)
+        [ -z "$found" ] || fail "$(printf 'accounts of h%s differ:\n%s' "$number" "$found")"
+        found=$(host_processes "$number")
+        [ -z "$found" ] || fail "$(printf 'processes are left on h%s:\n%s' "$number" "$found")"
+        found=$(host_new_files "$number" | grep -vE '^/(etc/(passwd|group|shadow|gshadow|subuid|subgid|\.pwd\.lock)-?|root/\.ansible.*|var/log/.*|home)$' || :)
+        [ -z "$found" ] || fail "$(printf 'files are left on h%s:\n%s' "$number" "$found")"
+    done
+}
+
+case_from_an_empty_host_and_back() {
+    prepare 2
+    play provision
+    assert_changed some
+    play provision
+    assert_changed none
+    play run-job -e mayfly_job=squares.yaml -e mayfly_job_poll=1
+    assert_same results/* <(for n in $(seq 20); do echo $((n * n)); done)
+    [ -n "$(host_exec 2 find /home/mayfly/.cache -type f)" ] || fail "the run took the folder for state with it"
+    play teardown
+    assert_empty
+}
+
+# Starts a playbook and kills it when its output has TEXT.
+interrupt() { # TEXT PLAYBOOK [ARGUMENT...]
+    local text=$1 name=$2 pid
+    shift 2
+    rm -f play.log
+    setsid nsenter --net="/proc/$HOSTS_SWITCH/ns/net" -- \
+        ansible-playbook -i inventory "$collection/playbooks/$name.yml" "$@" >play.log 2>&1 </dev/null &
+    pid=$!
+    wait_until "grep -qF '$text' play.log || has_ended $pid"
+    kill -KILL -- "-$pid" || fail "$(printf '%s ended before it could be killed:\n' "$name"; cat play.log)"
+    wait "$pid" 2>/dev/null || :
+}
+
+# Check modes change nothing; each playbook is killed in its midst, and does the rest when it is called again; what goes
+# on is not torn down unless that is asked for.
+case_killed_playbooks() {
+    [ -n "${LONG:-}" ] || return 0
+    LIMIT_SECONDS=300
+    prepare 3
+    play provision --check
+    assert_empty
+    interrupt 'Make the job folder' provision
+    interrupt 'Let the masters log in' provision
+    play provision
+    play provision
+    assert_changed none
+    play provision --check
+    assert_changed none
+    play run-job -e mayfly_job=squares.yaml --check
+    assert_equal "$(as_master ls --json | jq length)" 0 "runs of a check"
+    sed -i 's/expr/sleep 5; expr/' jobs/squares.yaml
+    play provision
+    interrupt 'Wait for its end' run-job -e mayfly_job=squares.yaml
+    ! play_succeeds teardown || fail "a run goes on, and its host was torn down"
+    assert_contains play.log 'runs go on: 2'
+    play run-job -e mayfly_job=squares.yaml -e mayfly_job_poll=1
+    assert_equal "$(host_exec 1 find /home/mayfly/.local/state/mayfly-ansible -type f | wc -l)" 0 "notes of runs"
+    assert_equal "$(as_master ls --json | jq length)" 1 "runs"
+    assert_same results/* <(for n in $(seq 20); do echo $((n * n)); done)
+    play collect-logs
+    assert_file logs/h1/*/master.log
+    assert_file logs/h1/*/subtasks.log
+    play teardown --check
+    play provision
+    assert_changed none
+    interrupt 'Remove the programs' teardown
+    play teardown
+    assert_empty
+    play teardown
+    assert_changed none
+}
+
+# Whether it succeeds.
+play_succeeds() { # PLAYBOOK
+    hosts_run ansible-playbook -i inventory "$collection/playbooks/$1.yml" >play.log 2>&1 </dev/null
+}
+
+as_master() { # ARGUMENT...
+    host_exec 1 runuser -u mayfly -- env HOME=/home/mayfly mayfly "$@"
+}
+
+run_cases "$@"

@@ -1,0 +1,132 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Hosts of Ansible inventories: what real ones become in the run's own copy of the job file, and what is said of those
+# that cannot be read. ansible-inventory is the real one; each call of it takes most of a second.
+. "$(dirname "$0")/lib.sh"
+
+command -v ansible-inventory >/dev/null || skip "this needs ansible-inventory (package ansible-core)"
+export ANSIBLE_LOCAL_TEMP=$HOME/ansible ANSIBLE_HOME=$HOME/ansible
+
+two() {
+    job <<END
+mayfly: 1
+split: {range: 1-2}
+task: {shell: 'echo {}'}
+workers: ${1:-"{}"}
+END
+}
+
+refused() { # CODE WANTED ARGUMENT...
+    local wanted=$2 code=$1
+    shift 2
+    mayfly run job.yaml "$@"
+    assert_exit "$code"
+    assert_contains err "$wanted"
+    [ -z "$(ls "$XDG_STATE_HOME/mayfly/runs" 2>/dev/null)" ] || fail "a run was made"
+}
+
+program() { # NAME: from standard input
+    cat >"$1"
+    chmod +x "$1"
+}
+
+# A group of an INI file on the command line, in place of what the file says; the copy needs neither.
+case_a_group_of_an_ini_file() {
+    two '{hosts_file: none, count: 7, launcher: local}'
+    mkdir sub
+    cat >sub/inventory.ini <<'END'
+[here]
+one ansible_connection=local
+two ansible_connection=local mayfly_slots=2
+[there]
+10.77.0.9
+END
+    succeed --inventory sub/inventory.ini:here
+    assert_equal "$(summary .workers.launched)" 2
+    rm -r sub
+    assert_contains "$RUN/job.yaml" 'hosts: [":", ":/2"]'
+    assert_not_contains "$RUN/job.yaml" inventory
+    "$MAYFLY_BIN" results "$RUN_ID" 2 >item || fail "the copy needs the inventory"
+    assert_equal "$(cat item)" 2
+}
+
+# The job file names a program; it prints the key, too.
+case_a_program_in_the_job_file() {
+    two '{inventory: "hosts.py:etl"}'
+    touch key
+    program hosts.py <<'END'
+#!/usr/bin/python3
+import json
+print(json.dumps({"etl": {"hosts": ["h1", "localhost"], "vars": {"ansible_user": "etl"}},
+                  "_meta": {"hostvars": {"h1": {"ansible_host": "fd00::5", "ansible_port": 2222,
+                                                "ansible_ssh_private_key_file": "key"}}}}))
+END
+    # Nobody is at that address; this machine does it all.
+    run_job
+    assert_exit 0
+    assert_contains "$RUN/job.yaml" 'hosts: ["etl@[fd00::5]:2222", ":"]'
+    assert_contains "$RUN/job.yaml" "identity: \"$PWD/key\""
+    assert_contains "$RUN/job.yaml" "folder: \"$PWD\""
+}
+
+case_what_does_not_parse() {
+    two
+    printf 'all: {hosts: [\n' >bad.yml
+    refused 2 "inventory $PWD/bad.yml: ansible-inventory ended with exit code" --inventory bad.yml
+    assert_contains err 'Syntax Error while loading YAML'
+}
+
+case_a_group_that_is_not_there() {
+    two
+    printf 'all: {children: {web: {hosts: {a: {}}}, db: {hosts: {b: {}}}}}\n' >good.yml
+    refused 2 "inventory $PWD/good.yml: there is no group 'wbe'; groups are all, ungrouped, web, db" \
+        --inventory good.yml:wbe
+}
+
+case_a_program_that_fails() {
+    two
+    program fails <<'END'
+#!/bin/sh
+echo "the cloud is out of reach" >&2
+exit 3
+END
+    refused 2 "the cloud is out of reach" --inventory fails
+}
+
+# It leaves nothing behind, whoever ends the wait.
+case_a_program_that_hangs() {
+    two
+    program hangs <<END
+#!/bin/sh
+echo \$\$ >$PWD/pid
+exec sleep 1000
+END
+    MAYFLY_INVENTORY_MOST_US=3000000 \
+        refused 3 "ansible-inventory has not ended within 3 s, and was ended" --inventory hangs
+    [ ! -s pid ] || wait_until "has_ended $(cat pid)"
+    rm -f pid
+    "$MAYFLY_BIN" run job.yaml --inventory hangs >out 2>err </dev/null &
+    PID=$!
+    wait_until '[ -s pid ]'
+    kill -TERM "$PID"
+    await_end
+    assert_equal "$CODE" 143
+    wait_until "has_ended $(cat pid)"
+}
+
+# These need no ansible-inventory.
+case_what_is_wrong_before() {
+    two
+    printf 'localhost\n' >inventory
+    mkdir empty
+    CODE=0
+    env PATH="$PWD/empty" "$MAYFLY_BIN" run job.yaml --inventory inventory >out 2>err </dev/null || CODE=$?
+    assert_exit 3
+    assert_contains err "not installed or not in PATH (it is in the Debian package ansible-core)"
+    refused 2 "inventory $PWD/none: it cannot be read: No such file" --inventory none
+    refused 2 "inventory $PWD/inventory: behind the colon, a group is expected" --inventory inventory:
+    refused 2 "hosts are given twice" --hosts a --inventory inventory
+    refused 2 "the hosts are those of an inventory" --inventory inventory --set workers.launcher=local
+}
+
+run_cases "$@"
