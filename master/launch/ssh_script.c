@@ -2,7 +2,8 @@
 /*
  * Shell lines: see ssh_script.h. $p goes over the places in the order of worker/place.c. A program
  * is only executed, and a place only used, when it belongs to the account and nobody else can write
- * there: /tmp and /var/tmp are open to all.
+ * there: /tmp and /var/tmp are open to all. Each program that is run costs a host a millisecond, and
+ * of many workers there may be many on one: the user's number is only asked for when it is needed.
  */
 #include "master/launch/ssh_script.h"
 
@@ -12,7 +13,10 @@
 
 #define PLACES                                                                                     \
     "${XDG_CACHE_HOME:+\"$XDG_CACHE_HOME/mayfly\"} \"$HOME/.cache/mayfly\" "                       \
-    "\"/var/tmp/mayfly-$(id -u)\" \"/tmp/mayfly-$(id -u)\""
+    "/var/tmp/mayfly- /tmp/mayfly-"
+
+/* Ends the names of those that are the account's by its number. */
+#define END_NAME "case $p in */mayfly-) p=$p$(id -u);; esac; "
 
 /* $1: uname -m that is expected. The kernel's version is compared as one number. */
 #define CHECK_SYSTEM                                                                               \
@@ -31,7 +35,7 @@
 
 char *script_program(const char *sha256, const char *machine, const char *arguments)
 {
-    return mf_format("sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do "
+    return mf_format("sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do " END_NAME
                      "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
                      "; then exec \"$w\" %s; fi; "
                      "done; exit 91' mayfly %s %s",
@@ -43,7 +47,7 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 char *script_upload(const char *sha256, size_t size)
 {
     return mf_format(
-        "sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do d=$p/bin/$s; "
+        "sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do " END_NAME "d=$p/bin/$s; "
         "t=$d/.new-$$; "
         "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS " && (true > \"$t\") 2>/dev/null; then "
         "chmod 700 \"$t\"; "
@@ -69,10 +73,10 @@ char *script_check(const char *sha256, const char *machine, size_t size)
         "sh -c 's=$1 n=$2 e=; shift; shift; " CHECK_SYSTEM
         "echo \"mayfly 1 facts $(getconf _NPROCESSORS_ONLN) "
         "$(sed -n \"s/^MemTotal: *//p\" /proc/meminfo | tr -dc 0-9) $(date +%%s)\"; "
-        "for p in " PLACES "; do w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
+        "for p in " PLACES "; do " END_NAME "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
         "; then echo \"mayfly 1 program yes\"; set -- $(df -Pk \"$p\" | tail -n 1); "
         "echo \"mayfly 1 place ${4:-0} $p\"; exit 0; fi; done; echo \"mayfly 1 program no\"; "
-        "umask 077; for p in " PLACES "; do q=$p; until [ -d \"${q:-/}\" ]; do q=${q%%/*}; done; "
+        "umask 077; for p in " PLACES "; do " END_NAME "q=$p; until [ -d \"${q:-/}\" ]; do q=${q%%/*}; done; "
         "t=${q:-/}/.mayfly-probe-$$; o=yes; x=no; f=0; "
         "if [ \"$q\" = \"$p\" ]; then " IS_OURS " || o=no; fi; "
         "if [ $o = yes ] && (true > \"$t\") 2>/dev/null; then "
