@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Workers on several hosts at once: the program goes to each host once, side by side, the work begins with the first
-# worker, and what is cut off on the way is done again. The same with 64 hosts is in tests/bench/launch64.sh.
+# Workers on several hosts at once: the program goes to each host once, side by side, and the work begins with the first
+# worker. The same with 64 hosts is in tests/bench/launch64.sh.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_bad_lib.sh"
