@@ -19,7 +19,8 @@ test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk py
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev
     ansible-core ansible-lint)
-bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-server openssh-client pdsh)
+bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-server openssh-client pdsh
+    clustershell iproute2 util-linux)
 
 # Tests wait more than they compute: for leases, for logins, for a disk.
 test_jobs=$((2 * $(nproc)))

@@ -35,6 +35,9 @@ set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_LIBRARIES mbedtls_
 # common/stream_guard.c stands in for these functions of nng, wherever nng itself calls them.
 set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_OPTIONS
              -Wl,--wrap=nni_aio_begin,--wrap=nng_stream_send,--wrap=nng_stream_recv,--wrap=nni_pipe_send,--undefined=__wrap_nni_aio_begin)
+# common/tls_curve.c: the curve of nng's TLS connections.
+set_property(TARGET nng_static APPEND PROPERTY INTERFACE_LINK_OPTIONS
+             -Wl,--wrap=mbedtls_ssl_config_defaults,--undefined=__wrap_mbedtls_ssl_config_defaults)
 mayfly_static(jansson_static libjansson.a jansson.h)
 # Only its SHA-256 is used (common/checksum.c); it must not stand in for the libcrypto.so of other libraries.
 set_property(TARGET crypto_static APPEND PROPERTY INTERFACE_LINK_OPTIONS -Wl,--exclude-libs,libcrypto.a)

@@ -313,6 +313,8 @@ static int64_t tick(struct run *run)
     next = earliest(next, run_disk_step(run, now_us));
     next = earliest(next, run_firing_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
+    if (run->has_due && !run->disk.is_waiting)
+        next = now_us;
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
     return earliest(next, progress_deadline(run->progress));

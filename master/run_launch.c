@@ -27,6 +27,8 @@
  * handshake has to wait for others. */
 #define UNREACHED_US 20000000
 #define UNREACHED_EACH_US 100000
+/* So many keys and certificates are made before the logins of others go on. */
+#define STARTS_A_TURN 8
 
 void run_note_worker(struct run *run, const struct record_worker *row)
 {
@@ -436,7 +438,8 @@ static bool place_worker(struct run *run, uint32_t id)
 }
 
 /* A worker that the results table does not know could never be found again. So one whose row finds
- * no room on the disk is started when there is room again. */
+ * no room on the disk is started when there is room again. A few at a time: each costs a key and a
+ * certificate, and the first ones log in meanwhile. */
 void run_start_due(struct run *run)
 {
     struct mf_error error;
@@ -456,9 +459,14 @@ void run_start_due(struct run *run)
         run->has_due = true;
         return;
     }
+    unsigned started = 0;
     for (uint32_t id = 1; id < count; id++) {
         if (!run->workers[id].is_due)
             continue;
+        if (is_durable && started++ == STARTS_A_TURN) {
+            run->has_due = true;
+            return;
+        }
         run->workers[id].is_due = false;
         if (run->workers[id].lost || run->workers[id].dismissed) {
             leave_unstarted(run, id);

@@ -118,6 +118,7 @@ open_check(struct check *check, const struct job *job, const char *binary, struc
         struct fleet_place place;
         fleet_place(check->fleet, i, &place);
         check->reports[i].host = place.host;
+        check->reports[i].verdict = "failed";
     }
     return 0;
 }
@@ -147,14 +148,31 @@ static const char *verdict_of(const struct check_report *report, char *text, siz
         report->clock_offset_s > CLOCK_OFFSET_S || report->clock_offset_s < -CLOCK_OFFSET_S;
     if (!report->ok)
         return report->error.text;
-    snprintf(text, size, "ok%s", is_off ? ", but its clock is off (harmless)" : "");
+    snprintf(text,
+             size,
+             "ok%s%s%s",
+             is_off ? ", but its clock is off (harmless)" : "",
+             report->passed[0] == '\0' ? "" : "; passed over: ",
+             report->passed);
     return text;
+}
+
+/* The parts of `uname -srm`: what is between the first and the last blank, and behind that. */
+static void split_system(const char *system, char kernel[128], char machine[128])
+{
+    const char *first = strchr(system, ' '), *last = strrchr(system, ' ');
+    bool is_linux = strncmp(system, "Linux ", 6) == 0;
+    const char *begin = is_linux ? first + 1 : system;
+    bool is_whole = last != NULL && last > begin;
+    snprintf(kernel, 128, "%.*s", is_whole ? (int)(last - begin) : 0, begin);
+    snprintf(machine, 128, "%s", is_whole ? last + 1 : "");
 }
 
 static int print_row(struct table *table, const struct check_report *report, struct mf_error *error)
 {
     char cores[TEXT_SIZE] = "", memory[TEXT_SIZE] = "", space[TEXT_SIZE] = "", took[TEXT_SIZE] = "",
-         clock[TEXT_SIZE] = "", verdict[64];
+         clock[TEXT_SIZE] = "", verdict[sizeof report->passed + 64], kernel[128], machine[128];
+    split_system(report->system, kernel, machine);
     if (report->cores > 0) {
         snprintf(cores, sizeof cores, "%" PRIu64, report->cores);
         text_size(report->memory_kib * 1024, memory);
@@ -165,7 +183,10 @@ static int print_row(struct table *table, const struct check_report *report, str
     if (report->took_us > 0)
         text_duration(report->took_us, took);
     const char *cells[] = {report->host->name,
-                           report->system,
+                           report->reachable ? "yes" : "no",
+                           report->user,
+                           machine,
+                           kernel,
                            cores,
                            memory,
                            report->folder,
@@ -185,7 +206,10 @@ static int print_row(struct table *table, const struct check_report *report, str
 static int print_table(const struct check *check, struct mf_error *error)
 {
     static const char *const titles[] = {"HOST",
-                                         "SYSTEM",
+                                         "REACHED",
+                                         "USER",
+                                         "ARCH",
+                                         "KERNEL",
                                          "CORES",
                                          "MEMORY",
                                          "PLACE",
@@ -209,15 +233,28 @@ static int print_json(const struct check *check, struct mf_error *error)
     json_t *list = json_array();
     for (uint32_t i = 0; i < check->count; i++) {
         const struct check_report *report = &check->reports[i];
-        json_t *row = json_pack("{s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:s, s:b, s:I, s:f}",
+        char kernel[128], machine[128];
+        split_system(report->system, kernel, machine);
+        json_t *row = json_pack("{s:s, s:b, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, "
+                                "s:s, s:b, s:I, s:f}",
                                 "host",
                                 report->host->name,
                                 "ok",
                                 report->ok,
                                 "reason",
                                 report->ok ? "" : report->error.text,
+                                "verdict",
+                                report->verdict,
+                                "reachable",
+                                report->reachable,
+                                "user",
+                                report->user,
                                 "system",
                                 report->system,
+                                "arch",
+                                machine,
+                                "kernel",
+                                kernel,
                                 "cores",
                                 (json_int_t)report->cores,
                                 "memory_bytes",
@@ -226,6 +263,8 @@ static int print_json(const struct check *check, struct mf_error *error)
                                 (json_int_t)report->free_kib * 1024,
                                 "place",
                                 report->folder,
+                                "passed_over",
+                                report->passed,
                                 "worker_there",
                                 report->has_program,
                                 "clock_offset_s",

@@ -131,6 +131,8 @@ void answer_checked(const char *output, struct check_report *report)
     const char *at = text;
     uint64_t cores, memory_kib, seconds, free_kib;
     answer_line(output, "system", report->system, sizeof report->system);
+    answer_line(output, "user", report->user, sizeof report->user);
+    answer_line(output, "passed", report->passed, sizeof report->passed);
     report->has_program = answer_line(output, "program", text, sizeof text) && text[0] == 'y';
     if (answer_line(output, "facts", text, sizeof text) && take_number(&at, UINT32_MAX, &cores) &&
         take_number(&at, UINT64_MAX / 1024, &memory_kib) && take_number(&at, INT64_MAX, &seconds)) {

@@ -74,6 +74,10 @@ struct check_report {
     const struct launch_host *host;
     bool ok;               /* a worker could be started there */
     struct mf_error error; /* not ok: the reason and the remedy */
+    const char *verdict;   /* the same in a word or two: "ok", "unreachable", ...: docs/ssh.md */
+    bool reachable;        /* a connection came about */
+    char user[64];         /* the account there */
+    char passed[768];      /* the places that would not do before `folder`, each with the reason */
     char system[128];      /* uname -srm; "" = not known, as below */
     char folder[256];      /* where the worker's program would be, or is */
     bool has_program;      /* it is there already */

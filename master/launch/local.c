@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -315,10 +316,14 @@ static int
 local_check(struct launcher *launcher, const struct launch_host *host, struct mf_error *error)
 {
     (void)error;
-    struct check_report report = {.host = host, .ok = true, .has_program = true};
+    struct check_report report = {
+        .host = host, .ok = true, .verdict = "ok", .reachable = true, .has_program = true};
+    const struct passwd *account = getpwuid(geteuid());
     struct utsname name;
     struct statvfs fs;
     uname(&name);
+    if (account != NULL)
+        snprintf(report.user, sizeof report.user, "%s", account->pw_name);
     snprintf(report.system,
              sizeof report.system,
              "%.40s %.40s %.40s",

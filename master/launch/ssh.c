@@ -228,6 +228,26 @@ static void report_readdress(struct errand *errand,
                result == NULL ? error->text : result->problem);
 }
 
+static const char *verdict_of(const struct remote_result *result, bool reachable)
+{
+    if (result == NULL)
+        return reachable ? "no login" : "unreachable";
+    if (!ssh_has_begun(result))
+        return "no shell";
+    switch (result->code) {
+    case 0:
+        return "ok";
+    case SCRIPT_WRONG_SYSTEM:
+        return "wrong system";
+    case SCRIPT_OLD_KERNEL:
+        return "old kernel";
+    case SCRIPT_NO_PLACE:
+        return "no place";
+    default:
+        return "failed";
+    }
+}
+
 static void report_check(struct errand *errand,
                          const struct remote_result *result,
                          const struct mf_error *error)
@@ -236,6 +256,8 @@ static void report_check(struct errand *errand,
     struct check_report report = {.host = errand->host,
                                   .took_us = mf_monotonic_us() - errand->opened_us};
     report.ok = result != NULL && result->code == 0;
+    report.reachable = errand->remote != NULL && remote_is_reached(errand->remote);
+    report.verdict = verdict_of(result, report.reachable);
     if (result == NULL)
         report.error = *error;
     else if (!report.ok)

@@ -170,6 +170,17 @@ static bool is_program_gone(const struct remote_result *result)
     return result->code == SCRIPT_NO_PROGRAM || (result->code == 127 && ssh_has_begun(result));
 }
 
+/* By another errand, if one copies there now or has done so since this one looked. */
+static void fetch_program(struct errand *errand)
+{
+    const struct gate *gate = errand->gate;
+    errand->awaits_copy = gate->copier != NULL;
+    if (gate->copier == NULL && gate->copied_us >= errand->ran_us)
+        run_program(errand);
+    else if (gate->copier == NULL)
+        copy_program(errand);
+}
+
 static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
@@ -184,9 +195,7 @@ static void on_program(void *arg, const struct remote_result *result)
     /* To end one worker nothing is copied: the program went when no run had a folder there. */
     if (is_program_gone(result) && errand->copies < COPIES_MAX && errand->kind != ERRAND_STOP &&
         errand->kind != ERRAND_READDRESS) {
-        errand->awaits_copy = gate->copier != NULL;
-        if (!errand->awaits_copy)
-            copy_program(errand);
+        fetch_program(errand);
         return;
     }
     if (!ssh_is_verdict(errand, result) && is_worth_another_sweep(errand)) {
@@ -219,6 +228,7 @@ static void on_copied(void *arg, const struct remote_result *result)
         errand->copies++;
         errand->touched = true;
         errand->gate->copier = NULL;
+        errand->gate->copied_us = mf_monotonic_us();
         run_program(errand);
     }
 }
@@ -263,6 +273,7 @@ static void run_program(struct errand *errand)
 {
     const struct ssh_program *program = &errand->launcher->program;
     char *command = NULL;
+    errand->ran_us = mf_monotonic_us();
     if (errand->kind == ERRAND_CHECK) {
         command = script_check(program->sha256, program->machine, program->bytes.length);
     } else {

@@ -15,6 +15,7 @@ struct gate {
     unsigned open, limit;
     bool is_known;               /* it has let one in */
     const struct errand *copier; /* NULL = nobody copies now */
+    int64_t copied_us;           /* when the last copy was there; 0 = none of ours */
 };
 
 enum errand_kind { ERRAND_START, ERRAND_READDRESS, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
@@ -37,6 +38,7 @@ struct errand {
     bool touched;     /* a command has been begun on the host */
     unsigned copies;  /* of the program, made by this errand */
     bool awaits_copy; /* of another errand; it is connected */
+    int64_t ran_us;   /* when it last began to look for the program there */
     bool cancelled;
     bool is_over;
     int64_t opened_us;    /* of the last try */

@@ -2,7 +2,9 @@
 /*
  * Shell lines: see ssh_script.h. $p goes over the places in the order of worker/place.c. A program
  * is only executed, and a place only used, when it belongs to the account and nobody else can write
- * there: /tmp and /var/tmp are open to all.
+ * there: /tmp and /var/tmp are open to all. Each program that is run costs a host a millisecond,
+ * and of many workers there may be many on one: the user's number is only asked for when it is
+ * needed.
  */
 #include "master/launch/ssh_script.h"
 
@@ -12,7 +14,10 @@
 
 #define PLACES                                                                                     \
     "${XDG_CACHE_HOME:+\"$XDG_CACHE_HOME/mayfly\"} \"$HOME/.cache/mayfly\" "                       \
-    "\"/var/tmp/mayfly-$(id -u)\" \"/tmp/mayfly-$(id -u)\""
+    "/var/tmp/mayfly- /tmp/mayfly-"
+
+/* Ends the names of those that are the account's by its number. */
+#define END_NAME "case $p in */mayfly-) p=$p$(id -u);; esac; "
 
 /* $1: uname -m that is expected. The kernel's version is compared as one number. */
 #define CHECK_SYSTEM                                                                               \
@@ -29,9 +34,15 @@
 /* $p is a folder of ours that nobody else can write to. */
 #define IS_OURS "[ -O \"$p\" ] && case $(ls -ld \"$p\") in d?\?\?\?-?\?-*) true;; *) false;; esac"
 
+/* Whether the file $t can have so many KiB: a quota does not show in what df says, and when the
+ * program is under way it is too late for another place. */
+#define FILL(kib) "dd if=/dev/zero of=\"$t\" bs=1024 count=" kib " 2>/dev/null"
+#define NO_ROOM(kib)                                                                               \
+    " takes no file of " kib " KiB (is there a quota of the account, or a limit on files?);"
+
 char *script_program(const char *sha256, const char *machine, const char *arguments)
 {
-    return mf_format("sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do "
+    return mf_format("sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do " END_NAME
                      "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
                      "; then exec \"$w\" %s; fi; "
                      "done; exit 91' mayfly %s %s",
@@ -43,46 +54,61 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 char *script_upload(const char *sha256, size_t size)
 {
     return mf_format(
-        "sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do d=$p/bin/$s; "
+        "sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do " END_NAME "d=$p/bin/$s; "
         "t=$d/.new-$$; "
         "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS " && (true > \"$t\") 2>/dev/null; then "
         "chmod 700 \"$t\"; "
         "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
         "if [ \"${4:-0}\" -ge \"$k\" ]; then "
-        "if cat > \"$t\" && [ $(wc -c < \"$t\") -eq \"$n\" ] && "
-        "mv -f \"$t\" \"$d/mayfly-worker\"; then exit 0; fi; "
-        "rm -f \"$t\"; " LEAVE "exit 95; "
-        "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
-        "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
-        "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours alone;\"; fi; " LEAVE
-        "done; echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %zu",
+        "if " FILL(
+            "$k") "; then "
+                  "if cat > \"$t\" && [ $(wc -c < \"$t\") -eq \"$n\" ] && "
+                  "mv -f \"$t\" \"$d/mayfly-worker\"; then exit 0; fi; "
+                  "rm -f \"$t\"; " LEAVE "exit 95; "
+                  "else e=\"$e $p" NO_ROOM(
+                      "$k") "\"; fi; "
+                            "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
+                            "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
+                            "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours "
+                            "alone;\"; fi; " LEAVE "done; echo \"no place for the worker:$e\" >&2; "
+                                                   "exit 94' mayfly %s %zu %zu",
         sha256,
         size,
         size / 1024 + 1024);
 }
 
 /* The nearest folder that is there tells whether the place could be made; only a file of a moment
- * is written. */
+ * is written, as large as the program. */
 char *script_check(const char *sha256, const char *machine, size_t size)
 {
     return mf_format(
         "sh -c 's=$1 n=$2 e=; shift; shift; " CHECK_SYSTEM
         "echo \"mayfly 1 facts $(getconf _NPROCESSORS_ONLN) "
         "$(sed -n \"s/^MemTotal: *//p\" /proc/meminfo | tr -dc 0-9) $(date +%%s)\"; "
-        "for p in " PLACES "; do w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
+        "echo \"mayfly 1 user $(id -un 2>/dev/null)\"; "
+        "for p in " PLACES "; do " END_NAME
+        "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
         "; then echo \"mayfly 1 program yes\"; set -- $(df -Pk \"$p\" | tail -n 1); "
         "echo \"mayfly 1 place ${4:-0} $p\"; exit 0; fi; done; echo \"mayfly 1 program no\"; "
-        "umask 077; for p in " PLACES "; do q=$p; until [ -d \"${q:-/}\" ]; do q=${q%%/*}; done; "
-        "t=${q:-/}/.mayfly-probe-$$; o=yes; x=no; f=0; "
+        "umask 077; for p in " PLACES "; do " END_NAME
+        "q=$p; until [ -d \"${q:-/}\" ]; do q=${q%%/*}; done; "
+        "t=${q:-/}/.mayfly-probe-$$; o=yes; x=no; f=0; r=yes; "
         "if [ \"$q\" = \"$p\" ]; then " IS_OURS " || o=no; fi; "
         "if [ $o = yes ] && (true > \"$t\") 2>/dev/null; then "
-        "chmod 700 \"$t\"; [ -x \"$t\" ] && x=yes; rm -f \"$t\"; "
-        "set -- $(df -Pk \"${q:-/}\" | tail -n 1); f=${4:-0}; else o=no; fi; "
-        "if [ $o = no ]; then e=\"$e $p cannot be written or is not ours alone;\"; "
-        "elif [ $x = no ]; then e=\"$e $p is on a file system mounted noexec;\"; "
-        "elif [ \"$f\" -lt \"$n\" ]; then e=\"$e $p has only $f KiB free, $n are needed;\"; "
-        "else echo \"mayfly 1 place $f $p\"; exit 0; fi; done; "
-        "echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %s",
+        "chmod 700 \"$t\"; [ -x \"$t\" ] && x=yes; "
+        "set -- $(df -Pk \"${q:-/}\" | tail -n 1); f=${4:-0}; "
+        "[ $x = no ] || [ \"$f\" -lt \"$n\" ] || " FILL(
+            "$n") " || r=no; "
+                  "rm -f \"$t\"; else o=no; fi; "
+                  "if [ $o = no ]; then e=\"$e $p cannot be written or is not ours alone;\"; "
+                  "elif [ $x = no ]; then e=\"$e $p is on a file system mounted noexec;\"; "
+                  "elif [ \"$f\" -lt \"$n\" ]; then e=\"$e $p has only $f KiB free, $n are "
+                  "needed;\"; "
+                  "elif [ $r = no ]; then e=\"$e $p" NO_ROOM(
+                      "$n") "\"; "
+                            "else [ -z \"$e\" ] || echo \"mayfly 1 passed${e%%;}\"; "
+                            "echo \"mayfly 1 place $f $p\"; exit 0; fi; done; "
+                            "echo \"no place for the worker:$e\" >&2; exit 94' mayfly %s %zu %s",
         sha256,
         size / 1024 + 1024,
         machine);

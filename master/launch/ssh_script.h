@@ -31,7 +31,8 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 char *script_upload(const char *sha256, size_t size);
 /*
  * Looks at the host and changes nothing: "mayfly 1 system ...", "mayfly 1 facts <cores> <memory
- * KiB> <epoch seconds>", "mayfly 1 place <path> <free KiB>", "mayfly 1 program yes|no".
+ * KiB> <epoch seconds>", "mayfly 1 user <name>", "mayfly 1 place <path> <free KiB>", "mayfly 1
+ * program yes|no"; "mayfly 1 passed <reasons>" when another place came first.
  */
 char *script_check(const char *sha256, const char *machine, size_t size);
 

@@ -235,6 +235,11 @@ bool remote_has_begun(const struct remote *remote)
     return remote->answered || (remote->first != NULL && remote->first->begun);
 }
 
+bool remote_is_reached(const struct remote *remote)
+{
+    return remote->peer_address[0] != '\0';
+}
+
 const char *remote_peer_address(const struct remote *remote)
 {
     return remote->answered ? remote->peer_address : "";

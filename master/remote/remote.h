@@ -88,6 +88,8 @@ bool remote_has_begun(const struct remote *remote);
 
 /* Numeric addresses of both ends, once a command has been answered; "" before. Without brackets. */
 const char *remote_peer_address(const struct remote *remote);
+/* Whether the host accepted the connection, whatever came of it. */
+bool remote_is_reached(const struct remote *remote);
 const char *remote_own_address(const struct remote *remote);
 
 /*

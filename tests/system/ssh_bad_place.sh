@@ -28,6 +28,8 @@ case_the_next_place() {
     assert_place 1 /home/etl/.cache/mayfly
     host_remount 1 /home/etl noexec
     assert_place 1 /var/tmp/mayfly-$user
+    over_ssh mayfly check job.yaml --hosts "$(entries 1)"
+    assert_contains out "ok; passed over: /home/etl/.cache/mayfly is on a file system mounted noexec"
     host_exec 1 umount /home/etl
     host_remount 1 /home/etl ro
     assert_place 1 /var/tmp/mayfly-$user

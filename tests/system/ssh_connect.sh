@@ -75,18 +75,20 @@ case_check_of_a_mixed_list() {
     assert_equal "$(sed 's/ .*//' out | tr '\n' ' ')" \
         "HOST etl@10.77.0.1 etl@10.77.0.2 : etl@10.77.0.3 etl@10.77.0.4 "
     assert_equal "$(grep -c ' ok$' out)" 2
+    assert_equal "$(head -n 1 out | tr -s ' ')" \
+        "HOST REACHED USER ARCH KERNEL CORES MEMORY PLACE FREE CLOCK WORKER LOGIN VERDICT"
     assert_contains out "cannot connect to 10.77.0.2 (Connection refused): is sshd running there, and on this port?"
     assert_contains out "etl@10.77.0.3: it is Linux $(uname -r) riscv64"
     assert_contains out "etl@10.77.0.4: no place for the worker"
     over_ssh mayfly check --hosts "$hosts" --json
     assert_exit 3
-    jq -c '.[] | [.host, .ok, .place, .cores > 0, .memory_bytes > 0, .free_bytes > 0, .worker_there, .reason == ""]' out >rows
+    jq -c '.[] | [.host, .verdict, .reachable, .user, .arch, .kernel == "", .ok, .place, .cores > 0, .memory_bytes > 0, .free_bytes > 0, .worker_there, .reason == ""]' out >rows
     assert_same rows - <<END
-["etl@10.77.0.1",true,"/home/etl/.cache/mayfly",true,true,true,false,true]
-["etl@10.77.0.2",false,"",false,false,false,false,false]
-[":",true,"$(dirname "$hosts_mayfly")",true,true,true,true,true]
-["etl@10.77.0.3",false,"",false,false,false,false,false]
-["etl@10.77.0.4",false,"",true,true,false,false,false]
+["etl@10.77.0.1","ok",true,"etl","$(uname -m)",false,true,"/home/etl/.cache/mayfly",true,true,true,false,true]
+["etl@10.77.0.2","unreachable",false,"","",true,false,"",false,false,false,false,false]
+[":","ok",true,"$(id -un)","$(uname -m)",false,true,"$(dirname "$hosts_mayfly")",true,true,true,true,true]
+["etl@10.77.0.3","wrong system",true,"","riscv64",false,false,"",false,false,false,false,false]
+["etl@10.77.0.4","no place",true,"etl","$(uname -m)",false,false,"",true,true,false,false,false]
 END
     over_ssh mayfly check --hosts "$(entries 1),:"
     assert_exit 0

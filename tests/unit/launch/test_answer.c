@@ -109,6 +109,7 @@ static void test_checked(void **state)
     (void)state;
     struct check_report report = {0};
     answer_checked("mayfly 1 system Linux 6.1.0 x86_64\nmayfly 1 facts 4 8000000 1\n"
+                   "mayfly 1 user etl\nmayfly 1 passed /x is full; /y too\n"
                    "mayfly 1 program yes\nmayfly 1 place 77 /home/a b/.cache/mayfly\n",
                    &report);
     assert_string_equal(report.system, "Linux 6.1.0 x86_64");
@@ -117,6 +118,8 @@ static void test_checked(void **state)
     assert_true(report.clock_offset_s < -1000000000);
     assert_true(report.has_program);
     assert_int_equal(report.free_kib, 77);
+    assert_string_equal(report.user, "etl");
+    assert_string_equal(report.passed, "/x is full; /y too");
     assert_string_equal(report.folder, "/home/a b/.cache/mayfly");
     report = (struct check_report){0};
     answer_checked("mayfly 1 facts 4 -1 1\nmayfly 1 place x\nmayfly 1 program no\n", &report);

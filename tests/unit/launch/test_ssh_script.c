@@ -207,10 +207,29 @@ static void test_check(void **state)
         assert_says(&answer, "mayfly 1 system Linux ");
         assert_says(&answer, "mayfly 1 facts ");
         assert_says(&answer, "mayfly 1 program no\n");
+        assert_says(&answer, "mayfly 1 user ");
         assert_says(&answer, "/.cache/mayfly\n");
         shell_line("[ ! -e .cache ]"); /* it changes nothing */
     }
     mf_free(check);
+}
+
+/* What df cannot know: no file may be as large as the program. Each place is named, before anything
+ * is taken from standard input; nothing stays. */
+static void test_no_large_file(void **state)
+{
+    (void)state;
+    char *lines[] = {script_check(SHA, machine, 1000), script_upload(SHA, strlen(PROGRAM))};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char *limited = mf_format("trap : XFSZ; ulimit -f 8; %s", lines[i]);
+        struct answer answer = run("/bin/sh", limited, PROGRAM);
+        assert_int_equal(answer.code, SCRIPT_NO_PLACE);
+        assert_says(&answer, "/.cache/mayfly takes no file of 1024 KiB (is there a quota");
+        assert_says(&answer, "; /tmp/mayfly-");
+        shell_line("[ ! -e .cache ]");
+        mf_free(limited);
+        mf_free(lines[i]);
+    }
 }
 
 static int set_up(void **state)
@@ -238,6 +257,7 @@ int main(void)
                                        cmocka_unit_test(test_wrong_system),
                                        cmocka_unit_test(test_foreign_place),
                                        cmocka_unit_test(test_cut_off),
-                                       cmocka_unit_test(test_check)};
+                                       cmocka_unit_test(test_check),
+                                       cmocka_unit_test(test_no_large_file)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
