@@ -4,16 +4,13 @@
  * sbatch; what becomes of them is read from squeue. All jobs of a run have its name, so that those
  * that nobody knows of (sbatch that did not answer, an earlier master) are found and ended, too.
  *
- * One of Slurm's commands runs at a time; what is to be done is looked at when it has ended: first
- * what has to be ended, then what is to be submitted, then the list. So a list never stands for the
- * time before a submission.
+ * One of Slurm's commands runs at a time: first what has to be ended, then what is to be submitted,
+ * then the list. So a list never stands for the time before a submission.
  *
  *     task   WAITING -> SUBMITTING -> QUEUED -> STARTED (told) -> OVER
  *
- * The list is asked for often while something is about to change, seldom otherwise. That a worker
- * died is known by its lease in any case.
+ * The list is asked for often while something is about to change, every 5 s otherwise.
  */
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,15 +24,16 @@
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
 #include "master/launch/slurm_folder.h"
+#include "master/launch/slurm_sbatch.h"
 
 #define ARRAY_MAX 1000u    /* Slurm's own default (MaxArraySize) is 1001 */
 #define CANCEL_MAX 100u    /* tasks of one scancel */
 #define FIRST_US 300000    /* until squeue is asked after something has changed */
 #define PENDING_US 5000000 /* while something is awaited, at most */
-#define STEADY_US 15000000
-#define SAID_US 2000000 /* a queue that holds workers for so long is worth a word */
-#define LISTS_FAILED_MAX 3u
-#define GRACE_US 1500000 /* for workers that have said goodbye */
+#define STEADY_US 5000000
+#define SAID_US 2000000     /* a queue that holds workers for so long is worth a word */
+#define LISTS_FAILED_MAX 1u /* squeue itself tries for 9 s */
+#define GRACE_US 1500000    /* for workers that have said goodbye */
 #define GIVE_UP_US 45000000
 #define OUTPUT_MAX 4096u
 
@@ -61,11 +59,9 @@ struct launcher {
     struct task *tasks;
     struct child *child;
     enum doing doing;
-    bool is_made;       /* the shared folder */
-    bool was_cancelled; /* strays of the last list were told */
+    bool was_cancelled; /* by the sweep */
     int64_t list_us, pace_us, pending_since_us;
     unsigned lists_failed;
-    uint32_t strays; /* jobs of the run that are no task of ours */
     uint32_t listed; /* all of its jobs that Slurm has */
     char said[256];
     const struct launch_host *host, *swept, *checked;
@@ -73,28 +69,13 @@ struct launcher {
     uint32_t ended;
 };
 
-extern char **environ;
-
-static bool find_program(const char *name, char *path, size_t size)
-{
-    const char *folders = getenv("PATH");
-    while (folders != NULL && *folders != '\0') {
-        size_t length = strcspn(folders, ":");
-        snprintf(path, size, "%.*s/%s", (int)length, folders, name);
-        if (length > 0 && access(path, X_OK) == 0)
-            return true;
-        folders += length + (folders[length] == ':');
-    }
-    return false;
-}
-
 static void slurm_destroy(struct launcher *launcher);
 
 static int find_programs(struct launcher *launcher, struct mf_error *error)
 {
-    if (find_program("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
-        find_program("squeue", launcher->squeue, sizeof launcher->squeue) &&
-        find_program("scancel", launcher->scancel, sizeof launcher->scancel))
+    if (slurm_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
+        slurm_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
+        slurm_find("scancel", launcher->scancel, sizeof launcher->scancel))
         return 0;
     return mf_raise(
         error,
@@ -135,11 +116,9 @@ static struct launcher *slurm_create(struct mf_loop *loop,
     }
     if (find_programs(launcher, error) < 0)
         goto fail;
-    if (launcher->folder[0] != '\0') {
-        if (slurm_folder_make(launcher->folder, config->worker_binary, error) < 0)
-            goto fail;
-        launcher->is_made = true;
-    }
+    if (launcher->folder[0] != '\0' &&
+        slurm_folder_make(launcher->folder, config->worker_binary, error) < 0)
+        goto fail;
     return launcher;
 fail:
     slurm_destroy(launcher);
@@ -191,6 +170,11 @@ static void tell_started(struct launcher *launcher, struct task *task, const cha
 static void tell_over(struct launcher *launcher, struct task *task)
 {
     char output[OUTPUT_MAX], problem[300], reason[800];
+    struct launch_report seen;
+    bool has_word = slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output);
+    if (task->state == QUEUED && !task->told_over && has_word &&
+        answer_started(output, task->worker, &seen))
+        tell_started(launcher, task, output); /* it has come and gone between two lists */
     bool was_started = task->state == STARTED;
     task->state = OVER;
     if (task->told_over)
@@ -200,7 +184,7 @@ static void tell_over(struct launcher *launcher, struct task *task)
         launcher->callbacks.died(launcher->callbacks.arg, task->worker);
         return;
     }
-    if (slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output)) {
+    if (has_word) {
         answer_problem(output, problem, sizeof problem);
         snprintf(reason,
                  sizeof reason,
@@ -244,68 +228,6 @@ static int make_script(struct launcher *launcher, struct mf_buffer *script, stru
     return rc;
 }
 
-/* Arguments of sbatch: texts that are ours, freed by free_arguments. */
-struct arguments {
-    char **items;
-    size_t count;
-};
-
-static void free_arguments(struct arguments *arguments)
-{
-    for (size_t i = 0; i < arguments->count; i++)
-        mf_free(arguments->items[i]);
-    mf_free(arguments->items);
-}
-
-static int give(struct arguments *arguments, char *text)
-{
-    if (text == NULL)
-        return -1;
-    arguments->items[arguments->count++] = text;
-    return 0;
-}
-
-static int make_arguments(const struct launcher *launcher,
-                          const char *first,
-                          uint32_t count,
-                          struct arguments *arguments,
-                          struct mf_error *error)
-{
-    const struct launch_slurm *o = &launcher->options;
-    arguments->items = mf_calloc(o->option_count + 16, sizeof *arguments->items);
-    int rc = arguments->items == NULL ? -1 : 0;
-    const char *fixed[] = {launcher->sbatch,
-                           first,
-                           "--no-requeue",
-                           "--export=NIL",
-                           "--output=/dev/null",
-                           "--chdir=/",
-                           "--nodes=1",
-                           "--ntasks=1"};
-    for (size_t i = 0; rc == 0 && i < sizeof fixed / sizeof *fixed; i++)
-        rc = give(arguments, mf_strdup(fixed[i]));
-    if (rc == 0)
-        rc = give(arguments, mf_format("--job-name=%s", launcher->job_name));
-    if (rc == 0)
-        rc = give(arguments, mf_format("--array=0-%u", count - 1));
-    if (rc == 0)
-        rc = give(arguments, mf_format("--cpus-per-task=%u", o->cpus > 0 ? o->cpus : 1));
-    if (rc == 0 && o->partition != NULL)
-        rc = give(arguments, mf_format("--partition=%s", o->partition));
-    if (rc == 0 && o->account != NULL)
-        rc = give(arguments, mf_format("--account=%s", o->account));
-    if (rc == 0 && o->time_us > 0) /* minutes, rounded up */
-        rc = give(
-            arguments,
-            mf_format("--time=%llu", (unsigned long long)((o->time_us + 59999999) / 60000000)));
-    if (rc == 0 && o->memory > 0)
-        rc = give(arguments,
-                  mf_format("--mem=%lluM", (unsigned long long)((o->memory + 1048575) >> 20)));
-    for (size_t i = 0; rc == 0 && i < o->option_count; i++)
-        rc = give(arguments, mf_strdup(o->options[i]));
-    return rc < 0 ? mf_raise(error, MF_ENOMEM, "out of memory: the arguments of sbatch") : 0;
-}
-
 static void command_over(void *arg, const struct child_result *result);
 
 static int run_command(struct launcher *launcher,
@@ -324,15 +246,20 @@ static int
 run_sbatch(struct launcher *launcher, enum doing doing, uint32_t count, struct mf_error *error)
 {
     struct mf_buffer script = {0};
-    struct arguments arguments = {0};
+    struct slurm_arguments arguments = {0};
     int rc = make_script(launcher, &script, error) < 0 ? -1 : 0;
     if (rc == 0)
-        rc = make_arguments(
-            launcher, doing == CHECK ? "--test-only" : "--parsable", count, &arguments, error);
+        rc = slurm_arguments_make(&launcher->options,
+                                  launcher->sbatch,
+                                  launcher->job_name,
+                                  doing == CHECK,
+                                  count,
+                                  &arguments,
+                                  error);
     if (rc == 0)
         rc = run_command(
             launcher, doing, (const char *const *)arguments.items, mf_buffer_view(&script), error);
-    free_arguments(&arguments);
+    slurm_arguments_fini(&arguments);
     mf_buffer_fini(&script);
     return rc;
 }
@@ -361,29 +288,6 @@ static void submit(struct launcher *launcher)
         fail_submission(launcher, true, error.text);
 }
 
-/* The last sentence of sbatch, without its name. */
-static void refusal_of(const struct child_result *result, char *reason, size_t size)
-{
-    char problem[400];
-    const char *text = problem;
-    answer_problem(result->problem, problem, sizeof problem);
-    if (strncmp(text, "sbatch: error: ", 15) == 0)
-        text += 15;
-    if (strstr(result->problem, "ontact") != NULL || strstr(result->problem, "ommunicat") != NULL ||
-        strstr(result->problem, "resolve") != NULL)
-        snprintf(reason,
-                 size,
-                 "slurm: its controller cannot be reached (%s): is slurmctld running, and is this "
-                 "machine a part of the cluster?",
-                 text);
-    else
-        snprintf(reason,
-                 size,
-                 "slurm: sbatch refuses the workers (exit code %d): %s; look at workers.slurm",
-                 result->code,
-                 text);
-}
-
 static void on_submitted(struct launcher *launcher, const struct child_result *result)
 {
     char reason[800];
@@ -391,7 +295,7 @@ static void on_submitted(struct launcher *launcher, const struct child_result *r
     char *end;
     unsigned long job = strtoul(result->output, &end, 10);
     if (result->code != 0 || end == result->output || job == 0 || job > UINT32_MAX) {
-        refusal_of(result, reason, sizeof reason);
+        slurm_refusal(result, reason, sizeof reason);
         fail_submission(launcher, strstr(result->problem, "timed out") != NULL, reason);
         return;
     }
@@ -434,25 +338,19 @@ static bool cancel(struct launcher *launcher)
     return true;
 }
 
-static void cancel_all(struct launcher *launcher)
+static int run_by_name(struct launcher *launcher,
+                       enum doing doing,
+                       const char *program,
+                       const char *const more[3])
 {
-    struct mf_error error;
+    struct mf_error error = {0};
     char *name = mf_format("--name=%s", launcher->job_name);
-    const char *argv[] = {launcher->scancel, name, NULL};
-    if (name == NULL || run_command(launcher, CANCEL, argv, mf_bytes_text(""), &error) < 0)
-        mf_log(MF_WARNING, "slurm: scancel cannot be started");
+    const char *argv[] = {program, name, more[0], more[1], more[2], NULL};
+    int rc = name == NULL ? -1 : run_command(launcher, doing, argv, mf_bytes_text(""), &error);
+    if (rc < 0)
+        mf_log(MF_WARNING, "slurm: %s", error.text);
     mf_free(name);
-}
-
-static void list(struct launcher *launcher)
-{
-    struct mf_error error;
-    char *name = mf_format("--name=%s", launcher->job_name);
-    const char *argv[] = {
-        launcher->squeue, "--noheader", "--array", name, "--format=%F|%K|%T|%r", NULL};
-    if (name == NULL || run_command(launcher, LIST, argv, mf_bytes_text(""), &error) < 0)
-        ask_soon(launcher);
-    mf_free(name);
+    return rc;
 }
 
 static void note_line(struct launcher *launcher, const char *line, char *why, size_t size)
@@ -467,7 +365,6 @@ static void note_line(struct launcher *launcher, const char *line, char *why, si
     while (task != NULL && (task->job != job || task->index != index))
         task = task->next;
     launcher->listed++;
-    launcher->strays += task == NULL;
     if (task == NULL)
         return;
     task->is_live = strcmp(state, "COMPLETING") != 0;
@@ -549,7 +446,7 @@ static void sweep_step(struct launcher *launcher)
     } else if (spent_us >= GRACE_US && !launcher->was_cancelled) {
         launcher->was_cancelled = true;
         launcher->ended = launcher->listed;
-        cancel_all(launcher);
+        run_by_name(launcher, CANCEL, launcher->scancel, (const char *const[3]){NULL});
     }
 }
 
@@ -566,7 +463,7 @@ static void on_listed(struct launcher *launcher, const struct child_result *resu
         return;
     }
     launcher->lists_failed = 0;
-    launcher->listed = launcher->strays = 0;
+    launcher->listed = 0;
     for (struct task *task = launcher->tasks; task != NULL; task = task->next)
         task->is_live = task->is_running = false;
     for (const char *line = result->output; line != NULL && *line != '\0';) {
@@ -585,7 +482,7 @@ static void on_looked(struct launcher *launcher, const struct child_result *resu
     struct check_report report = {.host = launcher->checked, .ok = result->code == 0};
     launcher->checked = NULL;
     if (!report.ok) {
-        refusal_of(result, reason, sizeof reason);
+        slurm_refusal(result, reason, sizeof reason);
         mf_raise(&report.error, MF_ESETUP, "%s", reason);
     }
     launcher->callbacks.checked(launcher->callbacks.arg, &report);
@@ -725,14 +622,17 @@ slurm_check(struct launcher *launcher, const struct launch_host *host, struct mf
     return run_sbatch(launcher, CHECK, 1, error);
 }
 
-static bool slurm_is_idle(const struct launcher *launcher)
+static bool has_waiting(const struct launcher *launcher)
 {
-    if (launcher->child != NULL || launcher->sweep_us != 0)
-        return false;
     for (const struct task *task = launcher->tasks; task != NULL; task = task->next)
         if (task->state == WAITING)
-            return false;
-    return true;
+            return true;
+    return false;
+}
+
+static bool slurm_is_idle(const struct launcher *launcher)
+{
+    return launcher->child == NULL && launcher->sweep_us == 0 && !has_waiting(launcher);
 }
 
 /* Nobody waits any longer for what has not begun. */
@@ -745,14 +645,6 @@ static void give_up_unwanted(struct launcher *launcher)
             task->state = OVER;
         tell_failed(launcher, task, true, true, "it was given up while it waited in Slurm's queue");
     }
-}
-
-static bool has_waiting(const struct launcher *launcher)
-{
-    for (const struct task *task = launcher->tasks; task != NULL; task = task->next)
-        if (task->state == WAITING)
-            return true;
-    return false;
 }
 
 static int64_t slurm_tick(struct launcher *launcher, int64_t now_us)
@@ -770,7 +662,11 @@ static int64_t slurm_tick(struct launcher *launcher, int64_t now_us)
         return MF_NEVER;
     if (launcher->list_us > now_us)
         return launcher->list_us;
-    list(launcher);
+    if (run_by_name(launcher,
+                    LIST,
+                    launcher->squeue,
+                    (const char *const[3]){"--noheader", "--array", "--format=%F|%K|%T|%r"}) < 0)
+        ask_soon(launcher);
     return launcher->child != NULL ? MF_NEVER : launcher->list_us;
 }
 

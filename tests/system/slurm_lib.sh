@@ -26,10 +26,12 @@ slurm_start() {
     printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$CLUSTER/hosts"
     mount --bind "$CLUSTER/hosts" /etc/hosts
     hostname login
-    ip link set lo up
-    ip link add cluster type bridge
-    ip addr add 10.78.0.1/24 dev cluster
-    ip link set cluster up
+    if ! ip link show cluster >/dev/null 2>&1; then # an earlier case may have made it
+        ip link set lo up
+        ip link add cluster type bridge
+        ip addr add 10.78.0.1/24 dev cluster
+        ip link set cluster up
+    fi
     head -c 1024 /dev/urandom >"$CLUSTER/munge/key"
     chmod 400 "$CLUSTER/munge/key"
     chmod 711 "$CLUSTER/munge"
@@ -39,15 +41,11 @@ slurm_start() {
     wait_until "[ -S $CLUSTER/munge/socket ]"
     slurm_configuration >"$CLUSTER/slurm.conf"
     export SLURM_CONF=$CLUSTER/slurm.conf
-    slurm_start_controller
+    slurmctld -D >"$CLUSTER/slurmctld.out" 2>&1 </dev/null &
     slurmd -D -N n1 >"$CLUSTER/n1.out" 2>&1 </dev/null &
     slurmd -D -N n2 >"$CLUSTER/n2.out" 2>&1 </dev/null &
+    # shellcheck disable=SC2016
     wait_until '[ "$(timeout 5 sinfo -h -p batch -o %T)" = idle ]'
-}
-
-slurm_start_controller() {
-    slurmctld -D >"$CLUSTER/slurmctld.out" 2>&1 </dev/null &
-    CONTROLLER=$!
 }
 
 slurm_configuration() {
