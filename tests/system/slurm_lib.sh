@@ -23,10 +23,10 @@ slurm_start() {
     CLUSTER=$(readlink -f "$WORK")/cluster
     mkdir -p "$CLUSTER/state" "$CLUSTER/spool" "$CLUSTER/munge"
     mount -t tmpfs none /root # the account's home on the nodes
-    printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$CLUSTER/hosts"
-    mount --bind "$CLUSTER/hosts" /etc/hosts
-    hostname login
     if ! ip link show cluster >/dev/null 2>&1; then # an earlier case may have made it
+        printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$BASE/hosts"
+        mount --bind "$BASE/hosts" /etc/hosts
+        hostname login
         ip link set lo up
         ip link add cluster type bridge
         ip addr add 10.78.0.1/24 dev cluster
