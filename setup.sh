@@ -15,7 +15,7 @@ picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
 document_packages=(poppler-utils groff)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux openssh-server
     openssh-client nftables fish tcsh faketime hostname cron systemd tzdata python3-croniter libhiredis0.14
-    redis-server ansible-core)
+    redis-server ansible-core slurmctld slurmd slurm-client munge)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev
     ansible-core ansible-lint)

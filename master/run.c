@@ -34,7 +34,8 @@
 #define FILES_EACH                                                                                 \
     4u /* ... and for each worker: two connections at times, a pidfd, a file that comes */
 #define SWEEP_US 60000000
-#define REMOTE_JOIN_US 120000000 /* many launches wait for their turn */
+#define QUEUED_JOIN_US (3650LL * 86400 * 1000000) /* a queue takes the time that it takes */
+#define REMOTE_JOIN_US 120000000                  /* many launches wait for their turn */
 
 static int open_log(struct run *run, struct mf_error *error)
 {
@@ -115,15 +116,21 @@ static int open_plan(struct run *run, struct mf_error *error)
 
 static int open_fleet(struct run *run, struct mf_error *error)
 {
-    const struct launch_config config =
+    struct launch_config config =
         launch_config_of(run->job, run->run_id, run->options->worker_binary);
     struct fleet_callbacks callbacks;
     run_fleet_callbacks(run, &callbacks);
-    run->hosts = hosts_of_job(run->job, error);
+    uint32_t count = 0;
+    char *shared = NULL;
+    run->hosts = hosts_of_job(run->job, &count, error);
     if (run->hosts == NULL)
         return -1;
-    run->fleet = fleet_create(
-        run->loop, &config, run->hosts, (uint32_t)run->job->hosts.count, &callbacks, error);
+    if (run->job->launcher == LAUNCHER_SLURM &&
+        (shared = shared_folder_of(run->job, run->run_id, run->folder)) == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    config.shared_folder = shared;
+    run->fleet = fleet_create(run->loop, &config, run->hosts, count, &callbacks, error);
+    mf_free(shared);
     return run->fleet == NULL ? -1 : 0;
 }
 
@@ -192,7 +199,7 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
-        config->join_us = REMOTE_JOIN_US;
+        config->join_us = job->launcher == LAUNCHER_SLURM ? QUEUED_JOIN_US : REMOTE_JOIN_US;
     config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
     config->worker_last = run->again != NULL ? run->again->last_worker : 0;
     config->base_ended = run->base_done + run->base_failed + run->base_dead;

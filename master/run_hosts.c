@@ -4,9 +4,11 @@
 
 #include "common/alloc.h"
 
-struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)
+struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error)
 {
-    struct launch_host *hosts = mf_calloc(job->hosts.count + 1, sizeof *hosts);
+    bool is_slurm = job->launcher == LAUNCHER_SLURM;
+    *count = is_slurm ? job->worker_count : (uint32_t)job->hosts.count;
+    struct launch_host *hosts = mf_calloc(*count + 1, sizeof *hosts);
     if (hosts == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the hosts of the run");
         return NULL;
@@ -20,16 +22,33 @@ struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)
                                         .port = host->port,
                                         .slots = host->slots};
     }
+    for (uint32_t i = 0; is_slurm && i < *count; i++)
+        hosts[i] = (struct launch_host){
+            .name = "slurm", .host = "slurm", .kind = LAUNCH_BY_SLURM, .slots = job->slots};
     return hosts;
+}
+
+char *shared_folder_of(const struct job *job, const char *run_id, const char *run_folder)
+{
+    return job->slurm.folder == NULL ? mf_format("%s/slurm", run_folder)
+                                     : mf_format("%s/mayfly-%s", job->slurm.folder, run_id);
 }
 
 struct launch_config
 launch_config_of(const struct job *job, const char *run_id, const char *worker_binary)
 {
-    return (struct launch_config){.run_id = run_id,
-                                  .worker_binary = worker_binary,
-                                  .identity = job->ssh.identity,
-                                  .known_hosts = job->ssh.known_hosts,
-                                  .accept_new = job->ssh.accept_new,
-                                  .keep_worker = job->keep_worker};
+    return (struct launch_config){
+        .run_id = run_id,
+        .worker_binary = worker_binary,
+        .identity = job->ssh.identity,
+        .known_hosts = job->ssh.known_hosts,
+        .accept_new = job->ssh.accept_new,
+        .keep_worker = job->keep_worker,
+        .slurm = {.partition = job->slurm.partition,
+                  .account = job->slurm.account,
+                  .time_us = job->slurm.time_us,
+                  .memory = job->slurm.memory,
+                  .cpus = job->slurm.cpus,
+                  .options = (const char *const *)job->slurm.options.items,
+                  .option_count = job->slurm.options.count}};
 }

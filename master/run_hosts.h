@@ -6,11 +6,13 @@
 #include "master/job/job.h"
 #include "master/launch/launcher.h"
 
-/* An array of job->hosts.count entries that borrow from the job, freed by mf_free; NULL: out of
+/* An array of *count entries that borrow from the job, freed by mf_free; NULL: out of
  * memory. */
-struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error);
+struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error);
 /* The rest, for fleet_create; borrows, too. */
 struct launch_config
 launch_config_of(const struct job *job, const char *run_id, const char *worker_binary);
+/* The folder of that run that nodes of Slurm see, freed by mf_free; NULL: out of memory. */
+char *shared_folder_of(const struct job *job, const char *run_id, const char *run_folder);
 
 #endif

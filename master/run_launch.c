@@ -131,6 +131,13 @@ static void on_unusable(void *arg, const char *host, const char *reason)
     progress_say(run->progress, "left out: %s", reason);
 }
 
+static void on_waits(void *arg, const char *sentence)
+{
+    struct run *run = arg;
+    mf_log(MF_INFO, "%s", sentence);
+    progress_say(run->progress, "%s", sentence);
+}
+
 /* Of a connection that came otherwise than by dialing the worker. */
 void run_worker_connected(struct run *run, uint32_t id, const char *address)
 {
@@ -294,6 +301,7 @@ void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks)
                                           .died = on_died,
                                           .swept = on_swept,
                                           .unusable = on_unusable,
+                                          .waits = on_waits,
                                           .arg = run};
 }
 

@@ -24,6 +24,7 @@ int daemon_detach(const char *folder,
                   const char *log_path,
                   uint32_t worker,
                   unsigned port,
+                  bool stays,
                   struct mf_error *error)
 {
     umask(077);
@@ -32,12 +33,13 @@ int daemon_detach(const char *folder,
         return mf_raise_errno(error, "cannot make the worker's log %s", log_path);
     if (chdir(folder) < 0)
         return mf_raise_errno(error, "cannot enter the worker's folder %s", folder);
-    pid_t pid = fork();
+    pid_t pid = stays ? 0 : fork();
     if (pid < 0)
         return mf_raise_errno(error, "cannot fork the worker");
     if (pid > 0)
         _exit(0);
-    setsid();
+    if (!stays)
+        setsid();
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     printf("mayfly 1 started %u %d %u\n", worker, (int)getpid(), port);

@@ -13,11 +13,15 @@
  * `folder`, has written the ready line ("mayfly 1 started <worker> <pid> <port>") to standard
  * output, and only then sends its streams to `log_path` and closes every other descriptor (a kept
  * one would hold an SSH channel open). To be called before the first thread is made.
+ *
+ * `stays`: all this but the fork, in the session that it has: for a batch system, which takes the
+ * end of the process that it started for the end of the job.
  */
 int daemon_detach(const char *folder,
                   const char *log_path,
                   uint32_t worker,
                   unsigned port,
+                  bool stays,
                   struct mf_error *error);
 
 /* Blocks TERM and INT; a descriptor that is readable when one of them came, or -1. */

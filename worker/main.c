@@ -2,7 +2,8 @@
 /*
  * mayfly-worker: the process that does a master's work on a host, and leaves nothing behind.
  *
- *     start RUN    reads its launch input (with credentials) from standard input, detaches, joins
+ *     start RUN [--stay]   reads its launch input (with credentials) from standard input, detaches
+ *                          (or stays where it is, for batch systems), joins
  *     sweep RUN    verifies that nothing of a run is left on this host, and cleans
  *     readdress RUN WORKER   leaves there where another master of the run listens
  *     debug ...    one subtask in the foreground, for mayfly debug
@@ -83,8 +84,11 @@ static int check_limits(const struct launch_input *input, struct mf_error *error
         PROCESSES_BASE + (uint64_t)input->slots * PROCESSES_EACH, what, error);
 }
 
-static int
-run_worker(struct launch_input *input, const char *folder, bool *orphaned, struct mf_error *error)
+static int run_worker(struct launch_input *input,
+                      const char *folder,
+                      bool stays,
+                      bool *orphaned,
+                      struct mf_error *error)
 {
     char *log_path = mf_format("%s/worker.log", folder);
     if (log_path == NULL)
@@ -95,7 +99,7 @@ run_worker(struct launch_input *input, const char *folder, bool *orphaned, struc
     if (rc == 0)
         rc = open_aids(input, error);
     if (rc == 0)
-        rc = daemon_detach(folder, log_path, input->worker, input->listen_port, error);
+        rc = daemon_detach(folder, log_path, input->worker, input->listen_port, stays, error);
     if (rc == 0) /* once more: detaching has closed it */
         rc = journal_open(input->journal_folder, input->run_id, input->worker, error);
     if (rc == 0) {
@@ -114,8 +118,9 @@ run_worker(struct launch_input *input, const char *folder, bool *orphaned, struc
 
 static int start_main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: mayfly-worker start RUN\n");
+    bool stays = argc == 4 && strcmp(argv[3], "--stay") == 0;
+    if (argc != 3 && !stays) {
+        fprintf(stderr, "usage: mayfly-worker start RUN [--stay]\n");
         return 2;
     }
     mark_environment(argv[2], argv);
@@ -135,7 +140,7 @@ static int start_main(int argc, char **argv)
                  input.run_id,
                  argv[2]);
     else if ((folder = place_make(input.run_id, input.worker, &error)) != NULL)
-        rc = run_worker(&input, folder, &orphaned, &error);
+        rc = run_worker(&input, folder, stays, &orphaned, &error);
     if (rc < 0) /* before it is detached the launcher reads this, afterwards it stands in the
                    worker's log */
         fprintf(stderr, "mayfly-worker: %s\n", error.text);

@@ -103,12 +103,12 @@ static int
 open_check(struct check *check, const struct job *job, const char *binary, struct mf_error *error)
 {
     const struct launch_config config = launch_config_of(job, "check", binary);
+    uint32_t count = 0;
     const struct fleet_callbacks callbacks = {.checked = on_checked, .arg = check};
-    if ((check->hosts = hosts_of_job(job, error)) == NULL ||
+    if ((check->hosts = hosts_of_job(job, &count, error)) == NULL ||
         (check->loop = mf_loop_create(error)) == NULL ||
-        (check->fleet = fleet_create(
-             check->loop, &config, check->hosts, (uint32_t)job->hosts.count, &callbacks, error)) ==
-            NULL)
+        (check->fleet =
+             fleet_create(check->loop, &config, check->hosts, count, &callbacks, error)) == NULL)
         return -1;
     check->count = fleet_place_count(check->fleet);
     check->reports = mf_calloc(check->count, sizeof *check->reports);

@@ -138,6 +138,12 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
                                 "(--hosts H,H, --hosts-file F or --inventory F)");
         return 0;
     }
+    if (job->launcher == LAUNCHER_SLURM)
+        return reader_raise(reader,
+                            "workers.launcher",
+                            error,
+                            "with slurm the cluster chooses the hosts: leave the list out, and say "
+                            "workers.count");
     if (reader_seen(reader, "workers.count") > 0)
         return reader_raise(
             reader,
@@ -180,11 +186,36 @@ static int check_advertise(const struct reader *reader, struct mf_error *error)
     return 0;
 }
 
+/* A worker is one task of an array, which has 1,000 by default. */
+#define SLURM_WORKERS_MAX 1000u
+
+static int check_slurm(const struct reader *reader, struct mf_error *error)
+{
+    struct job *job = reader->job;
+    if (job->launcher != LAUNCHER_SLURM)
+        return reader_seen(reader, "workers.slurm") == 0
+                   ? 0
+                   : reader_raise(
+                         reader, "workers.slurm", error, "it counts with launcher: slurm only");
+    if (job->worker_count > SLURM_WORKERS_MAX)
+        return reader_raise(reader,
+                            "workers.count",
+                            error,
+                            "slurm has up to %u workers a run, got %u",
+                            SLURM_WORKERS_MAX,
+                            job->worker_count);
+    if (job->slurm.cpus == 0)
+        job->slurm.cpus = job->slots > 0 ? job->slots : 1;
+    if (job->slots == 0)
+        job->slots = job->slurm.cpus;
+    return 0;
+}
+
 int check_workers(struct reader *reader, struct mf_error *error)
 {
     settle_ranks(reader);
     if (check_one_source(reader, error) < 0 || read_hosts_file(reader, error) < 0 ||
-        check_hosts(reader, error) < 0)
+        check_hosts(reader, error) < 0 || check_slurm(reader, error) < 0)
         return -1;
     return check_advertise(reader, error);
 }

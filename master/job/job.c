@@ -261,6 +261,7 @@ void job_destroy(struct job *job)
                                    &job->prepare,
                                    &job->command,
                                    &job->files,
+                                   &job->slurm.options,
                                    &job->env,
                                    &job->outputs};
     char *texts[] = {job->path,
@@ -276,6 +277,9 @@ void job_destroy(struct job *job)
                      job->inventory,
                      job->ssh.identity,
                      job->ssh.known_hosts,
+                     job->slurm.partition,
+                     job->slurm.account,
+                     job->slurm.folder,
                      job->advertise};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         strings_fini(lists[i]);

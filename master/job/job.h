@@ -28,7 +28,7 @@ enum records_format { RECORDS_CSV = 1, RECORDS_TSV, RECORDS_JSONL, RECORDS_PARAG
 enum gather_kind { GATHER_NONE = 1, GATHER_CONCAT, GATHER_JSONL, GATHER_CSV, GATHER_SQL };
 enum output_format { OUTPUT_TEXT = 1, OUTPUT_CSV, OUTPUT_TSV, OUTPUT_JSONL };
 enum column_type { COLUMN_TEXT = 1, COLUMN_INTEGER, COLUMN_REAL };
-enum launcher_kind { LAUNCHER_LOCAL = 1, LAUNCHER_SSH };
+enum launcher_kind { LAUNCHER_LOCAL = 1, LAUNCHER_SSH, LAUNCHER_SLURM };
 /* Whether inputs and the job's own files travel to the workers. */
 enum staging_mode {
     STAGING_AUTO = 1, /* those that a worker does not find under their path, the very same files */
@@ -165,6 +165,15 @@ struct job_ssh {
     enum ssh_client client;
 };
 
+/* workers.slurm: what sbatch is asked for, for each worker. NULL, 0 = not said. */
+struct job_slurm {
+    char *partition, *account;
+    char *folder; /* absolute: one that the nodes see, too; NULL = the run's own */
+    uint64_t time_us, memory;
+    uint32_t cpus;
+    struct job_strings options;
+};
+
 enum trigger_kind { TRIGGER_NONE, TRIGGER_QUEUE, TRIGGER_CRON, TRIGGER_AFTER };
 enum trigger_overlap { OVERLAP_SKIP = 1, OVERLAP_QUEUE, OVERLAP_ALLOW };
 enum trigger_catchup { CATCHUP_NONE = 1, CATCHUP_LAST, CATCHUP_ALL };
@@ -231,6 +240,7 @@ struct job {
     char *inventory; /* of Ansible, absolute, perhaps with `:group`; NULL = none. Its hosts are not
                         in `hosts`: master/inventory.h makes a job of it that has them */
     struct job_ssh ssh; /* paths are absolute */
+    struct job_slurm slurm;
     char *advertise;    /* an address of this machine that workers can dial; NULL = those found */
     bool keep_worker;   /* leave the worker's program on the hosts */
     enum staging_mode staging;

@@ -38,8 +38,14 @@ struct assignment {
     uint32_t entry, place;
 };
 
-enum { LOCAL, SSH, KINDS };
-static const struct launcher_class *const classes[KINDS] = {&launcher_local, &launcher_ssh};
+enum { LOCAL, SSH, SLURM, KINDS };
+static const struct launcher_class *const classes[KINDS] = {
+    &launcher_local, &launcher_ssh, &launcher_slurm};
+
+static int kind_of(const struct launch_host *host)
+{
+    return host->is_local ? LOCAL : host->kind == LAUNCH_BY_SLURM ? SLURM : SSH;
+}
 
 struct fleet {
     struct fleet_callbacks callbacks;
@@ -70,7 +76,8 @@ static bool is_same_place(const struct launch_host *a, const struct launch_host 
 {
     if (a->is_local || b->is_local)
         return a->is_local && b->is_local;
-    return is_same(a->user, b->user) && is_same(a->host, b->host) && a->port == b->port;
+    return a->kind == b->kind && is_same(a->user, b->user) && is_same(a->host, b->host) &&
+           a->port == b->port;
 }
 
 /* Hosts of a list are few, and this is done once: no table is worth it below ten thousand. */
@@ -96,7 +103,7 @@ launcher_of(const struct fleet *fleet, uint32_t worker, const struct launcher_cl
     const struct assignment *assignment = assignment_of(fleet, worker);
     if (assignment == NULL)
         return NULL;
-    int kind = assignment->host->is_local ? LOCAL : SSH;
+    int kind = kind_of(assignment->host);
     *class = classes[kind];
     return fleet->launchers[kind];
 }
@@ -120,7 +127,7 @@ static void leave_out(struct fleet *fleet, struct place *place, const char *reas
 
 static int sweep_place(struct fleet *fleet, struct place *place, struct mf_error *error)
 {
-    int kind = place->host->is_local ? LOCAL : SSH;
+    int kind = kind_of(place->host);
     if (!place->touched || place->sweep_asked)
         return 0;
     place->sweep_asked = true;
@@ -188,6 +195,13 @@ static void on_checked(void *arg, const struct check_report *report)
     fleet->callbacks.checked(fleet->callbacks.arg, report);
 }
 
+static void on_waits(void *arg, const char *sentence)
+{
+    struct fleet *fleet = arg;
+    if (fleet->callbacks.waits != NULL)
+        fleet->callbacks.waits(fleet->callbacks.arg, sentence);
+}
+
 static int create_launchers(struct fleet *fleet,
                             struct mf_loop *loop,
                             const struct launch_config *config,
@@ -197,9 +211,10 @@ static int create_launchers(struct fleet *fleet,
                                                  .died = on_died,
                                                  .swept = on_swept,
                                                  .checked = on_checked,
+                                                 .waits = on_waits,
                                                  .arg = fleet};
     for (uint32_t i = 0; i < fleet->place_count; i++) {
-        int kind = fleet->places[i].host->is_local ? LOCAL : SSH;
+        int kind = kind_of(fleet->places[i].host);
         if (fleet->launchers[kind] == NULL && (fleet->launchers[kind] = classes[kind]->create(
                                                    loop, config, &callbacks, error)) == NULL)
             return -1;
@@ -260,7 +275,7 @@ void fleet_destroy(struct fleet *fleet)
 
 bool fleet_is_remote(const struct fleet *fleet)
 {
-    return fleet->launchers[SSH] != NULL;
+    return fleet->launchers[SSH] != NULL || fleet->launchers[SLURM] != NULL;
 }
 
 static bool is_free(const struct fleet *fleet, const struct entry *entry)
@@ -369,7 +384,7 @@ int fleet_adopt(
         fleet->places[fleet->entries[i].place].touched = true;
         fleet->places[fleet->entries[i].place].launched++;
         struct launch_known known = {.worker = worker, .pid = pid, .host = fleet->entries[i].host};
-        int kind = known.host->is_local ? LOCAL : SSH;
+        int kind = kind_of(known.host);
         int rc = classes[kind]->adopt(fleet->launchers[kind], &known, error);
         if (rc <= 0)
             release(fleet, worker);
@@ -465,7 +480,7 @@ int fleet_check(struct fleet *fleet, struct mf_error *error)
 {
     for (uint32_t i = 0; i < fleet->place_count; i++) {
         const struct launch_host *host = fleet->places[i].host;
-        int kind = host->is_local ? LOCAL : SSH;
+        int kind = kind_of(host);
         if (classes[kind]->check(fleet->launchers[kind], host, error) < 0)
             return -1;
     }

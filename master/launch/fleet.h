@@ -29,6 +29,8 @@ struct fleet_callbacks {
     void (*checked)(void *arg, const struct check_report *report);
     /* A host is left out from now on. */
     void (*unusable)(void *arg, const char *host, const char *reason);
+    /* As that of launcher_callbacks. */
+    void (*waits)(void *arg, const char *sentence);
     void *arg;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How workers are started and ended on a host: the interface that every kind of launcher serves
- * (local and ssh now; slurm, command later). Which worker goes to which host is not decided here
+ * (local, ssh, slurm). Which worker goes to which host is not decided here
  * but by the fleet. All calls return at once; what happened is reported through the callbacks, on
  * the loop's thread.
  */
@@ -9,19 +9,34 @@
 #define MAYFLY_MASTER_LAUNCH_LAUNCHER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/error.h"
 #include "common/loop.h"
 
-/* A host as it was asked for; lives as long as the launcher. */
+/* How a host that is not this machine is reached. */
+enum launch_kind { LAUNCH_BY_SSH, LAUNCH_BY_SLURM };
+
+/* A host as it was asked for; with Slurm, a place in its queue: which node it is, Slurm decides.
+ * lives as long as the launcher. */
 struct launch_host {
     const char *name; /* for people: as it was written, without slots */
     bool is_local;
+    enum launch_kind kind;
     const char *user; /* NULL = not said */
     const char *host; /* NULL when local */
     uint16_t port;    /* 0 = not said */
     uint32_t slots;   /* 0 = not said */
+};
+
+/* Options of sbatch; NULL, 0 = not said. */
+struct launch_slurm {
+    const char *partition, *account;
+    uint64_t time_us, memory; /* of a worker; bytes */
+    uint32_t cpus;
+    const char *const *options; /* as they are */
+    size_t option_count;
 };
 
 struct launch_config {
@@ -29,7 +44,9 @@ struct launch_config {
     const char *worker_binary; /* on this machine */
     const char *identity, *known_hosts;
     bool accept_new;
-    bool keep_worker; /* leave the worker's program on the hosts */
+    bool keep_worker;          /* leave the worker's program on the hosts */
+    const char *shared_folder; /* slurm: a folder of the run's own that master and nodes see */
+    struct launch_slurm slurm;
 };
 
 /* What a worker needs to join; borrowed for the call. Goes through the launch's standard input,
@@ -91,6 +108,8 @@ struct launcher_callbacks {
     void (*died)(void *arg, uint32_t worker); /* its process is gone, as far as can be known */
     void (*swept)(void *arg, const struct sweep_report *report);
     void (*checked)(void *arg, const struct check_report *report);
+    /* Workers wait for somebody else: a sentence that says how many and for what. */
+    void (*waits)(void *arg, const char *sentence);
     void *arg;
 };
 
@@ -130,6 +149,6 @@ struct launcher_class {
     void (*destroy)(struct launcher *launcher);
 };
 
-extern const struct launcher_class launcher_local, launcher_ssh;
+extern const struct launcher_class launcher_local, launcher_ssh, launcher_slurm;
 
 #endif

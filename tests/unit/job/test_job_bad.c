@@ -139,10 +139,10 @@ static void keys(void **state)
            "j.yaml:5: secrets.A.env: expected the name of a variable");
     expect(HEAD TASK "secrets:\n  A: {file: ''}\n",
            "j.yaml:5: secrets.A.file: expected a path, got an empty text");
-    expect(HEAD TASK "workers: {slurm: {}}\n",
-           "j.yaml:4: workers.slurm: not available in this version");
-    expect(HEAD TASK "workers: {launcher: slurm}\n",
-           "j.yaml:4: workers.launcher: 'slurm' is not available in this version");
+    expect(HEAD TASK "workers: {slurm: {time: 1h}}\n",
+           "j.yaml:4: workers.slurm: it counts with launcher: slurm only");
+    expect(HEAD TASK "workers: {launcher: command}\n",
+           "j.yaml:4: workers.launcher: 'command' is not available in this version");
     expect(HEAD TASK "gather: fold\n", "j.yaml:4: gather: 'fold' is not available in this version");
     expect("mayfly: 1\nsplit: queue\n" TASK,
            "j.yaml:2: split: the bare word 'queue' means that of trigger.queue, which is not "

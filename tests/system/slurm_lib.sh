@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# A cluster: slurmctld, two slurmd (nodes n1 and n2, four processors each) and munged, from a configuration folder of
+# its own. Sourced after lib.sh by a script that has begun with `slurm_alone "$@"`: the whole script runs in network,
+# mount, UTS and PID namespaces of its own, so that ports, /etc/hosts, /root and processes are its own, and nothing of
+# it outlives the script.
+
+# Runs the script again, within its own namespaces; comes back there.
+slurm_alone() { # [ARGUMENT...]
+    local command
+    [ -z "${SLURM_ALONE:-}" ] || return 0
+    [ "$(id -u)" -eq 0 ] || skip "a cluster needs root (namespaces, mounts)"
+    for command in slurmctld slurmd munged sbatch ip unshare; do
+        command -v "$command" >/dev/null ||
+            skip "this needs $command (packages slurmctld, slurmd, slurm-client, munge, iproute2, util-linux)"
+    done
+    SLURM_ALONE=yes exec unshare --net --mount --propagation unchanged --uts --pid --fork --kill-child \
+        --mount-proc "$(readlink -f "$0")" "$@"
+}
+
+# Starts the cluster and waits until its nodes can be used. Sets CLUSTER, SLURM_CONF.
+slurm_start() {
+    CLUSTER=$(readlink -f "$WORK")/cluster
+    mkdir -p "$CLUSTER/state" "$CLUSTER/spool" "$CLUSTER/munge"
+    mount -t tmpfs none /root # the account's home on the nodes
+    if ! ip link show cluster >/dev/null 2>&1; then # an earlier case may have made it
+        printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$BASE/hosts"
+        mount --bind "$BASE/hosts" /etc/hosts
+        hostname login
+        ip link set lo up
+        ip link add cluster type bridge
+        ip addr add 10.78.0.1/24 dev cluster
+        ip link set cluster up
+    fi
+    head -c 1024 /dev/urandom >"$CLUSTER/munge/key"
+    chmod 400 "$CLUSTER/munge/key"
+    chmod 711 "$CLUSTER/munge"
+    munged --force --foreground --key-file="$CLUSTER/munge/key" --socket="$CLUSTER/munge/socket" \
+        --pid-file="$CLUSTER/munge/pid" --log-file="$CLUSTER/munge/log" --seed-file="$CLUSTER/munge/seed" \
+        >"$CLUSTER/munged.out" 2>&1 </dev/null &
+    wait_until "[ -S $CLUSTER/munge/socket ]"
+    slurm_configuration >"$CLUSTER/slurm.conf"
+    export SLURM_CONF=$CLUSTER/slurm.conf
+    slurmctld -D >"$CLUSTER/slurmctld.out" 2>&1 </dev/null &
+    slurmd -D -N n1 >"$CLUSTER/n1.out" 2>&1 </dev/null &
+    slurmd -D -N n2 >"$CLUSTER/n2.out" 2>&1 </dev/null &
+    # shellcheck disable=SC2016
+    wait_until '[ "$(timeout 5 sinfo -h -p batch -o %T)" = idle ]'
+}
+
+slurm_configuration() {
+    cat <<END
+ClusterName=test
+SlurmctldHost=login
+AuthType=auth/munge
+AuthInfo=socket=$CLUSTER/munge/socket
+SlurmUser=root
+StateSaveLocation=$CLUSTER/state
+SlurmdSpoolDir=$CLUSTER/spool/%n
+SlurmctldPidFile=$CLUSTER/slurmctld.pid
+SlurmdPidFile=$CLUSTER/slurmd.%n.pid
+SlurmctldLogFile=$CLUSTER/slurmctld.log
+SlurmdLogFile=$CLUSTER/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_min_interval=100000
+MpiDefault=none
+MinJobAge=2
+KillWait=5
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SlurmdParameters=config_overrides
+NodeName=n1 NodeHostname=login NodeAddr=10.78.0.1 Port=6818 CPUs=4
+NodeName=n2 NodeHostname=login NodeAddr=10.78.0.1 Port=6819 CPUs=4
+PartitionName=batch Nodes=n1,n2 Default=YES MaxTime=60 State=UP
+PartitionName=closed Nodes=n1,n2 AllowAccounts=nobody State=UP
+END
+}
+
+# Nothing is left: no job, no folder of the run, no worker.
+assert_cluster_clean() {
+    assert_equal "$(squeue -h --array)" "" "jobs in squeue"
+    assert_equal "$(find /root -path '*mayfly*')" "" "files in the account's home"
+    assert_no_file "$RUN/slurm"
+    assert_nothing_left "$RUN_ID"
+}
