@@ -241,8 +241,8 @@ struct job {
                         in `hosts`: master/inventory.h makes a job of it that has them */
     struct job_ssh ssh; /* paths are absolute */
     struct job_slurm slurm;
-    char *advertise;    /* an address of this machine that workers can dial; NULL = those found */
-    bool keep_worker;   /* leave the worker's program on the hosts */
+    char *advertise;  /* an address of this machine that workers can dial; NULL = those found */
+    bool keep_worker; /* leave the worker's program on the hosts */
     enum staging_mode staging;
     enum connect_mode connect;
     uint32_t slots;      /* a worker; 0 = one a core */

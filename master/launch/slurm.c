@@ -479,7 +479,9 @@ static void on_listed(struct launcher *launcher, const struct child_result *resu
 static void on_looked(struct launcher *launcher, const struct child_result *result)
 {
     char reason[800];
-    struct check_report report = {.host = launcher->checked, .ok = result->code == 0};
+    bool ok = result->code == 0;
+    struct check_report report = {
+        .host = launcher->checked, .ok = ok, .verdict = ok ? "ok" : "failed", .reachable = ok};
     launcher->checked = NULL;
     if (!report.ok) {
         slurm_refusal(result, reason, sizeof reason);
