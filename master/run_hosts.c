@@ -23,6 +23,18 @@ struct launch_host *hosts_of_job(const struct job *job, struct mf_error *error)
     return hosts;
 }
 
+static enum launch_client client_of(enum ssh_client client)
+{
+    switch (client) {
+    case SSH_CLIENT_LIBSSH2:
+        return LAUNCH_CLIENT_LIBSSH2;
+    case SSH_CLIENT_OPENSSH:
+        return LAUNCH_CLIENT_OPENSSH;
+    default:
+        return LAUNCH_CLIENT_AUTO;
+    }
+}
+
 struct launch_config
 launch_config_of(const struct job *job, const char *run_id, const char *worker_binary)
 {
@@ -31,5 +43,6 @@ launch_config_of(const struct job *job, const char *run_id, const char *worker_b
                                   .identity = job->ssh.identity,
                                   .known_hosts = job->ssh.known_hosts,
                                   .accept_new = job->ssh.accept_new,
+                                  .client = client_of(job->ssh.client),
                                   .keep_worker = job->keep_worker};
 }

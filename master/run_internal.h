@@ -151,6 +151,7 @@ struct run {
     struct intake *intake;
     struct control *control;
     struct progress *progress;
+    bool said_client; /* which SSH client is used on the first host where it is another one */
 
     struct mf_mailbox commits; /* batches that come back */
     struct run_batch *free_batches;

@@ -52,6 +52,18 @@ static void say_gone(struct run *run, uint32_t id)
     run_queue(run, (struct schedule_event){.kind = EVENT_WORKER_GONE, .worker = id});
 }
 
+/* Of the first host; the log has them all. */
+static void say_client(struct run *run, const struct launch_report *report)
+{
+    if (report->elsewhere == NULL || run->said_client)
+        return;
+    run->said_client = true;
+    progress_say(run->progress,
+                 "%s: OpenSSH's client logs in, since libssh2 can't: %s",
+                 report->place,
+                 report->elsewhere);
+}
+
 static void note_launch(struct run *run, const struct launch_report *report)
 {
     struct run_worker *worker = &run->workers[report->worker];
@@ -64,6 +76,7 @@ static void note_launch(struct run *run, const struct launch_report *report)
         snprintf(run->launch_problem, sizeof run->launch_problem, "%.500s", report->error.text);
         return;
     }
+    say_client(run, report);
     worker->pid = report->pid;
     worker->launched_us = mf_monotonic_us();
     worker->port = report->port;

@@ -144,7 +144,11 @@ static const char *verdict_of(const struct check_report *report, char *text, siz
         report->clock_offset_s > CLOCK_OFFSET_S || report->clock_offset_s < -CLOCK_OFFSET_S;
     if (!report->ok)
         return report->error.text;
-    snprintf(text, size, "ok%s", is_off ? ", but its clock is off (harmless)" : "");
+    snprintf(text,
+             size,
+             "ok%s%s",
+             strcmp(report->client, "openssh") == 0 ? " (by ssh)" : "",
+             is_off ? ", but its clock is off (harmless)" : "");
     return text;
 }
 
@@ -206,7 +210,7 @@ static int print_json(const struct check *check, struct mf_error *error)
     json_t *list = json_array();
     for (uint32_t i = 0; i < check->count; i++) {
         const struct check_report *report = &check->reports[i];
-        json_t *row = json_pack("{s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:s, s:b, s:I, s:f}",
+        json_t *row = json_pack("{s:s, s:b, s:s, s:s, s:I, s:I, s:I, s:s, s:b, s:I, s:f, s:s, s:s}",
                                 "host",
                                 report->host->name,
                                 "ok",
@@ -228,7 +232,11 @@ static int print_json(const struct check *check, struct mf_error *error)
                                 "clock_offset_s",
                                 (json_int_t)report->clock_offset_s,
                                 "seconds",
-                                (double)report->took_us / 1e6);
+                                (double)report->took_us / 1e6,
+                                "client",
+                                report->client,
+                                "client_reason",
+                                report->client_reason);
         json_array_append_new(list, row);
     }
     return text_json_print(list, JSON_INDENT(2), error);

@@ -11,7 +11,15 @@
 #include "master/commands/sets.h"
 #include "master/job/hosts.h"
 
-enum { KEY_HOSTS = 512, KEY_HOSTS_FILE, KEY_KNOWN_HOSTS, KEY_ACCEPT_NEW, KEY_ADVERTISE, KEY_KEEP };
+enum {
+    KEY_HOSTS = 512,
+    KEY_HOSTS_FILE,
+    KEY_KNOWN_HOSTS,
+    KEY_ACCEPT_NEW,
+    KEY_ADVERTISE,
+    KEY_KEEP,
+    KEY_CLIENT
+};
 
 static const struct argp_option options[] = {
     {0, 0, 0, 0, "Workers on other hosts, over SSH:", 10},
@@ -34,6 +42,12 @@ static const struct argp_option options[] = {
      NULL,
      0,
      "Take and record the keys of hosts that are not known yet",
+     10},
+    {"ssh-client",
+     KEY_CLIENT,
+     "CLIENT",
+     0,
+     "auto, libssh2 (built in) or openssh (the program ssh)",
      10},
     {"advertise",
      KEY_ADVERTISE,
@@ -102,6 +116,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_ACCEPT_NEW:
         sets_add(sets, "workers.ssh.accept_new=true", state);
+        return 0;
+    case KEY_CLIENT:
+        sets_add_text(sets, "workers.ssh.client", text, state);
         return 0;
     case KEY_ADVERTISE:
         sets_add_text(sets, "workers.advertise", text, state);

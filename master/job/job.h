@@ -33,7 +33,7 @@ enum connect_mode {
     CONNECT_WORKER,
     CONNECT_MASTER
 };
-enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2 };
+enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2, SSH_CLIENT_OPENSSH };
 enum durability { DURABILITY_FULL = 1, DURABILITY_PROCESS };
 
 /* A list of strings; item i has lines[i] as its place in the job file. */

@@ -443,11 +443,13 @@ const struct schema_key schema_keys[] = {
      MEMBER(ssh.accept_new)},
     {.path = "workers.ssh.client",
      .types = SCHEMA_CHOICE,
-     .choices = "auto libssh2 openssh*",
+     .choices = "auto libssh2 openssh",
      .fallback = "auto",
-     .example = "libssh2",
+     .example = "openssh",
      .choice_base = SSH_CLIENT_AUTO,
-     .help = "The SSH client.",
+     .help =
+         "The SSH client: `libssh2` is built in, `openssh` is the program `ssh` of this machine; "
+         "`auto`: libssh2, and `ssh` for the hosts where that can't.",
      MEMBER(ssh.client)},
     {.path = "workers.advertise",
      .types = SCHEMA_TEXT,

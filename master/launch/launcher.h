@@ -24,11 +24,15 @@ struct launch_host {
     uint32_t slots;   /* 0 = not said */
 };
 
+/* Who speaks SSH. */
+enum launch_client { LAUNCH_CLIENT_AUTO, LAUNCH_CLIENT_LIBSSH2, LAUNCH_CLIENT_OPENSSH };
+
 struct launch_config {
     const char *run_id;
     const char *worker_binary; /* on this machine */
     const char *identity, *known_hosts;
     bool accept_new;
+    enum launch_client client;
     bool keep_worker; /* leave the worker's program on the hosts */
 };
 
@@ -47,6 +51,8 @@ struct launch_report {
     bool given_up;         /* not ok: it was stopped before it was done */
     bool touched;          /* something was begun on the host: it has to be swept */
     const char *place;     /* the host's name */
+    const char *elsewhere; /* why OpenSSH's client logs in there, and not libssh2; NULL = it
+                              doesn't, or nobody has chosen */
     const char *address;   /* ok: numeric, where the host was reached; NULL = this machine */
     uint16_t port;         /* ok: where the worker listens when nobody answers it; 0 = nowhere */
     uint32_t pid;          /* ok */
@@ -72,11 +78,13 @@ struct sweep_report {
 /* What a look at a host found; nothing was changed there. */
 struct check_report {
     const struct launch_host *host;
-    bool ok;               /* a worker could be started there */
-    struct mf_error error; /* not ok: the reason and the remedy */
-    char system[128];      /* uname -srm; "" = not known, as below */
-    char folder[256];      /* where the worker's program would be, or is */
-    bool has_program;      /* it is there already */
+    bool ok;                 /* a worker could be started there */
+    struct mf_error error;   /* not ok: the reason and the remedy */
+    char system[128];        /* uname -srm; "" = not known, as below */
+    char client[16];         /* "libssh2", "openssh"; "" = this machine, or nobody got in */
+    char client_reason[256]; /* of openssh */
+    char folder[256];        /* where the worker's program would be, or is */
+    bool has_program;        /* it is there already */
     uint64_t cores, memory_kib, free_kib;
     int64_t clock_offset_s; /* its clock against ours */
     int64_t took_us;        /* from the first connection to the answer */

@@ -19,6 +19,18 @@
 
 static void ssh_destroy(struct launcher *launcher);
 
+static enum remote_client client_of(enum launch_client client)
+{
+    switch (client) {
+    case LAUNCH_CLIENT_LIBSSH2:
+        return REMOTE_LIBSSH2;
+    case LAUNCH_CLIENT_OPENSSH:
+        return REMOTE_OPENSSH;
+    default:
+        return REMOTE_AUTO;
+    }
+}
+
 static int copy_texts(struct launcher *launcher, const struct launch_config *config)
 {
     launcher->run_id = mf_strdup(config->run_id);
@@ -27,6 +39,7 @@ static int copy_texts(struct launcher *launcher, const struct launch_config *con
     launcher->login = (struct remote_config){.identity = config->identity,
                                              .known_hosts = config->known_hosts,
                                              .accept_new = config->accept_new,
+                                             .client = client_of(config->client),
                                              .connect_us = LOGIN_US};
     launcher->keep_worker = config->keep_worker;
     return 0;
@@ -160,6 +173,8 @@ static void report_start(struct errand *errand,
     } else if (result->code == 0 && answer_started(result->output, errand->worker, &report)) {
         report.ok = true;
         report.address = remote_peer_address(errand->remote);
+        report.elsewhere =
+            launcher->login.client == REMOTE_AUTO ? remote_elsewhere(errand->remote) : NULL;
     } else {
         report.again = ssh_has_begun(result) &&
                        (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY);
@@ -228,6 +243,20 @@ static void report_readdress(struct errand *errand,
                result == NULL ? error->text : result->problem);
 }
 
+static void note_client(const struct errand *errand, struct check_report *report)
+{
+    const char *reason = errand->remote == NULL ? NULL : remote_elsewhere(errand->remote);
+    bool was_in = errand->remote != NULL && remote_has_begun(errand->remote);
+    snprintf(report->client,
+             sizeof report->client,
+             "%s",
+             reason != NULL ? "openssh"
+             : was_in       ? "libssh2"
+                            : "");
+    snprintf(
+        report->client_reason, sizeof report->client_reason, "%s", reason == NULL ? "" : reason);
+}
+
 static void report_check(struct errand *errand,
                          const struct remote_result *result,
                          const struct mf_error *error)
@@ -242,6 +271,7 @@ static void report_check(struct errand *errand,
         raise_refusal(errand, result, &report.error);
     if (result != NULL)
         answer_checked(result->output, &report);
+    note_client(errand, &report);
     launcher->callbacks.checked(launcher->callbacks.arg, &report);
 }
 

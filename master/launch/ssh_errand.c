@@ -13,6 +13,7 @@
  * one that is let in raises it by one.
  */
 #include <mbedtls/platform_util.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -170,11 +171,20 @@ static bool is_program_gone(const struct remote_result *result)
     return result->code == SCRIPT_NO_PROGRAM || (result->code == 127 && ssh_has_begun(result));
 }
 
+/* So that later logins there do not begin with what is known to fail. */
+static void note_client(struct errand *errand)
+{
+    const char *reason = remote_elsewhere(errand->remote);
+    if (reason != NULL)
+        snprintf(errand->gate->elsewhere, sizeof errand->gate->elsewhere, "%s", reason);
+}
+
 static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
     struct gate *gate = errand->gate;
     errand->answer_by_us = 0;
+    note_client(errand);
     if (result->code < 0) {
         fail(errand, result);
         return;
@@ -288,7 +298,10 @@ static void connect(struct errand *errand)
     struct launcher *launcher = errand->launcher;
     const struct launch_host *host = errand->host;
     const struct remote_target target = {
-        .user = host->user, .host = host->host, .port = host->port};
+        .user = host->user,
+        .host = host->host,
+        .port = host->port,
+        .elsewhere = errand->gate->elsewhere[0] == '\0' ? NULL : errand->gate->elsewhere};
     struct mf_error error;
     errand->remote = remote_open(launcher->loop, &launcher->login, &target, &error);
     if (errand->remote == NULL) {

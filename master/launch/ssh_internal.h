@@ -15,6 +15,7 @@ struct gate {
     unsigned open, limit;
     bool is_known;               /* it has let one in */
     const struct errand *copier; /* NULL = nobody copies now */
+    char elsewhere[256];         /* why libssh2 can't log in there; "" = it may */
 };
 
 enum errand_kind { ERRAND_START, ERRAND_READDRESS, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };

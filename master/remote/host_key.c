@@ -271,6 +271,8 @@ static enum remote_step refuse(struct remote *remote,
                            print,
                            place);
     if (verdict == KNOWN_BY_AUTHORITY)
+        remote_cannot(remote, "the host is known by a @cert-authority, in %.160s", place);
+    if (verdict == KNOWN_BY_AUTHORITY)
         return remote_fail(remote,
                            false,
                            "the host %s is known only by a @cert-authority (%s), and host "
@@ -281,6 +283,8 @@ static enum remote_step refuse(struct remote *remote,
                            type,
                            print);
     bool rsa = which != NULL && strcmp(which->type, "ssh-rsa") == 0;
+    if (rsa)
+        remote_cannot(remote, "of the host only an RSA key is recorded, in %.160s", place);
     return remote_fail(remote,
                        false,
                        "of the host %s %s key is recorded (%s), and it shows another, %s %s%s: "

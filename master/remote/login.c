@@ -77,6 +77,14 @@ static int set_path(struct login *login, char *path, struct mf_error *error)
     return path != NULL ? 0 : mf_raise(error, MF_ENOMEM, "out of memory: the path of a key file");
 }
 
+/* A key that OpenSSH's client could use. */
+static void note_foreign(struct remote *remote)
+{
+    const struct login *login = &remote->login;
+    if (login->key.foreign)
+        remote_cannot(remote, "%.160s is a key of type %s", login->path, login->key.type);
+}
+
 /* The key that was named can't be used, whatever the host thinks of it. */
 static enum remote_step identity_failed(struct remote *remote)
 {
@@ -93,8 +101,10 @@ static enum remote_step use_identity(struct remote *remote)
     }
     if (set_path(login, mf_strdup(remote->config->identity), &remote->error) < 0)
         return STEP_FAILED;
-    if (key_file_read(&login->key, login->path, &remote->error) < 0)
+    if (key_file_read(&login->key, login->path, &remote->error) < 0) {
+        note_foreign(remote);
         return identity_failed(remote);
+    }
     login->only_key = login->key.locked;
     remote_set_state(remote, login->only_key ? REMOTE_AGENT : REMOTE_KEY_FILE);
     return STEP_ON;
@@ -110,6 +120,7 @@ static bool load_default(struct remote *remote, const char *name)
         return false;
     key_file_fini(&login->key);
     if (key_file_read(&login->key, login->path, &problem) < 0) {
+        note_foreign(remote);
         remark(login, problem.text);
         return false;
     }
@@ -121,14 +132,24 @@ static bool load_default(struct remote *remote, const char *name)
     return false;
 }
 
-/* An RSA key is what many have: say why it was passed over. */
-static void look_for_rsa(struct remote *remote)
+/* Keys that many have and libssh2 can't use: say why they were passed over. */
+static void look_for_foreign(struct remote *remote)
 {
-    struct mf_error problem;
-    char *path = mf_format("%s/.ssh/id_rsa", remote->home);
-    if (path != NULL && access(path, F_OK) == 0 && key_type_usable("ssh-rsa", path, &problem) < 0)
-        remark(&remote->login, problem.text);
-    mf_free(path);
+    static const struct {
+        const char *name, *type;
+    } foreign[] = {{"id_rsa", "ssh-rsa"},
+                   {"id_ecdsa_sk", "sk-ecdsa-sha2-nistp256@openssh.com"},
+                   {"id_ed25519_sk", "sk-ssh-ed25519@openssh.com"}};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        struct mf_error problem;
+        char *path = mf_format("%s/.ssh/%s", remote->home, foreign[i].name);
+        if (path != NULL && access(path, F_OK) == 0 &&
+            key_type_usable(foreign[i].type, path, &problem) < 0) {
+            remark(&remote->login, problem.text);
+            remote_cannot(remote, "%.160s is a key of type %s", path, foreign[i].type);
+        }
+        mf_free(path);
+    }
 }
 
 enum remote_step step_keys(struct remote *remote)
@@ -148,7 +169,7 @@ enum remote_step step_keys(struct remote *remote)
             return STEP_ON;
         }
     if (remote->home != NULL)
-        look_for_rsa(remote);
+        look_for_foreign(remote);
     remote_set_state(remote, REMOTE_REFUSED);
     return STEP_ON;
 }
@@ -174,8 +195,9 @@ static int open_agent(struct remote *remote)
 }
 
 /* Whether the agent's key is one to try. */
-static bool is_wanted(struct login *login)
+static bool is_wanted(struct remote *remote)
 {
+    struct login *login = &remote->login;
     struct mf_bytes blob = mf_bytes_of(login->identity->blob, login->identity->blob_len);
     char type[KNOWN_TYPE_SIZE], name[320];
     struct mf_error problem;
@@ -188,6 +210,7 @@ static bool is_wanted(struct login *login)
     if (key_type_usable(type, name, &problem) == 0)
         return true;
     remark(login, problem.text);
+    remote_cannot(remote, "%.160s is one of type %s", name, type);
     return false;
 }
 
@@ -202,12 +225,13 @@ static void note_agent_key(struct login *login)
 }
 
 /* Goes on to the agent's next key that is to be tried; false at the end. */
-static bool next_identity(struct login *login)
+static bool next_identity(struct remote *remote)
 {
+    struct login *login = &remote->login;
     struct libssh2_agent_publickey *next = NULL;
     while (libssh2_agent_get_identity(login->agent, &next, login->identity) == 0) {
         login->identity = next;
-        if (is_wanted(login))
+        if (is_wanted(remote))
             return true;
     }
     if (login->identity == NULL)
@@ -236,7 +260,7 @@ static enum remote_step leave_agent(struct remote *remote)
 enum remote_step step_agent(struct remote *remote)
 {
     struct login *login = &remote->login;
-    if (login->agent == NULL && (open_agent(remote) < 0 || !next_identity(login)))
+    if (login->agent == NULL && (open_agent(remote) < 0 || !next_identity(remote)))
         return leave_agent(remote);
     int rc = libssh2_agent_userauth(login->agent, remote->user, login->identity);
     if (remote_blocked(rc))
@@ -246,7 +270,7 @@ enum remote_step step_agent(struct remote *remote)
     note_agent_key(login);
     if (is_over(remote))
         return login_broke(remote);
-    return next_identity(login) ? STEP_ON : leave_agent(remote);
+    return next_identity(remote) ? STEP_ON : leave_agent(remote);
 }
 
 enum remote_step step_key_file(struct remote *remote)
@@ -281,6 +305,24 @@ enum remote_step step_key_file(struct remote *remote)
     return is_over(remote) ? login_broke(remote) : next_key(remote);
 }
 
+/* Ways in that libssh2 does not know: a certificate beside a key, a ticket of Kerberos. */
+static void look_for_other_ways(struct remote *remote, const char *methods)
+{
+    static const char *const names[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+    const char *identity = remote->config->identity, *tickets = getenv("KRB5CCNAME");
+    for (size_t i = 0; i < (identity == NULL ? sizeof names / sizeof *names : 1); i++) {
+        char *path = identity != NULL ? mf_format("%s-cert.pub", identity)
+                                      : mf_format("%s/.ssh/%s-cert.pub", remote->home, names[i]);
+        if (path != NULL && (identity != NULL || remote->home != NULL) && access(path, F_OK) == 0)
+            remote_cannot(remote, "there is a certificate, %.160s", path);
+        mf_free(path);
+    }
+    char file[64];
+    snprintf(file, sizeof file, "/tmp/krb5cc_%u", (unsigned)geteuid());
+    if (strstr(methods, "gssapi-with-mic") != NULL && (tickets != NULL || access(file, F_OK) == 0))
+        remote_cannot(remote, "the host takes Kerberos (GSSAPI), and there are tickets");
+}
+
 enum remote_step step_refused(struct remote *remote)
 {
     const struct login *login = &remote->login;
@@ -293,6 +335,7 @@ enum remote_step step_refused(struct remote *remote)
         return logged_in(remote);
     if (list != NULL)
         remote_print(methods, sizeof methods, list, strlen(list));
+    look_for_other_ways(remote, methods);
     const char *open = login->remarks[0] == '\0' ? "" : " (", *close = *open == '\0' ? "" : ")";
     if (login->tried_count == 0)
         return remote_fail(remote,

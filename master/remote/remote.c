@@ -58,6 +58,29 @@ enum remote_step remote_fail(struct remote *remote, bool again, const char *form
     return STEP_FAILED;
 }
 
+void remote_cannot(struct remote *remote, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(remote->elsewhere, sizeof remote->elsewhere, format, args);
+    va_end(args);
+}
+
+static uint64_t connect_us(const struct remote *remote)
+{
+    return remote->config->connect_us == 0 ? CONNECT_US : remote->config->connect_us;
+}
+
+void remote_set_deadline(struct remote *remote)
+{
+    remote->deadline_us = mf_monotonic_us() + (int64_t)connect_us(remote);
+}
+
+unsigned remote_connect_seconds(const struct remote *remote)
+{
+    return (unsigned)((connect_us(remote) + 999999) / 1000000);
+}
+
 void remote_print(char *text, size_t size, const char *said, size_t length)
 {
     size_t n = length < size ? length : size - 1;
@@ -68,6 +91,7 @@ void remote_print(char *text, size_t size, const char *said, size_t length)
 
 static void release(struct remote *remote)
 {
+    openssh_end(remote);
     session_end(remote);
     connect_fini(remote);
     known_host_fini(&remote->known);
@@ -122,6 +146,29 @@ static void enter_failed(struct remote *remote)
     remote_set_state(remote, REMOTE_FAILED);
 }
 
+/* What libssh2 cannot do, OpenSSH's client may. */
+static bool go_elsewhere(struct remote *remote)
+{
+    if (remote->config->client != REMOTE_AUTO || remote->elsewhere[0] == '\0' || remote->again ||
+        remote->state >= REMOTE_OPENSSH_LOGIN)
+        return false;
+    if (!openssh_is_there()) {
+        size_t length = strlen(remote->error.text);
+        snprintf(remote->error.text + length,
+                 sizeof remote->error.text - length,
+                 " (OpenSSH's client could, but there is no ssh here: install openssh-client)");
+        return false;
+    }
+    mf_log(MF_INFO,
+           "%s: OpenSSH's client logs in, since libssh2 can't: %s",
+           remote->place,
+           remote->elsewhere);
+    release(remote);
+    remote->error = (struct mf_error){0};
+    remote_set_state(remote, REMOTE_OPENSSH_IDLE);
+    return true;
+}
+
 /* False: a callback has closed the connection, and it is freed. */
 static bool remote_proceed(struct remote *remote)
 {
@@ -131,7 +178,7 @@ static bool remote_proceed(struct remote *remote)
     while (step != STEP_WAIT && !remote->closed) {
         remote->wanted = 0;
         step = states[remote->state].step(remote);
-        if (step == STEP_FAILED && !remote->closed)
+        if (step == STEP_FAILED && !remote->closed && !go_elsewhere(remote))
             enter_failed(remote);
         if (step == STEP_WAIT && !remote->closed && watch(remote, &remote->error) < 0) {
             remote->again = false;
@@ -181,10 +228,13 @@ struct remote *remote_open(struct mf_loop *loop,
     remote->loop = loop;
     remote->config = config;
     remote->fd = -1;
+    openssh_init(remote);
     remote->watched = UNWATCHED;
     remote->last = &remote->first;
     remote->kicked = true;
     remote->port = target->port == 0 ? 22 : target->port;
+    remote->named_port = target->port;
+    remote->named_user = target->user != NULL;
     remote->user = find_user(target);
     remote->host = mf_strdup(target->host);
     remote->home = find_home();
@@ -199,8 +249,13 @@ struct remote *remote_open(struct mf_loop *loop,
                  bare ? "%s:%u" : "[%s]:%u",
                  target->host,
                  (unsigned)remote->port);
-    uint64_t limit = config->connect_us == 0 ? CONNECT_US : config->connect_us;
-    remote->deadline_us = mf_monotonic_us() + (int64_t)limit;
+    remote_set_deadline(remote);
+    if (config->client == REMOTE_OPENSSH)
+        remote_cannot(remote, "it was asked for");
+    else if (config->client == REMOTE_AUTO && target->elsewhere != NULL)
+        remote_cannot(remote, "%s", target->elsewhere);
+    if (remote->elsewhere[0] != '\0')
+        remote->state = REMOTE_OPENSSH_IDLE;
     return remote;
 fail:
     mf_raise(error, MF_ENOMEM, "out of memory: a connection to %s", target->host);
@@ -225,9 +280,17 @@ int remote_exec(struct remote *remote,
     made->arg = arg;
     *remote->last = made;
     remote->last = &made->next;
-    if (remote->state == REMOTE_IDLE || remote->state == REMOTE_FAILED)
+    if (remote->state == REMOTE_IDLE || remote->state == REMOTE_FAILED ||
+        remote->state == REMOTE_OPENSSH_IDLE)
         remote->kicked = true;
     return 0;
+}
+
+const char *remote_elsewhere(const struct remote *remote)
+{
+    bool is_other = remote->state == REMOTE_OPENSSH_LOGIN || remote->state == REMOTE_OPENSSH_IDLE ||
+                    remote->state == REMOTE_OPENSSH_RUN;
+    return is_other ? remote->elsewhere : NULL;
 }
 
 bool remote_has_begun(const struct remote *remote)
@@ -247,15 +310,14 @@ const char *remote_own_address(const struct remote *remote)
 
 static void time_out(struct remote *remote)
 {
-    double seconds =
-        (double)(remote->config->connect_us == 0 ? CONNECT_US : remote->config->connect_us) / 1e6;
+    double seconds = (double)connect_us(remote) / 1e6;
     if (remote->state == REMOTE_RESOLVE)
         remote_fail(remote,
                     false,
                     "the name %s was not resolved within %g s: check it, and the name servers",
                     remote->host,
                     seconds);
-    else if (remote->state == REMOTE_CONNECT)
+    else if (remote->state == REMOTE_CONNECT || openssh_is_connecting(remote))
         remote_fail(remote,
                     false,
                     "%s did not answer within %g s: is it up, and does a firewall let port %u "
@@ -263,7 +325,7 @@ static void time_out(struct remote *remote)
                     remote->place,
                     seconds,
                     (unsigned)remote->port);
-    else if (!remote->greeting.ssh && remote->greeting.length > 0)
+    else if (remote->session != NULL && !remote->greeting.ssh && remote->greeting.length > 0)
         remote_fail(remote,
                     false,
                     "%s is not an SSH server (it says '%s'): check host and port",

@@ -23,6 +23,14 @@
 
 #define REMOTE_OUTPUT_MAX (64u << 10) /* of each stream; what comes after is read and dropped */
 
+/*
+ * Who speaks SSH. libssh2 is quick and holds a thousand connections in one thread; OpenSSH's
+ * client, a process a command, can all that the user's `ssh` can. AUTO is libssh2 and, where that
+ * can't (RSA, hardware keys, certificates, Kerberos, no algorithm in common), OpenSSH's client, if
+ * it is installed.
+ */
+enum remote_client { REMOTE_LIBSSH2, REMOTE_AUTO, REMOTE_OPENSSH };
+
 /* How to log in; the same for all connections of a run. Borrowed while connections live. */
 struct remote_config {
     const char *identity; /* a private key file; NULL = the agent's keys, then ~/.ssh/id_ed25519 and
@@ -30,14 +38,19 @@ struct remote_config {
     const char *known_hosts; /* NULL = ~/.ssh/known_hosts, then /etc/ssh/ssh_known_hosts */
     bool accept_new;         /* add the key of a host that is in neither to known_hosts; a key that
                                 differs is refused all the same */
-    uint64_t connect_us;     /* for name, connection, handshake and login together; 0 = 15 s */
+    const char *ssh_config;  /* that OpenSSH's client reads; NULL = the user's own and this
+                                machine's,  "none" = none */
+    enum remote_client client;
+    uint64_t connect_us; /* for name, connection, handshake and login together; 0 = 15 s */
 };
 
 /* Strings are copied by remote_open. */
 struct remote_target {
-    const char *user; /* NULL = the name of the user who runs this */
-    const char *host; /* name or numeric address (an IPv6 one without brackets) */
-    uint16_t port;    /* 0 = 22 */
+    const char *user;      /* NULL = the name of the user who runs this */
+    const char *host;      /* name or numeric address (an IPv6 one without brackets) */
+    uint16_t port;         /* 0 = 22 */
+    const char *elsewhere; /* why libssh2 can't, as an earlier connection found out
+                              (remote_elsewhere); NULL = it may. Copied; counts with REMOTE_AUTO */
 };
 
 struct remote_result {
@@ -82,6 +95,9 @@ int remote_exec(struct remote *remote,
                 remote_f *done,
                 void *arg,
                 struct mf_error *error);
+
+/* Which client it is, and why it is not libssh2; NULL = it is. Valid while the connection lives. */
+const char *remote_elsewhere(const struct remote *remote);
 
 /* Whether the host has been asked to run anything: until then closing leaves nothing undone. */
 bool remote_has_begun(const struct remote *remote);

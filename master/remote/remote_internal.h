@@ -6,6 +6,11 @@
  *     connect.c   name, addresses, TCP          login.c     agent, key files
  *     session.c   handshake, the end            command.c   a command on a channel
  *     host_key.c  what known_hosts says
+ *
+ * and, with the other back end, of one process each command:
+ *
+ *     openssh.c        the process     openssh_args.c   its command line
+ *     openssh_words.c  what it says
  */
 #ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
 #define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
@@ -33,11 +38,14 @@
     X(AGENT, agent)                                                                                \
     X(KEY_FILE, key_file)                                                                          \
     X(REFUSED, refused)                                                                            \
+    X(OPENSSH_LOGIN, openssh_login)                                                                \
     X(IDLE, idle)                                                                                  \
     X(OPEN, open)                                                                                  \
     X(EXEC, exec)                                                                                  \
     X(TRANSFER, transfer)                                                                          \
     X(FREE, free)                                                                                  \
+    X(OPENSSH_IDLE, openssh_idle)                                                                  \
+    X(OPENSSH_RUN, openssh_run)                                                                    \
     X(FAILED, failed)
 
 #define REMOTE_ENUM(upper, lower) REMOTE_##upper,
@@ -89,6 +97,23 @@ struct login {
     char remarks[512]; /* why others were not tried */
 };
 
+/* OpenSSH's client, which runs the first command. */
+struct openssh {
+    pid_t pid;                              /* 0: none */
+    int pidfd, input, output, problem, log; /* -1: none, or over */
+    int log_end;           /* of our pipe, held open so that ssh can open it by its name */
+    int status;            /* when it is over */
+    struct mf_buffer said; /* what ssh itself logged */
+};
+
+#define OPENSSH_ARGS_MAX 64
+
+struct openssh_command {
+    char *argv[OPENSSH_ARGS_MAX]; /* NULL at its end; owned */
+    size_t count;
+    bool is_short; /* of memory, or of room */
+};
+
 struct lookup;
 
 struct remote {
@@ -97,7 +122,9 @@ struct remote {
     char *user, *host;
     char *home; /* NULL: unknown */
     uint16_t port;
-    char place[320]; /* "host" or "host:port", for sentences */
+    bool named_user;     /* not by default */
+    uint16_t named_port; /* 0: not said */
+    char place[320];     /* "host" or "host:port", for sentences */
     enum remote_state state;
     int64_t deadline_us; /* of the login */
     bool kicked;         /* a step can be done without an event */
@@ -132,6 +159,9 @@ struct remote {
     bool code_known;
     struct command *first, **last;
 
+    struct openssh openssh;
+    char elsewhere[256]; /* why libssh2 can't, where OpenSSH's client may; "" = nothing speaks so */
+
     bool answered;
     bool again, crowded;
     struct mf_error error; /* valid in REMOTE_FAILED */
@@ -147,6 +177,13 @@ void remote_on_event(void *arg, uint32_t events);
 /* Raises remote->error; whether another attempt may succeed is `again`. Returns STEP_FAILED. */
 enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Notes why this is nothing for libssh2; what fails is then tried by OpenSSH's client, if that is
+ * allowed. */
+void remote_cannot(struct remote *remote, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The login has its whole time from now on. */
+void remote_set_deadline(struct remote *remote);
+unsigned remote_connect_seconds(const struct remote *remote);
 /* A copy of what a host says, cut to size, without what could disturb a terminal. */
 void remote_print(char *text, size_t size, const char *said, size_t length);
 /* Whether a call of libssh2 has to be repeated later. */
@@ -178,6 +215,30 @@ enum remote_step step_agent(struct remote *remote);
 enum remote_step step_key_file(struct remote *remote);
 enum remote_step step_refused(struct remote *remote);
 void login_fini(struct remote *remote);
+
+/* openssh.c */
+bool openssh_is_there(void); /* in PATH */
+void openssh_init(struct remote *remote);
+enum remote_step step_openssh_idle(struct remote *remote);
+enum remote_step step_openssh_login(struct remote *remote);
+enum remote_step step_openssh_run(struct remote *remote);
+void openssh_end(struct remote *remote); /* also of one that runs */
+
+/* openssh_args.c: the command line for the first command; ssh logs to our descriptor log_fd. */
+int openssh_command(const struct remote *remote,
+                    int log_fd,
+                    struct openssh_command *command,
+                    struct mf_error *error);
+void openssh_command_fini(struct openssh_command *command);
+
+/* openssh_words.c: the line by which it says that it was let in; NULL = it was not, yet. */
+const char *openssh_let_in(const char *said);
+/* Whether it waits for the connection still. */
+bool openssh_is_connecting(const struct remote *remote);
+/* The command's exit code; -1: it did not run to its end. `status` as of waitpid. */
+int openssh_exit_code(const char *said, int status);
+/* A sentence out of what it said. */
+enum remote_step openssh_failed(struct remote *remote);
 
 /* command.c */
 enum remote_step step_idle(struct remote *remote);
