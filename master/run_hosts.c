@@ -42,6 +42,7 @@ launch_config_of(const struct job *job, const char *run_id, const char *worker_b
                                   .worker_binary = worker_binary,
                                   .identity = job->ssh.identity,
                                   .known_hosts = job->ssh.known_hosts,
+                                  .ssh_config = job->ssh.config,
                                   .accept_new = job->ssh.accept_new,
                                   .client = client_of(job->ssh.client),
                                   .keep_worker = job->keep_worker};

@@ -18,7 +18,8 @@ enum {
     KEY_ACCEPT_NEW,
     KEY_ADVERTISE,
     KEY_KEEP,
-    KEY_CLIENT
+    KEY_CLIENT,
+    KEY_CONFIG
 };
 
 static const struct argp_option options[] = {
@@ -42,6 +43,12 @@ static const struct argp_option options[] = {
      NULL,
      0,
      "Take and record the keys of hosts that are not known yet",
+     10},
+    {"ssh-config",
+     KEY_CONFIG,
+     "FILE",
+     0,
+     "ssh configuration instead of the user's own, or none (workers.ssh.config)",
      10},
     {"ssh-client",
      KEY_CLIENT,
@@ -116,6 +123,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_ACCEPT_NEW:
         sets_add(sets, "workers.ssh.accept_new=true", state);
+        return 0;
+    case KEY_CONFIG:
+        if (strcmp(text, "none") == 0)
+            sets_add_text(sets, "workers.ssh.config", text, state);
+        else
+            add_path(sets, "workers.ssh.config", text, state);
         return 0;
     case KEY_CLIENT:
         sets_add_text(sets, "workers.ssh.client", text, state);

@@ -117,6 +117,7 @@ struct job_secret {
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
     char *identity, *known_hosts;
+    char *config; /* or "none" */
     bool accept_new;
     enum ssh_client client;
 };

@@ -441,6 +441,15 @@ const struct schema_key schema_keys[] = {
      .help = "Take and record the key of a host that is not known yet; a key that has changed is "
              "never taken.",
      MEMBER(ssh.accept_new)},
+    {.path = "workers.ssh.config",
+     .types = SCHEMA_TEXT,
+     .fallback = "(`~/.ssh/config` and `/etc/ssh/ssh_config`)",
+     .example = "ssh_config",
+     .target = TARGET_PATH,
+     .help =
+         "The configuration of `ssh` that says how hosts are reached, or `none`; what the job says "
+         "wins.",
+     MEMBER(ssh.config)},
     {.path = "workers.ssh.client",
      .types = SCHEMA_CHOICE,
      .choices = "auto libssh2 openssh",

@@ -31,6 +31,7 @@ struct launch_config {
     const char *run_id;
     const char *worker_binary; /* on this machine */
     const char *identity, *known_hosts;
+    const char *ssh_config; /* NULL = the user's own, "none" = none */
     bool accept_new;
     enum launch_client client;
     bool keep_worker; /* leave the worker's program on the hosts */

@@ -40,6 +40,7 @@ static int copy_texts(struct launcher *launcher, const struct launch_config *con
                                              .known_hosts = config->known_hosts,
                                              .accept_new = config->accept_new,
                                              .client = client_of(config->client),
+                                             .ssh_config = config->ssh_config,
                                              .connect_us = LOGIN_US};
     launcher->keep_worker = config->keep_worker;
     return 0;
@@ -51,7 +52,8 @@ static struct launcher *ssh_create(struct mf_loop *loop,
                                    struct mf_error *error)
 {
     struct launcher *launcher = mf_calloc(1, sizeof *launcher);
-    if (launcher == NULL || copy_texts(launcher, config) < 0) {
+    if (launcher == NULL || copy_texts(launcher, config) < 0 ||
+        (launcher->login.book = remote_book_create(error)) == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the ssh launcher");
         ssh_destroy(launcher);
         return NULL;
@@ -394,6 +396,7 @@ static void ssh_destroy(struct launcher *launcher)
         launcher->gates = gate->next;
         mf_free(gate);
     }
+    remote_book_destroy(launcher->login.book);
     ssh_program_close(&launcher->program);
     mf_free(launcher->run_id);
     mf_free(launcher);

@@ -21,7 +21,8 @@ static const char *const default_files[] = {"id_ed25519", "id_ecdsa"};
 static void add_item(char *text, size_t size, const char *between, const char *item)
 {
     size_t at = strlen(text);
-    snprintf(text + at, size - at, "%s%s", at == 0 ? "" : between, item);
+    if (snprintf(text + at, size - at, "%s%s", at == 0 ? "" : between, item) >= (int)(size - at))
+        memcpy(text + size - 4, "...", 4);
 }
 
 static void remark(struct login *login, const char *text)
@@ -92,6 +93,41 @@ static enum remote_step identity_failed(struct remote *remote)
     return STEP_FAILED;
 }
 
+/* Files that the configuration names: before the agent, so that they do not come too late for a
+ * host that takes few attempts. A locked one is looked for in the agent. */
+static bool use_next_named(struct remote *remote)
+{
+    const struct settings *settings = remote->settings;
+    struct login *login = &remote->login;
+    struct mf_error problem;
+    while (login->next_file < settings->identity_count) {
+        const char *path = settings->identities[login->next_file++];
+        if (set_path(login, mf_strdup(path), &problem) < 0)
+            return false;
+        key_file_fini(&login->key);
+        if (key_file_read(&login->key, login->path, &problem) < 0) {
+            note_foreign(remote);
+            remark(login, problem.text);
+            continue;
+        }
+        login->only_key = login->key.locked;
+        remote_set_state(remote, login->only_key ? REMOTE_AGENT : REMOTE_KEY_FILE);
+        return true;
+    }
+    return false;
+}
+
+static enum remote_step use_named(struct remote *remote)
+{
+    struct login *login = &remote->login;
+    if (use_next_named(remote))
+        return STEP_ON;
+    login->only_key = false;
+    bool is_over = login->agent_done || remote->settings->only_identities;
+    remote_set_state(remote, is_over ? REMOTE_REFUSED : REMOTE_AGENT);
+    return STEP_ON;
+}
+
 static enum remote_step use_identity(struct remote *remote)
 {
     struct login *login = &remote->login;
@@ -157,6 +193,8 @@ enum remote_step step_keys(struct remote *remote)
     struct login *login = &remote->login;
     if (remote->config->identity != NULL)
         return use_identity(remote);
+    if (remote->settings != NULL && remote->settings->identity_count > 0)
+        return use_named(remote);
     if (!login->agent_done) {
         remote_set_state(remote, REMOTE_AGENT);
         return STEP_ON;
@@ -179,16 +217,24 @@ static int open_agent(struct remote *remote)
 {
     struct login *login = &remote->login;
     const char *path = getenv("SSH_AUTH_SOCK");
+    const char *named = remote->settings == NULL ? NULL : remote->settings->agent;
     char text[256];
+    if (named != NULL)
+        path = strcmp(named, "none") == 0 ? NULL : named;
     if (path == NULL || path[0] == '\0') {
         remark(login, "no agent is running (SSH_AUTH_SOCK is not set)");
         return -1;
     }
     login->agent = libssh2_agent_init(remote->session);
+    if (login->agent != NULL && named != NULL)
+        libssh2_agent_set_identity_path(login->agent, named);
     if (login->agent == NULL || libssh2_agent_connect(login->agent) != 0 ||
         libssh2_agent_list_identities(login->agent) != 0) {
         snprintf(text, sizeof text, "the agent at %.160s (SSH_AUTH_SOCK) does not answer", path);
         remark(login, text);
+        if (login->agent != NULL)
+            libssh2_agent_free(login->agent);
+        login->agent = NULL;
         return -1;
     }
     return 0;
@@ -243,8 +289,16 @@ static bool next_identity(struct remote *remote)
 
 static enum remote_step leave_agent(struct remote *remote)
 {
-    remote->login.agent_done = true;
-    if (remote->login.only_key && remote->login.tried_count == 0)
+    struct login *login = &remote->login;
+    if (login->only_key && remote->config->identity == NULL) {
+        struct mf_error problem;
+        mf_raise(&problem, MF_ESETUP, "%s needs a passphrase (ssh-add it)", login->path);
+        remark(login, problem.text);
+        login->identity = NULL;
+        return next_key(remote);
+    }
+    login->agent_done = true;
+    if (login->only_key && remote->login.tried_count == 0)
         return remote_fail(
             remote,
             false,
@@ -260,7 +314,9 @@ static enum remote_step leave_agent(struct remote *remote)
 enum remote_step step_agent(struct remote *remote)
 {
     struct login *login = &remote->login;
-    if (login->agent == NULL && (open_agent(remote) < 0 || !next_identity(remote)))
+    if (login->agent == NULL && open_agent(remote) < 0)
+        return leave_agent(remote);
+    if (login->identity == NULL && !next_identity(remote))
         return leave_agent(remote);
     int rc = libssh2_agent_userauth(login->agent, remote->user, login->identity);
     if (remote_blocked(rc))

@@ -153,7 +153,9 @@ static int spawn(struct remote *remote, char *const *argv, char *const *env, con
 static int run_ssh(struct remote *remote, const int streams[3])
 {
     struct openssh_command command = {0};
-    int rc = openssh_command(remote, remote->openssh.log_end, &command, &remote->error);
+    int rc = remote->openssh.command == &remote->asking
+                 ? openssh_question(remote, &command, &remote->error)
+                 : openssh_command(remote, remote->openssh.log_end, &command, &remote->error);
     if (rc == 0)
         rc = spawn(remote, command.argv, environ, streams);
     openssh_command_fini(&command);
@@ -176,9 +178,10 @@ static int watch_all(struct remote *remote)
     return 0;
 }
 
-static int start(struct remote *remote)
+static int start(struct remote *remote, struct command *command)
 {
     struct openssh *ssh = &remote->openssh;
+    ssh->command = command;
     int streams[3] = {-1, -1, -1};
     int rc = -1;
     if (make_input(&ssh->input, &streams[0], &remote->error) == 0 &&
@@ -192,11 +195,16 @@ static int start(struct remote *remote)
     return rc < 0 ? -1 : watch_all(remote);
 }
 
+int openssh_ask(struct remote *remote)
+{
+    return start(remote, &remote->asking);
+}
+
 enum remote_step step_openssh_idle(struct remote *remote)
 {
     if (remote->first == NULL)
         return STEP_WAIT;
-    if (start(remote) < 0) {
+    if (start(remote, remote->first) < 0) {
         remote->again = false;
         return STEP_FAILED;
     }
@@ -227,7 +235,7 @@ static int read_stream(struct remote *remote, int *fd, struct mf_buffer *buffer,
 /* A program that does not want the rest of its input is no failure. */
 static void write_input(struct remote *remote)
 {
-    struct command *command = remote->first;
+    struct command *command = remote->openssh.command;
     int fd = remote->openssh.input;
     while (fd >= 0 && command->sent < command->input.length) {
         ssize_t n = send(fd,
@@ -243,11 +251,10 @@ static void write_input(struct remote *remote)
     close_watched(remote, &remote->openssh.input);
 }
 
-/* 1: the program is over and all that it said was read; 0: not yet; -1: failed. */
-static int pump(struct remote *remote)
+int openssh_pump(struct remote *remote)
 {
     struct openssh *ssh = &remote->openssh;
-    struct command *command = remote->first;
+    struct command *command = ssh->command;
     siginfo_t info = {0};
     /* Before the streams are read: what it said before its end is there then. */
     bool exited = waitid(P_PID, (id_t)ssh->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
@@ -315,7 +322,7 @@ static enum remote_step conclude(struct remote *remote)
 
 enum remote_step step_openssh_login(struct remote *remote)
 {
-    int rc = pump(remote);
+    int rc = openssh_pump(remote);
     if (rc < 0)
         return STEP_FAILED;
     const char *line = openssh_let_in((const char *)remote->openssh.said.data);
@@ -329,6 +336,6 @@ enum remote_step step_openssh_login(struct remote *remote)
 
 enum remote_step step_openssh_run(struct remote *remote)
 {
-    int rc = pump(remote);
+    int rc = openssh_pump(remote);
     return rc < 0 ? STEP_FAILED : rc > 0 ? conclude(remote) : STEP_WAIT;
 }

@@ -70,11 +70,34 @@ static void add_path(struct openssh_command *command, const char *name, const ch
     add(command, text);
 }
 
-static void add_policy(struct openssh_command *command, const struct remote_config *config)
+/* ssh looks for the usual files at the home of the user data base: where HOME is another one, they
+ * are named. */
+static void add_usual(struct openssh_command *command, const struct remote *remote)
 {
+    static const char *const names[] = {
+        "id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"};
+    const struct settings *settings = remote->settings;
+    char path[512];
+    if (config_is_at_home(remote))
+        return;
+    if (remote->config->known_hosts == NULL && (settings == NULL || !settings->has_user_known)) {
+        snprintf(path, sizeof path, "%s/.ssh/known_hosts", remote->home);
+        add_path(command, "UserKnownHostsFile", path);
+    }
+    if (remote->config->identity != NULL || (settings != NULL && settings->identity_count > 0))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/.ssh/%s", remote->home, names[i]);
+        add_path(command, "IdentityFile", path);
+    }
+}
+
+static void add_policy(struct openssh_command *command, const struct remote *remote)
+{
+    const struct remote_config *config = remote->config;
     add(command,
-        mf_strdup(config->accept_new ? "-oStrictHostKeyChecking=accept-new"
-                                     : "-oStrictHostKeyChecking=yes"));
+        mf_strdup(remote_accepts_new(remote) ? "-oStrictHostKeyChecking=accept-new"
+                                             : "-oStrictHostKeyChecking=yes"));
     if (config->known_hosts != NULL) {
         add_path(command, "UserKnownHostsFile", config->known_hosts);
         add(command, mf_strdup("-oGlobalKnownHostsFile=none"));
@@ -83,6 +106,33 @@ static void add_policy(struct openssh_command *command, const struct remote_conf
         add_path(command, "IdentityFile", config->identity);
         add(command, mf_strdup("-oIdentitiesOnly=yes"));
     }
+}
+
+static void add_config(struct openssh_command *command, const struct remote *remote)
+{
+    if (remote->config_file == NULL)
+        return;
+    add(command, mf_strdup("-F"));
+    add(command, mf_strdup(remote->config_file));
+}
+
+/* As it was named: what the configuration says of that, ssh finds out by itself. */
+static void add_target(struct openssh_command *command, const struct remote *remote)
+{
+    if (remote->named_port != 0)
+        add(command, mf_format("-p%u", (unsigned)remote->named_port));
+    if (remote->named_user)
+        add(command, mf_format("-l%s", remote->user));
+    add(command, mf_strdup("--"));
+    add(command, mf_strdup(remote->named_host));
+}
+
+static int end_of(struct openssh_command *command, struct mf_error *error)
+{
+    if (!command->is_short)
+        return 0;
+    openssh_command_fini(command);
+    return mf_raise(error, MF_ENOMEM, "out of memory: a command line of ssh");
 }
 
 int openssh_command(const struct remote *remote,
@@ -94,27 +144,32 @@ int openssh_command(const struct remote *remote,
     add(command, mf_strdup("ssh"));
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         add(command, mf_strdup(always[i]));
-    if (remote->config->ssh_config != NULL) {
-        add(command, mf_strdup("-F"));
-        add(command, mf_strdup(remote->config->ssh_config));
-    }
+    add_config(command, remote);
     add(command, mf_strdup("-E"));
     add(command, mf_format("/proc/%d/fd/%d", (int)getpid(), log_fd));
     add(command, mf_format("-oConnectTimeout=%u", remote_connect_seconds(remote)));
-    add(command, mf_strdup("-oServerAliveInterval=10"));
-    add(command, mf_strdup("-oServerAliveCountMax=3"));
-    add_policy(command, remote->config);
-    if (remote->named_port != 0)
-        add(command, mf_format("-p%u", (unsigned)remote->named_port));
-    if (remote->named_user)
-        add(command, mf_format("-l%s", remote->user));
-    add(command, mf_strdup("--"));
-    add(command, mf_strdup(remote->host));
+    if (remote->settings == NULL || remote->settings->alive_s == 0) {
+        add(command, mf_strdup("-oServerAliveInterval=10"));
+        add(command, mf_strdup("-oServerAliveCountMax=3"));
+    }
+    add_policy(command, remote);
+    add_usual(command, remote);
+    add_target(command, remote);
     add(command, mf_strdup(remote->first->text));
-    if (!command->is_short)
-        return 0;
-    openssh_command_fini(command);
-    return mf_raise(error, MF_ENOMEM, "out of memory: a command line of ssh");
+    return end_of(command, error);
+}
+
+int openssh_question(const struct remote *remote,
+                     struct openssh_command *command,
+                     struct mf_error *error)
+{
+    *command = (struct openssh_command){0};
+    add(command, mf_strdup("ssh"));
+    add(command, mf_strdup("-G"));
+    add(command, mf_strdup("-T"));
+    add_config(command, remote);
+    add_target(command, remote);
+    return end_of(command, error);
 }
 
 void openssh_command_fini(struct openssh_command *command)

@@ -243,7 +243,7 @@ static enum remote_step proxy_failed(struct remote *remote)
                        remote->place,
                        why[0] == '\0' ? "" : ": ",
                        why,
-                       remote->host);
+                       remote->named_host);
 }
 
 static enum remote_step not_begun(struct remote *remote, const char *said)

@@ -68,6 +68,8 @@ void remote_cannot(struct remote *remote, const char *format, ...)
 
 static uint64_t connect_us(const struct remote *remote)
 {
+    if (remote->settings != NULL && remote->settings->connect_s != 0)
+        return (uint64_t)remote->settings->connect_s * 1000000;
     return remote->config->connect_us == 0 ? CONNECT_US : remote->config->connect_us;
 }
 
@@ -87,6 +89,37 @@ void remote_print(char *text, size_t size, const char *said, size_t length)
     for (size_t i = 0; i < n; i++)
         text[i] = (char)(said[i] < ' ' || said[i] > '~' ? '?' : said[i]);
     text[n] = '\0';
+}
+
+void remote_say_elsewhere(const struct remote *remote)
+{
+    mf_log(MF_INFO,
+           "%s: OpenSSH's client logs in, since libssh2 can't: %s",
+           remote->place,
+           remote->elsewhere);
+}
+
+bool remote_accepts_new(const struct remote *remote)
+{
+    return remote->config->accept_new || (remote->settings != NULL && remote->settings->accept_new);
+}
+
+void remote_set_place(struct remote *remote)
+{
+    char address[300];
+    bool bare = strchr(remote->host, ':') == NULL;
+    if (remote->port == 22)
+        snprintf(address, sizeof address, "%s", remote->host);
+    else
+        snprintf(address,
+                 sizeof address,
+                 bare ? "%s:%u" : "[%s]:%u",
+                 remote->host,
+                 (unsigned)remote->port);
+    if (strcmp(remote->host, remote->named_host) == 0)
+        snprintf(remote->place, sizeof remote->place, "%s", address);
+    else
+        snprintf(remote->place, sizeof remote->place, "%.255s (%s)", remote->named_host, address);
 }
 
 static void release(struct remote *remote)
@@ -159,10 +192,7 @@ static bool go_elsewhere(struct remote *remote)
                  " (OpenSSH's client could, but there is no ssh here: install openssh-client)");
         return false;
     }
-    mf_log(MF_INFO,
-           "%s: OpenSSH's client logs in, since libssh2 can't: %s",
-           remote->place,
-           remote->elsewhere);
+    remote_say_elsewhere(remote);
     release(remote);
     remote->error = (struct mf_error){0};
     remote_set_state(remote, REMOTE_OPENSSH_IDLE);
@@ -238,24 +268,18 @@ struct remote *remote_open(struct mf_loop *loop,
     remote->user = find_user(target);
     remote->host = mf_strdup(target->host);
     remote->home = find_home();
-    if (remote->user == NULL || remote->host == NULL)
+    remote->named_host = mf_strdup(target->host);
+    if (remote->user == NULL || remote->host == NULL || remote->named_host == NULL)
         goto fail;
-    bool bare = strchr(target->host, ':') == NULL;
-    if (remote->port == 22)
-        snprintf(remote->place, sizeof remote->place, "%s", target->host);
-    else
-        snprintf(remote->place,
-                 sizeof remote->place,
-                 bare ? "%s:%u" : "[%s]:%u",
-                 target->host,
-                 (unsigned)remote->port);
+    remote_set_place(remote);
+    if (config_find(remote, error) < 0)
+        goto fail;
     remote_set_deadline(remote);
     if (config->client == REMOTE_OPENSSH)
         remote_cannot(remote, "it was asked for");
     else if (config->client == REMOTE_AUTO && target->elsewhere != NULL)
         remote_cannot(remote, "%s", target->elsewhere);
-    if (remote->elsewhere[0] != '\0')
-        remote->state = REMOTE_OPENSSH_IDLE;
+    memcpy(remote->was_elsewhere, remote->elsewhere, sizeof remote->elsewhere);
     return remote;
 fail:
     mf_raise(error, MF_ENOMEM, "out of memory: a connection to %s", target->host);
@@ -311,7 +335,14 @@ const char *remote_own_address(const struct remote *remote)
 static void time_out(struct remote *remote)
 {
     double seconds = (double)connect_us(remote) / 1e6;
-    if (remote->state == REMOTE_RESOLVE)
+    if (remote->state == REMOTE_CONFIG)
+        remote_fail(remote,
+                    false,
+                    "ssh -G %s did not answer within %g s: does a 'Match exec' of the ssh "
+                    "configuration hang?",
+                    remote->named_host,
+                    seconds);
+    else if (remote->state == REMOTE_RESOLVE)
         remote_fail(remote,
                     false,
                     "the name %s was not resolved within %g s: check it, and the name servers",
@@ -368,10 +399,12 @@ static void finish(struct remote *remote)
         remote->first = command->next;
         command_free(command);
     }
+    config_fini(remote);
     mf_free(remote->user);
     mf_free(remote->host);
+    mf_free(remote->named_host);
     mf_free(remote->home);
-    remote->user = remote->host = remote->home = NULL;
+    remote->user = remote->host = remote->named_host = remote->home = NULL;
 }
 
 void remote_close(struct remote *remote)

@@ -31,15 +31,24 @@
  */
 enum remote_client { REMOTE_LIBSSH2, REMOTE_AUTO, REMOTE_OPENSSH };
 
+/*
+ * What the user's ssh configuration says of hosts, each asked for once (`ssh -G`). Connections that
+ * share one share the answers; it has to outlive them.
+ */
+struct remote_book;
+struct remote_book *remote_book_create(struct mf_error *error);
+void remote_book_destroy(struct remote_book *book); /* NULL is fine */
+
 /* How to log in; the same for all connections of a run. Borrowed while connections live. */
 struct remote_config {
     const char *identity; /* a private key file; NULL = the agent's keys, then ~/.ssh/id_ed25519 and
                              id_ecdsa */
-    const char *known_hosts; /* NULL = ~/.ssh/known_hosts, then /etc/ssh/ssh_known_hosts */
-    bool accept_new;         /* add the key of a host that is in neither to known_hosts; a key that
-                                differs is refused all the same */
-    const char *ssh_config;  /* that OpenSSH's client reads; NULL = the user's own and this
-                                machine's,  "none" = none */
+    const char *known_hosts;  /* NULL = ~/.ssh/known_hosts, then /etc/ssh/ssh_known_hosts */
+    bool accept_new;          /* add the key of a host that is in neither to known_hosts; a key that
+                                 differs is refused all the same */
+    struct remote_book *book; /* NULL: nobody's configuration counts where libssh2 logs in */
+    const char *ssh_config; /* that configuration; NULL = the user's own and this machine's, "none"
+                               = none */
     enum remote_client client;
     uint64_t connect_us; /* for name, connection, handshake and login together; 0 = 15 s */
 };

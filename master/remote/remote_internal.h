@@ -11,6 +11,8 @@
  *
  *     openssh.c        the process     openssh_args.c   its command line
  *     openssh_words.c  what it says
+ *
+ * Before either, config.c asks what the user's ssh configuration says of the host.
  */
 #ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
 #define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
@@ -26,10 +28,12 @@
 #include "master/remote/key_file.h"
 #include "master/remote/known_hosts.h"
 #include "master/remote/remote.h"
+#include "master/remote/settings.h"
 
 /* In the order in which a connection goes through them: all before idle is the login, all behind
  * it a command. */
 #define REMOTE_STATES(X)                                                                           \
+    X(CONFIG, config)                                                                              \
     X(RESOLVE, resolve)                                                                            \
     X(CONNECT, connect)                                                                            \
     X(HANDSHAKE, handshake)                                                                        \
@@ -101,9 +105,10 @@ struct login {
 struct openssh {
     pid_t pid;                              /* 0: none */
     int pidfd, input, output, problem, log; /* -1: none, or over */
-    int log_end;           /* of our pipe, held open so that ssh can open it by its name */
-    int status;            /* when it is over */
-    struct mf_buffer said; /* what ssh itself logged */
+    int log_end;             /* of our pipe, held open so that ssh can open it by its name */
+    int status;              /* when it is over */
+    struct mf_buffer said;   /* what ssh itself logged */
+    struct command *command; /* whose streams they are; not owned */
 };
 
 #define OPENSSH_ARGS_MAX 64
@@ -120,11 +125,15 @@ struct remote {
     struct mf_loop *loop;
     const struct remote_config *config;
     char *user, *host;
-    char *home; /* NULL: unknown */
+    char *named_host; /* as it was named: maybe an alias of `host` */
+    char *home;       /* NULL: unknown */
     uint16_t port;
-    bool named_user;     /* not by default */
-    uint16_t named_port; /* 0: not said */
-    char place[320];     /* "host" or "host:port", for sentences */
+    bool named_user;                 /* not by default */
+    uint16_t named_port;             /* 0: not said */
+    char place[600];                 /* "host", "host:port" or "alias (host)", for sentences */
+    const struct settings *settings; /* of the book; NULL = none are read */
+    char *config_file;               /* for ssh; NULL = its own choice */
+    struct command asking;           /* `ssh -G` */
     enum remote_state state;
     int64_t deadline_us; /* of the login */
     bool kicked;         /* a step can be done without an event */
@@ -160,6 +169,7 @@ struct remote {
     struct command *first, **last;
 
     struct openssh openssh;
+    char was_elsewhere[256]; /* as an earlier connection said it */
     char elsewhere[256]; /* why libssh2 can't, where OpenSSH's client may; "" = nothing speaks so */
 
     bool answered;
@@ -181,6 +191,9 @@ enum remote_step remote_fail(struct remote *remote, bool again, const char *form
  * allowed. */
 void remote_cannot(struct remote *remote, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void remote_say_elsewhere(const struct remote *remote);
+void remote_set_place(struct remote *remote); /* from host, port and name */
+bool remote_accepts_new(const struct remote *remote);
 /* The login has its whole time from now on. */
 void remote_set_deadline(struct remote *remote);
 unsigned remote_connect_seconds(const struct remote *remote);
@@ -216,7 +229,16 @@ enum remote_step step_key_file(struct remote *remote);
 enum remote_step step_refused(struct remote *remote);
 void login_fini(struct remote *remote);
 
+/* config.c */
+int config_find(struct remote *remote, struct mf_error *error);
+bool config_is_at_home(const struct remote *remote); /* HOME is what ssh takes for it, too */
+enum remote_step step_config(struct remote *remote);
+void config_fini(struct remote *remote);
+
 /* openssh.c */
+int openssh_ask(struct remote *remote); /* starts `ssh -G` */
+/* 1: the program is over and all that it said was read; 0: not yet; -1: failed. */
+int openssh_pump(struct remote *remote);
 bool openssh_is_there(void); /* in PATH */
 void openssh_init(struct remote *remote);
 enum remote_step step_openssh_idle(struct remote *remote);
@@ -229,6 +251,9 @@ int openssh_command(const struct remote *remote,
                     int log_fd,
                     struct openssh_command *command,
                     struct mf_error *error);
+int openssh_question(const struct remote *remote,
+                     struct openssh_command *command,
+                     struct mf_error *error); /* `ssh -G` */
 void openssh_command_fini(struct openssh_command *command);
 
 /* openssh_words.c: the line by which it says that it was let in; NULL = it was not, yet. */
