@@ -6,12 +6,16 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libnng-dev libmsgpack-dev libsqlite3-dev libyaml-dev
-    libmbedtls-dev libssl-dev libsodium-dev libjansson-dev libssh2-1-dev zlib1g-dev)
+    libmbedtls-dev libssl-dev libsodium-dev libjansson-dev libssh2-1-dev zlib1g-dev libhiredis-dev
+    libcurl4-openssl-dev)
 demo_packages=(bsdextrautils openssh-server openssh-client)
 # For jobs/renditions: what it runs, and pictures.
 picture_packages=(imagemagick lomiri-wallpapers-16.04 sway-backgrounds)
+# For jobs/page-count: what counts pages, and what makes documents of manual pages.
+document_packages=(poppler-utils groff)
 test_packages=(libcmocka-dev binutils sqlite3 iproute2 openssl procps jq mawk python3 util-linux openssh-server
-    openssh-client nftables fish tcsh faketime hostname)
+    openssh-client nftables fish tcsh faketime hostname cron systemd tzdata python3-croniter libhiredis0.14
+    redis-server)
 # libgearman-dev: so that the benchmark of the peer is compiled and analysed, too.
 lint_packages=(git clang clang-tidy clang-format cppcheck shellcheck libclang-rt-14-dev libgearman-dev)
 bench_packages=(gearman-job-server gearman-tools libgearman-dev openssh-server openssh-client pdsh)
@@ -23,8 +27,8 @@ usage() {
     cat <<'END'
 usage: ./setup.sh COMMAND
 
-  deps [GROUP...]   install Debian packages that are missing; groups: build (default), demo, pictures, test, lint,
-                    bench
+  deps [GROUP...]   install Debian packages that are missing; groups: build (default), demo, pictures, documents,
+                    test, lint, bench
   build             build release binaries: build/release/mayfly and build/release/mayfly-worker
   demo              deps, build, then run jobs/etl-packages on this machine and over SSH, and show its result
   test [ARG...]     deps, build, then run all tests; further arguments go to ctest (for example -R gather)
@@ -105,10 +109,11 @@ install_groups() {
         build) wanted+=("${build_packages[@]}") ;;
         demo) wanted+=("${demo_packages[@]}") ;;
         pictures) wanted+=("${picture_packages[@]}") ;;
-        test) wanted+=("${test_packages[@]}" "${picture_packages[@]}") ;;
+        documents) wanted+=("${document_packages[@]}") ;;
+        test) wanted+=("${test_packages[@]}" "${picture_packages[@]}" "${document_packages[@]}") ;;
         lint) wanted+=("${lint_packages[@]}") ;;
         bench) wanted+=("${bench_packages[@]}") ;;
-        *) fail "unknown group '$group'; groups are build, demo, pictures, test, lint, bench" ;;
+        *) fail "unknown group '$group'; groups are build, demo, pictures, documents, test, lint, bench" ;;
         esac
     done
     read -r -a missing <<<"$(missing_of "${wanted[@]}")"

@@ -63,7 +63,7 @@ static int arm_one(const char **at, uint32_t worker, struct mf_error *error)
                         start);
     if (**at == ',')
         (*at)++;
-    if (strncmp(start, "master.", 7) == 0)
+    if (strncmp(start, "worker.", 7) != 0)
         whose = 0;
     if (whose != worker)
         return 0;

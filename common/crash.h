@@ -19,7 +19,8 @@
 
 #include "common/error.h"
 
-/* Where they stand; the part before the dot says whose they are. */
+/* Where they stand; the part before the dot says whose they are: the worker's, or else the
+ * master's. */
 #define MF_CRASH_POINTS(X)                                                                         \
     X(MASTER_AFTER_EPOCH, "master.after-epoch") /* its epoch is committed, nothing else */         \
     X(MASTER_IN_PREPARE, "master.in-prepare")   /* its command has been started */                 \
@@ -43,7 +44,23 @@
     X(MASTER_AFTER_DISMISS, "master.after-dismiss")                                                \
     X(MASTER_BEFORE_SWEEP, "master.before-sweep")                                                  \
     X(MASTER_AFTER_SWEEP, "master.after-sweep")                                                    \
-    X(MASTER_BEFORE_END, "master.before-end") /* the run's final state is to be recorded */        \
+    X(MASTER_BEFORE_END, "master.before-end")     /* the run's final state is to be recorded */    \
+    X(SOURCE_AFTER_TAKE, "source.after-take")     /* from where it comes, no message of it yet */  \
+    X(SOURCE_AFTER_COMMIT, "source.after-commit") /* it is in the queue, not acknowledged */       \
+    X(SOURCE_AFTER_MOVE, "source.after-move")     /* a file of a message that has ended */         \
+    X(MASTER_BEFORE_TELL, "master.before-tell")   /* a subscriber is told of an event */           \
+    X(MASTER_AFTER_TELL, "master.after-tell")     /* ... and that is to be noted */                \
+    X(TRIGGER_BEFORE_COMMIT, "trigger.before-commit") /* a firing is made, not committed */        \
+    X(TRIGGER_AFTER_COMMIT, "trigger.after-commit")   /* ... it is, nothing has been started */    \
+    X(TRIGGER_AFTER_START, "trigger.after-start")     /* its master was spawned, and not heard */  \
+    X(TRIGGER_AFTER_WORD, "trigger.after-word")       /* ... and has said its run */               \
+    X(TRIGGER_BEFORE_SWEEP, "trigger.before-sweep")   /* an open firing was taken */               \
+    X(FIRING_BEFORE_CLAIM, "firing.before-claim")     /* the run folder is made */                 \
+    X(FIRING_AFTER_CLAIM, "firing.after-claim") /* committed; the folder does not know of it */    \
+    X(FIRING_AFTER_NOTE, "firing.after-note")   /* ... and knows now: there is no run.db */        \
+    X(FIRING_BEFORE_SETTLE, "firing.before-settle") /* the final state is recorded */              \
+    X(FIRING_IN_SETTLE, "firing.in-settle")         /* all is done but committed */                \
+    X(FIRING_AFTER_SETTLE, "firing.after-settle")   /* committed */                                \
     X(WORKER_BEFORE_HELLO, "worker.before-hello")                                                  \
     X(WORKER_AFTER_HELLO, "worker.after-hello")                                                    \
     X(WORKER_BEFORE_START, "worker.before-start") /* an attempt goes to its slot */                \

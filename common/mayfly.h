@@ -9,7 +9,7 @@
 
 #define MAYFLY_JOB_FILE_VERSION 1      /* `mayfly: 1` in a job file */
 #define MAYFLY_PROTOCOL_VERSION 1      /* master and worker */
-#define MAYFLY_RESULTS_TABLE_VERSION 2 /* PRAGMA user_version of run.db */
+#define MAYFLY_RESULTS_TABLE_VERSION 3 /* PRAGMA user_version of run.db */
 #define MAYFLY_CONTROL_VERSION 1       /* control.sock and summary.json */
 
 /* Exit codes of the command line. */

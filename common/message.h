@@ -220,7 +220,8 @@ struct mf_subtask {
     int64_t input_mtime_ns;
     uint64_t input_inode; /* 0 = not checked */
     struct mf_bytes
-        fields; /* the item's named fields: a msgpack map of strings, as bytes; empty = none */
+        fields;      /* the item's named fields: a msgpack map of strings, as bytes; empty = none */
+    int64_t message; /* the id of the queue's message that it is; 0 = none */
 };
 
 /* The end of one attempt. */

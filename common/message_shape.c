@@ -192,6 +192,7 @@ static const struct mf_field subtask_fields[] = {
     FIELD(11, mf_subtask, input_mtime_ns, I64, ),
     FIELD(12, mf_subtask, input_inode, U64, UP_TO(UINT64_MAX)),
     FIELD(13, mf_subtask, fields, FIELDS, UP_TO(MF_STRING_MAX)),
+    FIELD(14, mf_subtask, message, I64, ),
 };
 static const struct mf_shape subtask_shape = SHAPE("subtask", struct mf_subtask, subtask_fields);
 

@@ -24,6 +24,7 @@ enum token_kind {
     TOKEN_LENGTH,
     TOKEN_ID,
     TOKEN_ATTEMPT,
+    TOKEN_MESSAGE,
     TOKEN_FIELD,  /* {field:NAME} */
     TOKEN_MAYBE,  /* {NAME}: a field, if there is one of that name */
     TOKEN_BROKEN, /* {field: that does not end as it must */
@@ -47,6 +48,7 @@ static const struct {
     {"length", TOKEN_LENGTH},
     {"id", TOKEN_ID},
     {"attempt", TOKEN_ATTEMPT},
+    {"message", TOKEN_MESSAGE},
 };
 
 static size_t name_span(const char *p)
@@ -232,6 +234,9 @@ static int token_value(const struct token *token,
     case TOKEN_ATTEMPT:
         *value = decimal(subtask->attempt, scratch, size);
         return 1;
+    case TOKEN_MESSAGE:
+        *value = decimal((uint64_t)subtask->message, scratch, size);
+        return 1;
     case TOKEN_FIELD:
         if (find_field(subtask->fields, mf_bytes_of(token->name, token->name_length), value))
             return 1;
@@ -391,8 +396,19 @@ bool mf_placeholder_has(const char *text, const char *name)
         bool is_field = strcmp(name, "field") == 0;
         if (token.kind == TOKEN_FIELD && is_field)
             return true;
-        if (token.kind >= TOKEN_ITEM && token.kind <= TOKEN_ATTEMPT &&
+        if (token.kind >= TOKEN_ITEM && token.kind <= TOKEN_MESSAGE &&
             token.name_length == strlen(name) && memcmp(token.name, name, token.name_length) == 0)
+            return true;
+        at += token.length == 0 ? 1 : token.length;
+    }
+    return false;
+}
+
+bool mf_placeholder_wants_fields(const char *text)
+{
+    for (size_t at = 0; text[at] != '\0';) {
+        struct token token = token_at(text, at);
+        if (token.kind == TOKEN_FIELD || token.kind == TOKEN_MAYBE)
             return true;
         at += token.length == 0 ? 1 : token.length;
     }

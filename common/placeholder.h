@@ -2,8 +2,9 @@
 /*
  * Placeholders in the templates of a job: one substitution for job files (checked when they are
  * read) and workers (which fill them in). The rules are those of docs/job-file.md: {} {path}
- * {value} {offset} {length} {id} {attempt} {field:NAME}, {NAME} for a field where no built-in has
- * that name; never after `$`; {{name}} is literal {name}; any other brace stays as it is.
+ * {value} {offset} {length} {id} {attempt} {message} {field:NAME}, {NAME} for a field where no
+ * built-in has that name; never after `$`; {{name}} is literal {name}; any other brace stays as it
+ * is.
  */
 #ifndef MAYFLY_COMMON_PLACEHOLDER_H
 #define MAYFLY_COMMON_PLACEHOLDER_H
@@ -39,5 +40,8 @@ bool mf_placeholder_is_constant(const char *text);
 /* Whether the template holds the built-in of that name ("" for {}), or, for "field", any
  * {field:NAME}. */
 bool mf_placeholder_has(const char *text, const char *name);
+
+/* Whether fields of the subtask may go in: any {field:NAME}, or a {NAME} that is no built-in. */
+bool mf_placeholder_wants_fields(const char *text);
 
 #endif

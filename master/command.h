@@ -22,8 +22,22 @@ struct command {
 };
 
 extern const struct command command_cancel, command_check, command_clean, command_logs, command_ls,
-    command_pause, command_results, command_resume, command_retry, command_run, command_sql,
-    command_status, command_submit, command_unpause, command_version, command_watch;
+    command_notify, command_pause, command_queue, command_results, command_resume, command_retry,
+    command_run, command_sql, command_status, command_submit, command_trigger, command_unpause,
+    command_version, command_watch;
+
+/* Commands under one name: those of mayfly, or those of `mayfly queue`. */
+struct command_list {
+    const char *name;  /* "mayfly", "mayfly queue" */
+    const char *about; /* the first line of its help */
+    const struct command *const *commands;
+    size_t count;
+    const char *notes; /* below the list */
+};
+
+/* Runs the one that argv[1] names, with argv[0] "mayfly NAME"; or prints the help; or says which
+ * one may be meant. Returns the exit code. */
+int command_list_main(const struct command_list *list, int argc, char **argv);
 
 /* Parses by argp with our exit code for wrong usage (2). Does not return on a wrong command line or
  * --help. */

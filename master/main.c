@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mayfly: finds the subcommand and hands over. */
+/* mayfly: hands over to the subcommand. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,22 +13,10 @@
 #include "master/command.h"
 
 static const struct command *const commands[] = {
-    &command_run,
-    &command_submit,
-    &command_check,
-    &command_ls,
-    &command_status,
-    &command_watch,
-    &command_results,
-    &command_logs,
-    &command_resume,
-    &command_retry,
-    &command_pause,
-    &command_unpause,
-    &command_cancel,
-    &command_sql,
-    &command_clean,
-    &command_version,
+    &command_run,     &command_submit,  &command_check,   &command_ls,      &command_status,
+    &command_watch,   &command_results, &command_logs,    &command_notify,  &command_resume,
+    &command_retry,   &command_pause,   &command_unpause, &command_cancel,  &command_queue,
+    &command_trigger, &command_sql,     &command_clean,   &command_version,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
@@ -79,65 +67,17 @@ char *command_worker_binary(struct mf_error *error)
     return path;
 }
 
-static void print_help(FILE *out)
-{
-    fputs("Mayfly runs a batch on machines that it starts its own workers on, and leaves nothing "
-          "behind.\n\n"
-          "Usage: mayfly COMMAND [OPTION...] (mayfly COMMAND --help explains each)\n\n",
-          out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        char line[64];
-        snprintf(line, sizeof line, "%s %s", commands[i]->name, commands[i]->arguments);
-        fprintf(out, "  %-27s %s\n", line, commands[i]->summary);
-    }
-    fputs("\nRUN is a run id, the start of one, or `last`.\n"
-          "Exit codes: 0 succeeded, 1 failed, 2 wrong usage or job file, 3 could not be carried "
-          "out,\n"
-          "4 cancelled, 130 interrupted.\n",
-          out);
-}
-
-static int distance(const char *a, const char *b)
-{
-    size_t columns = strlen(b);
-    int row[64];
-    if (columns >= 64 || strlen(a) >= 64)
-        return 64;
-    for (size_t j = 0; j <= columns; j++)
-        row[j] = (int)j;
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i + 1;
-        for (size_t j = 0; j < columns; j++) {
-            int best = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j + 1] + 1 < best)
-                best = row[j + 1] + 1;
-            row[j + 1] = best;
-        }
-    }
-    return row[columns];
-}
-
-static int unknown(const char *name)
-{
-    const char *nearest = NULL;
-    int best = 3;
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (distance(name, commands[i]->name) < best) {
-            best = distance(name, commands[i]->name);
-            nearest = commands[i]->name;
-        }
-    fprintf(stderr,
-            "mayfly: there is no command \"%s\"%s%s%s; mayfly --help lists all\n",
-            name,
-            nearest == NULL ? "" : ", did you mean \"",
-            nearest == NULL ? "" : nearest,
-            nearest == NULL ? "" : "\"?");
-    return 2;
-}
+static const struct command_list list = {
+    .name = "mayfly",
+    .about =
+        "Mayfly runs a batch on machines that it starts its own workers on, and leaves nothing "
+        "behind.",
+    .commands = commands,
+    .count = COMMAND_COUNT,
+    .notes = "RUN is a run id, the start of one, or `last`.\n"
+             "Exit codes: 0 succeeded, 1 failed, 2 wrong usage or job file, 3 could not be carried "
+             "out,\n"
+             "4 cancelled, 130 interrupted.\n"};
 
 /* A stream that is closed is taken by something that fails: else the next file would be it. */
 static void open_missing_streams(void)
@@ -153,23 +93,8 @@ int main(int argc, char **argv)
     open_missing_streams();
     if (mf_crash_arm(getenv("MAYFLY_CRASH"), 0, &error) < 0)
         return command_fail(&error);
-    if (argc < 2) {
-        print_help(stderr);
-        return 2;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 ||
-        strcmp(argv[1], "-h") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i]->name, name) != 0)
-            continue;
-        char title[64];
-        snprintf(title, sizeof title, "mayfly %s", name);
-        argv[1] = title;
-        return commands[i]->main(argc - 1, argv + 1);
-    }
-    return unknown(argv[1]);
+    static char version[] = "version";
+    if (argc > 1 && strcmp(argv[1], "--version") == 0)
+        argv[1] = version;
+    return command_list_main(&list, argc, argv);
 }

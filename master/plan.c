@@ -39,6 +39,7 @@ struct plan {
     size_t open_next;
     const struct job *job; /* borrowed, as are these: to go on with a plan that was not finished */
     char *path, *prepared; /* of plan.seg; copies */
+    char *run_id;          /* likewise */
     uint64_t pieces;
     struct live *table;
     size_t capacity, count; /* capacity is a power of two */
@@ -70,6 +71,13 @@ static struct plan *plan_alloc(bool sync, struct mf_error *error)
     return NULL;
 }
 
+/* A run folder is called by the id of its run. */
+static const char *run_id_of(const char *run_folder)
+{
+    const char *slash = strrchr(run_folder, '/');
+    return slash == NULL ? run_folder : slash + 1;
+}
+
 struct plan *plan_create(const struct job *job,
                          const char *run_folder,
                          const char *prepared,
@@ -79,7 +87,7 @@ struct plan *plan_create(const struct job *job,
     struct plan *plan = plan_alloc(sync, error);
     if (plan == NULL)
         return NULL;
-    plan->split = split_create(job, prepared, error);
+    plan->split = split_create_for(job, prepared, run_id_of(run_folder), error);
     if (plan->split == NULL)
         goto fail;
     if (!split_is_derivable(job)) {
@@ -98,7 +106,7 @@ fail:
 static int open_source(struct plan *plan, const char *run_folder, struct mf_error *error)
 {
     if (split_is_derivable(plan->job)) {
-        plan->split = split_create(plan->job, plan->prepared, error);
+        plan->split = split_create_for(plan->job, plan->prepared, plan->run_id, error);
         return plan->split == NULL ? -1 : 0;
     }
     plan->path = run_path(run_folder, "plan.seg");
@@ -121,7 +129,9 @@ struct plan *plan_reopen(const struct job *job,
     plan->rest = *rest;
     plan->job = job;
     int rc = 0;
-    if (prepared != NULL && (plan->prepared = mf_strdup(prepared)) == NULL)
+    if ((plan->run_id = mf_strdup(run_id_of(run_folder))) == NULL)
+        rc = mf_raise(error, MF_ENOMEM, "out of memory: the plan");
+    if (rc == 0 && prepared != NULL && (plan->prepared = mf_strdup(prepared)) == NULL)
         rc = mf_raise(error, MF_ENOMEM, "out of memory: the plan");
     if (rc == 0 && open_source(plan, run_folder, error) == 0)
         return plan;
@@ -141,6 +151,7 @@ void plan_destroy(struct plan *plan)
     plan_writer_destroy(plan->writer);
     mf_free(plan->path);
     mf_free(plan->prepared);
+    mf_free(plan->run_id);
     mf_free(plan);
 }
 
@@ -191,7 +202,8 @@ static int grow(struct plan *plan, struct mf_error *error)
 
 static bool is_number_only(const struct mf_subtask *piece)
 {
-    return piece->has_number && piece->path.length == 0 && piece->fields.length == 0;
+    return piece->has_number && piece->path.length == 0 && piece->fields.length == 0 &&
+           piece->message == 0;
 }
 
 static int remember(struct plan *plan, const struct mf_subtask *piece, struct mf_error *error)
@@ -213,7 +225,8 @@ static bool is_same_piece(const struct mf_subtask *a, const struct mf_subtask *b
            mf_bytes_equal(a->item, b->item) && mf_bytes_equal(a->path, b->path) &&
            a->offset == b->offset && a->length == b->length &&
            a->header_length == b->header_length && a->input_size == b->input_size &&
-           a->input_mtime_ns == b->input_mtime_ns && a->input_inode == b->input_inode;
+           a->input_mtime_ns == b->input_mtime_ns && a->input_inode == b->input_inode &&
+           a->message == b->message;
 }
 
 /* The split, once more, up to where the recorded plan ends: what it says now must be what it said
@@ -243,9 +256,8 @@ static int go_on_planning(struct plan *plan, struct mf_error *error)
     struct plan_reader *recorded = plan_reader_open(plan->path, error);
     if (recorded == NULL)
         return -1;
-    int rc = (plan->split = split_create(plan->job, plan->prepared, error)) == NULL
-                 ? -1
-                 : skip_recorded(plan, recorded, error);
+    plan->split = split_create_for(plan->job, plan->prepared, plan->run_id, error);
+    int rc = plan->split == NULL ? -1 : skip_recorded(plan, recorded, error);
     if (rc == 0) {
         plan->writer = plan_writer_continue(plan->path, plan_reader_size(recorded), error);
         rc = plan->writer == NULL ? -1 : 0;

@@ -10,13 +10,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -48,60 +46,6 @@ static int open_log(struct run *run, struct mf_error *error)
         mf_log_to(fd, MF_INFO);
     mf_free(path);
     return fd < 0 ? -1 : 0;
-}
-
-/* To drain is to finish what runs: all subtasks, or the gather. */
-static void say_draining(struct run *run)
-{
-    struct schedule_counts counts;
-    schedule_counts(run->schedule, &counts);
-    progress_say(run->progress,
-                 counts.state == RUN_GATHERING
-                     ? "every subtask has ended: gathering is finished (again: cancel)"
-                 : counts.state >= RUN_DISMISSING
-                     ? "the work is over: workers are being dismissed (twice more: leave at once)"
-                     : "draining: what runs finishes, nothing new starts (again: cancel)");
-}
-
-static void on_signal(void *arg, uint32_t events)
-{
-    (void)events;
-    struct run *run = arg;
-    struct signalfd_siginfo info;
-    if (read(run->signal_fd, &info, sizeof info) != sizeof info)
-        return;
-    run->interrupts++;
-    mf_log(MF_WARNING, "signal %u, the %u. of its kind", info.ssi_signo, run->interrupts);
-    char by[32];
-    snprintf(by, sizeof by, "SIG%s", sigabbrev_np((int)info.ssi_signo));
-    if (run->interrupts == 1) {
-        say_draining(run);
-        run_end_early(run, true, by);
-    } else if (run->interrupts == 2) {
-        progress_say(run->progress, "cancelling (again: leave at once)");
-        run_end_early(run, false, by);
-    } else {
-        _exit(MAYFLY_EXIT_INTERRUPTED);
-    }
-}
-
-static int watch_signals(struct run *run, struct mf_error *error)
-{
-    sigset_t set;
-    struct sigaction hangup;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    /* Under nohup and when submitted it is ignored: a blocked signal would come in spite of that.
-     */
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
-        sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (run->signal_fd < 0)
-        return mf_raise_errno(error, "cannot watch signals");
-    return mf_loop_add(run->loop, run->signal_fd, EPOLLIN, on_signal, run, error);
 }
 
 static int open_recorder(struct run *run, struct mf_error *error)
@@ -139,6 +83,8 @@ static int prepare(struct run *run, const char *prepared, struct mf_error *error
 {
     if (run->again != NULL &&
         (prepare_end_earlier(prepared, error) < 0 || tree_remove(prepared, error) < 0))
+        return -1;
+    if (run_firing_inputs(run, prepared, error) < 0)
         return -1;
     return prepare_run(
         run->job, run->run_id, run->folder, prepared, run->signal_fd, &run->interrupts, error);
@@ -181,39 +127,6 @@ static int open_fleet(struct run *run, struct mf_error *error)
     return run->fleet == NULL ? -1 : 0;
 }
 
-static int open_secrets(struct run *run, struct mf_error *error)
-{
-    bool interrupted = false;
-    if (run->job->secret_count == 0)
-        return 0;
-    run->secrets = secret_sources_open(run->job, run->signal_fd, &interrupted, error);
-    if (interrupted)
-        run->interrupts = 1;
-    if (run->secrets == NULL)
-        return -1;
-    run->welcome.secrets = secret_sources_list(run->secrets, &run->welcome.secret_count);
-    return 0;
-}
-
-static void on_secrets(void *arg, uint32_t events)
-{
-    (void)events;
-    struct run *run = arg;
-    uint32_t changed = secret_sources_take(run->secrets);
-    if (changed == 0)
-        return;
-    mf_log(MF_INFO, "%u secrets have changed", changed);
-    scatter_secrets_changed(run->scatter);
-}
-
-/* A generation of credentials has begun: time to look whether secrets have changed, too. */
-static void on_generation(void *arg)
-{
-    const struct run *run = arg;
-    if (run->secrets != NULL)
-        secret_sources_refresh(run->secrets);
-}
-
 static int open_welcome(struct run *run, struct mf_error *error)
 {
     run->welcome.epoch = run->epoch;
@@ -245,7 +158,7 @@ static int open_wire(struct run *run, struct mf_error *error)
                                     .run_id = run->run_id,
                                     .welcome = &run->welcome};
     run_wire_callbacks(run, &config.callbacks);
-    config.callbacks.generation = on_generation;
+    config.callbacks.generation = run_generation_begun;
     run->scatter = scatter_create(&config, error);
     return run->scatter == NULL ? -1 : 0;
 }
@@ -313,8 +226,8 @@ static int open_rest(struct run *run, struct mf_error *error)
         mf_loop_add(run->loop, run->gathered.fd, EPOLLIN, run_gathered, run, error) < 0)
         return -1;
     if (run->secrets != NULL &&
-        mf_loop_add(run->loop, secret_sources_fd(run->secrets), EPOLLIN, on_secrets, run, error) <
-            0)
+        mf_loop_add(
+            run->loop, secret_sources_fd(run->secrets), EPOLLIN, run_secrets_read, run, error) < 0)
         return -1;
     return 0;
 }
@@ -335,8 +248,9 @@ static int check_limits(const struct run *run, struct mf_error *error)
 static int open_run(struct run *run, struct mf_error *error)
 {
     run->commits.fd = run->gathered.fd = -1;
-    if (open_log(run, error) < 0 || check_limits(run, error) < 0 || run_disk_open(run, error) < 0 ||
-        (run->loop = mf_loop_create(error)) == NULL || watch_signals(run, error) < 0)
+    if (open_log(run, error) < 0 || run_firing_open(run, error) < 0 ||
+        check_limits(run, error) < 0 || run_disk_open(run, error) < 0 ||
+        (run->loop = mf_loop_create(error)) == NULL || run_watch_signals(run, error) < 0)
         return -1;
     if (mf_mailbox_init(&run->commits, error) < 0 || mf_mailbox_init(&run->gathered, error) < 0)
         return -1;
@@ -350,8 +264,9 @@ static int open_run(struct run *run, struct mf_error *error)
            MAYFLY_VERSION,
            (int)getpid());
     run_history_begin(run);
-    if (open_secrets(run, error) < 0 || open_plan(run, error) < 0 || open_fleet(run, error) < 0 ||
-        open_wire(run, error) < 0)
+    run_notify_begin(run);
+    if (run_open_secrets(run, error) < 0 || open_plan(run, error) < 0 ||
+        open_fleet(run, error) < 0 || open_wire(run, error) < 0)
         return -1;
     return open_rest(run, error);
 }
@@ -396,6 +311,7 @@ static int64_t tick(struct run *run)
     next = earliest(next, run_leave_step(run, now_us));
     next = earliest(next, run_logs_step(run, now_us));
     next = earliest(next, run_disk_step(run, now_us));
+    next = earliest(next, run_firing_step(run, now_us));
     next = earliest(next, control_tick(run->control, now_us));
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
@@ -500,8 +416,11 @@ static void record_end(struct run *run)
                              .fenced = counts.fenced,
                              .attempts = counts.recorded,
                              .ended_us = is_final(run) ? run->stats.ended_wall_us : 0};
+    char *outbox = is_final(run) ? run_notify_end_rows(run, run->final_state, run->reason) : NULL;
+    row.outbox = outbox;
     if (record_run(run->recorder, &row, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);
+    free(outbox); /* jansson's own */
     if (record_close(run->recorder, &error) < 0) {
         mf_log(MF_ERROR, "%s", error.text);
         if (run->failure.code == MF_OK)
@@ -558,6 +477,7 @@ static void close_run(struct run *run)
         close(run->signal_fd);
     mf_loop_destroy(run->loop);
     mf_free(run->workers);
+    run_firing_close(run);
 }
 
 /* Not a single worker came, although the plan was good (or is not known to be bad). */
@@ -591,6 +511,8 @@ static int finish(struct run *run)
     remove_credentials(run);
     run_disk_release(run);
     record_end(run);
+    if (is_final(run))
+        run_firing_settle(run);
     json_t *summary = run_summary_json(run);
     if (run_summary_write(run, summary, &error) < 0)
         mf_log(MF_ERROR, "%s", error.text);
@@ -598,12 +520,39 @@ static int finish(struct run *run)
     int code = exit_code(run);
     if (code != 0 && code != 130 && run->reason[0] != '\0')
         fprintf(stderr, "mayfly: %s\n", run->reason);
-    if (run_result_deliver(run, summary, &error) < 0) {
+    int rc = run_result_deliver(run, &error);
+    run_notify_summary(run, summary, is_final(run));
+    if ((rc < 0 ? rc : run_result_summary(run, summary, &error)) < 0) {
         fprintf(stderr, "mayfly: %s\n", error.text);
         code = code == 0 ? 3 : code;
     }
     json_decref(summary);
     return code;
+}
+
+/* Why a run that has not begun is over. What is neither its input's fault nor what `prepare:` says
+ * is noted: its messages are not to blame. */
+static void record_failure(struct run *run, const struct mf_error *error)
+{
+    struct mf_error ignored;
+    char *outbox = NULL;
+    struct record_run row = {.reason = error->text};
+    if (run->interrupts != 1) { /* else it can be taken up again */
+        row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
+        row.ended_us = mf_wall_us();
+        row.outbox = outbox =
+            run_notify_end_rows(run, run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED, error->text);
+    }
+    if (error->code != MF_EINPUT)
+        record_event(run->recorder, mf_wall_us(), "unable", 0, 0, error->text, &ignored);
+    record_run(run->recorder, &row, &ignored);
+    record_close(run->recorder, &ignored);
+    free(outbox); /* jansson's own */
+    run->recorder = NULL;
+    run_history_end(run, &row);
+    if (row.state != NULL)
+        run_firing_settle(run);
+    json_decref(run_notify_end(run, row.state != NULL));
 }
 
 /* A run that never got as far as its loop. One that is only a wrong job file leaves no folder
@@ -613,19 +562,14 @@ static int give_up(struct run *run, const struct mf_error *error)
     fprintf(stderr, "mayfly: %s\n", error->text);
     mf_log(MF_ERROR, "%s", error->text);
     struct mf_error ignored;
-    bool is_trace = error->code != MF_EUSAGE || run->again != NULL;
+    bool is_trace = error->code != MF_EUSAGE || run->again != NULL ||
+                    run->firing.note.cause != NULL || run->has_outbox;
     run_disk_close(run);
-    if (run->recorder != NULL && run->again == NULL) {
-        struct record_run row = {.reason = error->text};
-        if (run->interrupts != 1) { /* else it can be taken up again */
-            row.state = run_state_name(run->interrupts > 1 ? RUN_CANCELLED : RUN_FAILED);
-            row.ended_us = mf_wall_us();
-        }
-        record_run(run->recorder, &row, &ignored);
-        record_close(run->recorder, &ignored);
-        run->recorder = NULL;
-        run_history_end(run, &row);
-    }
+    if (run->recorder != NULL && run->again == NULL)
+        record_failure(run, error);
+    else if (run->again == NULL)
+        run_firing_give_up(run, error);
+    json_decref(run_notify_end(run, false));           /* when it is to go on */
     if (run->again != NULL && run->again->is_resume) { /* its workers can be taken over yet */
         mf_free(run->keys_folder);
         run->keys_folder = NULL;
@@ -676,5 +620,6 @@ int run_master(const struct job *job,
     }
     progress_destroy(run.progress);
     close(lock_fd);
+    run_firing_finish(&run);
     return code;
 }

@@ -125,9 +125,13 @@ static void take_back(struct run *run, struct run_batch *batch)
         run->high_water = batch->high_water;
         MF_CRASH(MASTER_AFTER_MARK);
     }
-    if (batch->base.row_count > 0)
+    if (batch->base.row_count > 0) {
         run_queue(run,
                   (struct schedule_event){.kind = EVENT_RECORDED, .count = batch->base.row_count});
+        run_notify_dead(run);
+    }
+    if (batch->tells)
+        run_notify_wake(run);
     if (batch->has_ticket) {
         MF_CRASH(MASTER_BEFORE_ACKNOWLEDGE);
         scatter_committed(run->scatter, &batch->ticket);

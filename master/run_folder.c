@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -22,49 +20,6 @@
 char *run_path(const char *folder, const char *name)
 {
     return mf_format("%s/%s", folder, name);
-}
-
-char *state_folder(struct mf_error *error)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char *path;
-    if (state != NULL && state[0] == '/') {
-        path = mf_format("%s/mayfly", state);
-    } else if (home != NULL && home[0] == '/') {
-        path = mf_format("%s/.local/state/mayfly", home);
-    } else {
-        mf_raise(error,
-                 MF_ESETUP,
-                 "there is no place for runs: neither XDG_STATE_HOME nor HOME is an absolute path; "
-                 "set one of them");
-        return NULL;
-    }
-    if (path == NULL)
-        mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    return path;
-}
-
-static int make_parents(char *path, struct mf_error *error)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL)
-            *slash = '\0';
-        int rc = mkdir(path, 0700);
-        if (rc == 0 && tree_sync_parent(path, error) < 0)
-            return -1;
-        if (rc < 0 && errno != EEXIST) {
-            mf_raise_errno(error,
-                           "cannot make the folder %s for runs (set XDG_STATE_HOME to a place that "
-                           "is writable)",
-                           path);
-            if (error != NULL)
-                error->code = MF_ESETUP;
-            return -1;
-        }
-        if (slash == NULL)
-            return 0;
-        *slash = '/';
-    }
 }
 
 static char *runs_folder(struct mf_error *error)
@@ -79,53 +34,52 @@ static char *runs_folder(struct mf_error *error)
     return runs;
 }
 
-static void make_id(const char *job_name, char *run_id)
+/* The folder of this id in `runs` (heap): 1 and *folder, 0 when it is there already, -1. A power
+ * cut takes no run that has begun. */
+static int make_folder(const char *runs, const char *run_id, char **folder, struct mf_error *error)
 {
-    uint16_t random = 0;
-    time_t now = time(NULL);
-    struct tm tm;
-    char stamp[20];
-    gmtime_r(&now, &tm);
-    strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        random = (uint16_t)getpid();
-    snprintf(run_id, RUN_ID_SIZE, "%s-%.60s-%04x", stamp, job_name, random);
+    *folder = run_path(runs, run_id);
+    if (*folder == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (mkdir(*folder, 0700) == 0) {
+        if (tree_sync_parent(*folder, error) == 0)
+            return 1;
+        rmdir(*folder);
+    } else if (errno == EEXIST) {
+        return 0;
+    } else {
+        mf_raise_errno(error, "cannot make a run folder in %s", runs);
+        if (error != NULL)
+            error->code = MF_ESETUP;
+    }
+    mf_free(*folder);
+    *folder = NULL;
+    return -1;
 }
 
 char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error)
 {
-    char *runs = runs_folder(error);
-    if (runs == NULL)
-        return NULL;
-    char *folder = NULL;
-    if (make_parents(runs, error) < 0)
-        goto out;
-    for (int attempt = 0; attempt < 100; attempt++) {
-        make_id(job_name, run_id);
-        folder = run_path(runs, run_id);
-        if (folder == NULL) {
-            mf_raise(error, MF_ENOMEM, "out of memory: a path");
-            goto out;
-        }
-        if (mkdir(folder, 0700) == 0) {
-            if (tree_sync_parent(folder, error) == 0) /* a power cut takes no run that has begun */
-                goto out;
-            rmdir(folder);
-            mf_free(folder);
-            folder = NULL;
-            goto out;
-        }
-        int saved = errno;
+    char *runs = runs_folder(error), *folder = NULL;
+    int rc = runs == NULL ? -1 : state_folder_make(runs, error);
+    for (int attempt = 0; rc == 0 && attempt < 100; attempt++) {
+        mf_free(folder);
+        run_id_make(job_name, RUN_ID_BY_HAND, run_id);
+        rc = make_folder(runs, run_id, &folder, error);
+    }
+    if (rc == 0) {
+        mf_raise(error, MF_ESETUP, "cannot make a run folder in %s: %s", runs, strerror(EEXIST));
         mf_free(folder);
         folder = NULL;
-        errno = saved;
-        if (errno != EEXIST)
-            break;
     }
-    mf_raise_errno(error, "cannot make a run folder in %s", runs);
-    if (error != NULL)
-        error->code = MF_ESETUP;
-out:
+    mf_free(runs);
+    return folder;
+}
+
+char *run_folder_create_as(const char *run_id, struct mf_error *error)
+{
+    char *runs = runs_folder(error), *folder = NULL;
+    if (runs != NULL && state_folder_make(runs, error) == 0)
+        make_folder(runs, run_id, &folder, error);
     mf_free(runs);
     return folder;
 }

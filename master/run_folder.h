@@ -12,16 +12,15 @@
 #include <stdint.h>
 
 #include "common/error.h"
-
-#define RUN_ID_SIZE 96
-
-/* $XDG_STATE_HOME/mayfly, or ~/.local/state/mayfly (heap). NULL: MF_ESETUP when neither variable is
- * set. */
-char *state_folder(struct mf_error *error);
+#include "master/record/run_id.h"
+#include "master/record/state_folder.h"
 
 /* Makes a new run folder by exclusive mkdir; its id in run_id, its path returned (heap). NULL:
  * MF_ESETUP naming the place and the remedy (read-only, full ...). */
 char *run_folder_create(const char *job_name, char run_id[RUN_ID_SIZE], struct mf_error *error);
+/* The folder of this id (heap), made if it is not there; it may be another master's: see
+ * run_folder_lock. NULL: as run_folder_create. */
+char *run_folder_create_as(const char *run_id, struct mf_error *error);
 
 /* The folder that a run of this id has (heap), whether it is there or not. NULL: as state_folder.
  */

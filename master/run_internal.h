@@ -9,6 +9,7 @@
 #include "common/loop.h"
 #include "common/mailbox.h"
 #include "master/control.h"
+#include "master/firing_note.h"
 #include "master/launch/fleet.h"
 #include "master/plan.h"
 #include "master/progress.h"
@@ -21,6 +22,8 @@
 #include "master/scatter/scatter.h"
 #include "master/schedule/schedule.h"
 #include "master/secret_sources.h"
+#include "master/settle/settle.h"
+#include "master/sweep.h"
 #include "master/stage/pace.h"
 
 /* The piece that is on its way to a worker, by lane. */
@@ -71,6 +74,7 @@ struct run_batch {
     uint64_t high_water; /* not 0: this mark is durable when the batch comes back */
     uint32_t settled;    /* rows whose files are in their places */
     bool has_failed;     /* to settle: a part of the next one's may be in its place */
+    bool tells;          /* rows of the outbox were committed before it */
     size_t weight;       /* bytes that it holds */
 };
 
@@ -98,6 +102,18 @@ struct run_disk {
     struct run_batch *held, **held_last; /* not recorded yet, oldest first */
     bool gather_again;
     char text[512]; /* what could not be written, and why */
+};
+
+/* What the run has to do with queues.db: run_firing.c. */
+struct run_firing {
+    struct firing_note note;
+    struct queues *queues; /* for the lease; NULL: there is none */
+    int64_t renew_us;      /* monotonic: when the lease is renewed next */
+    bool is_late;          /* it could not be renewed, and that was said */
+    bool is_open;          /* there is a firing, which the end of the run settles */
+    bool is_settled;
+    struct settled settled;
+    struct trigger_fired fired; /* by that: to be handed over when all else is done */
 };
 
 /* The poll whose results are being decided. */
@@ -152,6 +168,10 @@ struct run {
     struct control *control;
     struct progress *progress;
     bool said_client; /* which SSH client is used on the first host where it is another one */
+    bool has_outbox;               /* somebody is to be told, and run.db is there */
+    struct notify_session *notify; /* NULL: only others deliver */
+    uint64_t notify_letters;       /* dead letters when run_notify_dead last looked */
+    uint32_t notify_dead;          /* bits: subscribers who were told of dead letters */
 
     struct mf_mailbox commits; /* batches that come back */
     struct run_batch *free_batches;
@@ -160,6 +180,7 @@ struct run {
     unsigned batches_out;
     size_t batch_bytes; /* of batches that are out or held */
     struct run_disk disk;
+    struct run_firing firing;
     struct run_loss loss;
     bool user_paused;
 
@@ -289,10 +310,40 @@ void run_plan_failed(struct run *run, const struct mf_error *error);
 /* Pulls the plan in small steps; the time it wants to be called again. */
 int64_t run_plan_step(struct run *run, int64_t now_us);
 
+/* run_secrets.c: reads the job's secrets, before anything else of the run is there. */
+int run_open_secrets(struct run *run, struct mf_error *error);
+/* They were read again, on the loop. */
+void run_secrets_read(void *arg, uint32_t events);
+/* A generation of credentials has begun: time to look whether secrets have changed, too. */
+void run_generation_begun(void *arg);
+
+/* run_firing.c: what goes wrong with queues.db is logged and harms no run. */
+/* Learns from the run folder how the run was started. -1: its firing.json is damaged. */
+int run_firing_open(struct run *run, struct mf_error *error);
+/* The last thing that a run does: starts what fires because of its end, and sweeps (sweep.h). */
+void run_firing_close(struct run *run);
+/* Puts the event and the result that a chained run is about below $MAYFLY_PREPARED. */
+int run_firing_inputs(struct run *run, const char *prepared, struct mf_error *error);
+/* Says that the master lives; the time it wants to be called again. */
+int64_t run_firing_step(struct run *run, int64_t now_us);
+/* The final state is recorded: what becomes of the messages. */
+void run_firing_settle(struct run *run);
+/* The run never came about: the messages go back. */
+void run_firing_give_up(struct run *run, const struct mf_error *error);
+/* When all else is done and the run's lock is free: starts what its end has fired. */
+void run_firing_finish(struct run *run);
+/* How it was started: a new reference, json null when by hand and without messages. */
+json_t *run_firing_json(const struct run *run);
+/* The same in words, "" for nothing. */
+const char *run_firing_text(const struct run *run, char *out, size_t size);
+
 /* run_history.c: what goes wrong with the history is logged and harms no run. */
 void run_history_begin(struct run *run);
 void run_history_end(struct run *run, const struct record_run *row);
 void run_history_remove(struct run *run);
+
+/* run_signals.c: they come to the loop from now on. */
+int run_watch_signals(struct run *run, struct mf_error *error);
 
 /* run_control.c: what is asked for over the control socket; fills its callbacks. */
 void run_control_callbacks(struct run *run, struct control_callbacks *callbacks);
@@ -305,6 +356,21 @@ json_t *run_explain_json(struct run *run, uint64_t subtask);
 /* The same in a sentence when nothing runs although there is work, else NULL. Borrowed until the
  * next call. */
 const char *run_held_up(struct run *run);
+
+/* run_notify.c: subscribers are told; nothing of it fails a run. */
+/* The run is known (run.db is open): registers it, and tells that it has started. */
+void run_notify_begin(struct run *run);
+/* Rows were recorded: tells of too many dead letters. */
+void run_notify_dead(struct run *run);
+void run_notify_wake(struct run *run);
+/* Rows of the outbox for a state that is to be recorded, for record_run (free by free()); NULL:
+ * none. */
+char *run_notify_end_rows(struct run *run, enum run_state state, const char *reason);
+/* run.db is closed: delivers for a bounded time. What came of it, for the summary; NULL: nobody is
+ * to be told. */
+json_t *run_notify_end(struct run *run, bool is_final);
+/* The same, into the summary and its file. */
+void run_notify_summary(struct run *run, json_t *summary, bool is_final);
 
 /* run_gather.c */
 void run_gather_start(struct run *run);

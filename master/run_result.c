@@ -48,6 +48,15 @@ static int copy_to_file(int from, const char *name, struct mf_error *error)
     return rc;
 }
 
+int run_result_copy_file(const char *from, const char *to, struct mf_error *error)
+{
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? mf_raise_errno(error, "cannot open %s", from) : copy_to_file(fd, to, error);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 int run_result_copy(const char *folder, int fd, const char *name, struct mf_error *error)
 {
     char *path = run_path(folder, "result");
@@ -68,7 +77,7 @@ int run_result_copy(const char *folder, int fd, const char *name, struct mf_erro
     return rc;
 }
 
-int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error)
+int run_result_deliver(struct run *run, struct mf_error *error)
 {
     const struct run_options *options = run->options;
     bool has_result = (run->final_state == RUN_SUCCEEDED || run->final_state == RUN_PARTIAL) &&
@@ -86,9 +95,15 @@ int run_result_deliver(struct run *run, json_t *summary, struct mf_error *error)
             close(fd);
         mf_free(path);
     }
+    return rc;
+}
+
+int run_result_summary(const struct run *run, const json_t *summary, struct mf_error *error)
+{
+    const struct run_options *options = run->options;
     if (options->json && !options->detached &&
         (summary == NULL || json_dumpf(summary, stdout, JSON_INDENT(2)) < 0 ||
          putchar('\n') == EOF || fflush(stdout) != 0))
-        rc = mf_raise(error, MF_ESYSTEM, "cannot write the summary to standard output");
-    return rc;
+        return mf_raise(error, MF_ESYSTEM, "cannot write the summary to standard output");
+    return 0;
 }

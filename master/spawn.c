@@ -14,8 +14,8 @@ static void redirect(posix_spawn_file_actions_t *actions, int to, int stream)
         posix_spawn_file_actions_addopen(actions, stream, "/dev/null", O_WRONLY, 0);
 }
 
-int spawn_in_group(
-    char *const *argv, char *const *env, const char *folder, int out, int err, pid_t *pid)
+int spawn_in_group_with(
+    char *const *argv, char *const *env, const char *folder, int in, int out, int err, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -24,7 +24,10 @@ int spawn_in_group(
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (in >= 0)
+        posix_spawn_file_actions_adddup2(&actions, in, 0);
+    else
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     redirect(&actions, out, 1);
     redirect(&actions, err, 2);
     posix_spawn_file_actions_addchdir_np(&actions, folder);
@@ -37,4 +40,10 @@ int spawn_in_group(
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
+}
+
+int spawn_in_group(
+    char *const *argv, char *const *env, const char *folder, int out, int err, pid_t *pid)
+{
+    return spawn_in_group_with(argv, env, folder, -1, out, err, pid);
 }

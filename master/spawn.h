@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands of the job that the master itself runs: `prepare:`, and those that give a secret. */
+/* Commands of the job that the master itself runs: `prepare:`, those that give a secret, those that
+ * are told of the run. */
 #ifndef MAYFLY_MASTER_SPAWN_H
 #define MAYFLY_MASTER_SPAWN_H
 
@@ -14,5 +15,8 @@
  */
 int spawn_in_group(
     char *const *argv, char *const *env, const char *folder, int out, int err, pid_t *pid);
+/* The same with `in` as its standard input; -1 = empty. */
+int spawn_in_group_with(
+    char *const *argv, char *const *env, const char *folder, int in, int out, int err, pid_t *pid);
 
 #endif

@@ -74,6 +74,7 @@ json_t *run_status_json(struct run *run)
                                subtasks_json(&totals));
     if (status == NULL)
         return NULL;
+    json_object_set_new(status, "firing", run_firing_json(run));
     if (run->disk.is_waiting)
         json_object_set_new(status, "disk_full", json_string(run->disk.text));
     json_object_set_new(status,
@@ -194,6 +195,19 @@ static json_t *unusable_json(const struct run *run)
     return hosts;
 }
 
+/* How the run was started, and what has become of its messages. */
+static json_t *firing_json(const struct run *run)
+{
+    const struct run_firing *firing = &run->firing;
+    json_t *object = run_firing_json(run);
+    if (json_is_object(object) && firing->is_settled) {
+        json_object_set_new(object, "done", json_integer((json_int_t)firing->settled.gone));
+        json_object_set_new(object, "failed", json_integer((json_int_t)firing->settled.failed));
+        json_object_set_new(object, "back", json_integer((json_int_t)firing->settled.back));
+    }
+    return object;
+}
+
 static void
 add_path(json_t *summary, const char *key, const struct run *run, const char *name, bool there)
 {
@@ -259,6 +273,7 @@ json_t *run_summary_json(struct run *run)
         "bytes",
         json_pack(
             "{s:I, s:I}", "in", (json_int_t)wire.bytes_in, "out", (json_int_t)wire.bytes_out));
+    json_object_set_new(summary, "firing", firing_json(run));
     json_object_set_new(summary, "hosts", hosts_json(stats));
     json_object_set_new(summary, "hosts_left_out", unusable_json(run));
     json_object_set_new(summary, "credentials_removed", json_boolean(stats->credentials_removed));
@@ -305,6 +320,18 @@ static void say_sweeps(struct run *run)
                          stats->sweeps[i].left);
 }
 
+static void say_messages(struct run *run)
+{
+    const struct settled *settled = &run->firing.settled;
+    if (run->firing.is_settled)
+        progress_say(run->progress,
+                     "messages of queue %s: %llu done, %llu failed, %llu given back",
+                     run->job->split.queue,
+                     (unsigned long long)settled->gone,
+                     (unsigned long long)settled->failed,
+                     (unsigned long long)settled->back);
+}
+
 void run_summary_print(struct run *run)
 {
     struct schedule_counts counts;
@@ -322,6 +349,8 @@ void run_summary_print(struct run *run)
                  seconds);
     if (run->final_state == RUN_INTERRUPTED)
         progress_say(run->progress, "mayfly resume %s goes on from here", run->run_id);
+    else if (run->job->split.kind == SPLIT_QUEUE)
+        say_messages(run);
     else if (totals.failed + totals.dead > 0)
         progress_say(
             run->progress,

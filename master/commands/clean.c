@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "master/claim.h"
 #include "master/command.h"
 #include "master/commands/overview.h"
 #include "master/commands/text.h"
@@ -145,7 +146,9 @@ static int remove_run(struct cleaned *cleaned, char *folder, const char *run_id,
     bool is_dry = cleaned->arguments->dry_run;
     int rc = 0, lock_fd = is_dry ? -1 : run_folder_lock(folder, &error);
     if (!is_dry) {
-        rc = lock_fd < 0 ? -1 : remove_locked(folder, run_id, &error);
+        rc = lock_fd < 0 || claim_let_go(folder, run_id, &error) < 0
+                 ? -1
+                 : remove_locked(folder, run_id, &error);
         if (lock_fd >= 0)
             close(lock_fd);
     }
@@ -276,16 +279,18 @@ static int clean_main(int argc, char **argv)
     struct arguments arguments = {0};
     struct cleaned cleaned = {.arguments = &arguments};
     char size[TEXT_SIZE];
-    command_parse(&command_clean,
-                  options,
-                  parse,
-                  "Remove run folders with all that is in them: results, logs, outputs.\v"
-                  "A live run always stays. Interrupted runs are removed when they are named, or "
-                  "with --interrupted; damaged ones only when they are named. An interrupted run's "
-                  "age is the time since its master last wrote.",
-                  argc,
-                  argv,
-                  &arguments);
+    command_parse(
+        &command_clean,
+        options,
+        parse,
+        "Remove run folders with all that is in them: results, logs, outputs.\v"
+        "A live run always stays. Interrupted runs are removed when they are named, or "
+        "with --interrupted; damaged ones only when they are named. An interrupted run's "
+        "age is the time since its master last wrote. Messages that it has claimed from a "
+        "queue go back to it.",
+        argc,
+        argv,
+        &arguments);
     text_begin();
     if (!arguments.dry_run)
         clean_leftovers(&cleaned);

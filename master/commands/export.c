@@ -3,6 +3,7 @@
  * Dead letters as a job: see export.h. How its split names them depends on the kind:
  *
  *     range, list      list: the values
+ *     queue            list: the bodies; with items: files, files: the names
  *     files            files: the names, as globs that match nothing else
  *     lines, records   the inputs that have some, and split.only with the numbers of their pieces
  *                      within these
@@ -19,6 +20,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/placeholder.h"
 #include "master/command.h"
 #include "master/commands/items.h"
 #include "master/commands/outcome.h"
@@ -49,6 +51,11 @@ struct exporting {
     size_t only_at;        /* split.only: the range at hand */
     uint64_t only_skipped; /* and how many pieces the ranges before it have */
 };
+
+static bool wants_message(const char *template)
+{
+    return mf_placeholder_has(template, "message") || mf_placeholder_has(template, "field");
+}
 
 static int add_text(struct texts *texts, struct mf_bytes text, struct mf_error *error)
 {
@@ -88,6 +95,23 @@ static int add_id(void *arg, const struct outcome *outcome, struct mf_error *err
     return 0;
 }
 
+/* Values of a list have no fields and are no messages. */
+static int check_templates(const struct job *job, struct mf_error *error)
+{
+    bool wants = job->shell != NULL && wants_message(job->shell);
+    for (size_t i = 0; i < job->command.count; i++)
+        wants |= wants_message(job->command.items[i]);
+    for (size_t i = 0; i < job->env.count; i++)
+        wants |= wants_message(strchr(job->env.items[i], '=') + 1);
+    if (job->split.kind != SPLIT_QUEUE || !wants)
+        return 0;
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "the job asks for {message} or {field:NAME}, which only a queue gives: mayfly "
+                    "queue replay %s makes its dead messages ready again",
+                    job->split.queue);
+}
+
 static int check_utf8(struct mf_bytes text, uint64_t subtask, struct mf_error *error)
 {
     json_t *value = json_stringn((const char *)text.data, text.length);
@@ -98,7 +122,7 @@ static int check_utf8(struct mf_bytes text, uint64_t subtask, struct mf_error *e
     return mf_raise(error,
                     MF_EUSAGE,
                     "the input of subtask %" PRIu64
-                    " has a name that is not UTF-8, which a job file can't hold: use mayfly retry",
+                    " is not UTF-8, which a job file has to be: use mayfly retry",
                     subtask);
 }
 
@@ -147,8 +171,16 @@ static int add_group(struct exporting *e, const struct mf_subtask *piece, struct
 static int add_value(struct exporting *e, const struct mf_subtask *piece, struct mf_error *error)
 {
     char number[24];
+    if (!piece->has_number && memchr(piece->item.data, '\0', piece->item.length) != NULL)
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "the message of subtask %" PRIu64
+                        " holds a NUL byte, which a job file can't hold",
+                        piece->id);
     if (!piece->has_number)
-        return add_text(&e->values, piece->item, error);
+        return check_utf8(piece->item, piece->id, error) < 0
+                   ? -1
+                   : add_text(&e->values, piece->item, error);
     snprintf(number, sizeof number, "%" PRId64, piece->number);
     return add_text(&e->values, mf_bytes_text(number), error);
 }
@@ -226,6 +258,8 @@ static int add_letter(struct exporting *e,
         return walk_piece(e, piece, is_wanted, error);
     if (!is_wanted)
         return 0;
+    if (split->kind == SPLIT_QUEUE && split->items == QUEUE_FILES)
+        return add_glob(e, piece->path, piece->id, error);
     if (split->kind != SPLIT_FILES)
         return add_value(e, piece, error);
     return split->group_bytes > 0 ? add_group(e, piece, error)
@@ -271,6 +305,8 @@ static const char *kind_of(const struct job_split *split)
     case SPLIT_RANGE:
     case SPLIT_LIST:
         return "list";
+    case SPLIT_QUEUE:
+        return split->items == QUEUE_FILES ? "files" : "list";
     default:
         return NULL;
     }
@@ -309,7 +345,9 @@ static int collect(struct exporting *e,
     if (e->id_count == 0)
         return mf_raise(error, MF_EUSAGE, "the run has no such dead letter");
     e->job = items_job(e->run_folder, db, error);
-    e->items = e->job == NULL ? NULL : items_open(e->run_folder, db, error);
+    e->items = e->job == NULL || check_templates(e->job, error) < 0
+                   ? NULL
+                   : items_open(e->run_folder, db, error);
     return e->items == NULL ? -1 : walk_plan(e, error);
 }
 

@@ -187,6 +187,8 @@ int items_set_json(json_t *object, const struct mf_subtask *piece)
         rc |= json_object_set_new(object, "item", json_integer((json_int_t)piece->number));
     else if (piece->item.length > 0)
         rc |= text_json_bytes(object, "item", piece->item);
+    if (piece->message != 0)
+        rc |= json_object_set_new(object, "message", json_integer(piece->message));
     if (piece->path.length == 0)
         return rc;
     rc |= text_json_bytes(object, "path", piece->path);

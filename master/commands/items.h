@@ -32,7 +32,7 @@ int items_command(const struct items *items,
 const char *items_trouble(const struct items *items);
 void items_close(struct items *items); /* NULL is fine */
 
-/* Sets item, path, offset and length. -1: memory is exhausted. */
+/* Sets item, path, offset and length, and the id of a message. -1: memory is exhausted. */
 int items_set_json(json_t *object, const struct mf_subtask *piece);
 /* The item in words, for a line of text: path (with its place for a piece) or value. */
 int items_describe(const struct mf_subtask *piece, struct mf_buffer *out, struct mf_error *error);

@@ -227,6 +227,8 @@ static int check_inputs(const struct resume *resume, struct mf_error *error)
                                    .open_count = resume->left.count,
                                    .mark = resume->facts.high_water,
                                    .is_whole = resume->facts.has_total};
+    if (resume->job->split.kind == SPLIT_QUEUE) /* an input is a message's: it alone fails */
+        return 0;
     if (!resume->is_planned || (resume->arguments->may_change && resume->facts.has_total))
         return 0;
     if (changed_find(resume->job, resume->folder, &rest, &changed, error) < 0)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/claim.h"
 #include "master/command.h"
 #include "master/commands/export.h"
 #include "master/commands/items.h"
@@ -234,6 +235,24 @@ static int check_run(const struct attempt_again *again, const char *run_id, stru
     return check(&overview, again->arguments, error);
 }
 
+/* What failed of a queue is a message, and messages have a life of their own. */
+static int
+refuse_messages(const struct attempt_again *again, const char *run_id, struct mf_error *error)
+{
+    const struct job *job = again->job;
+    if (claim_settle(again->folder, error) < 0)
+        return -1;
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "the messages of run %s that have failed went back to the queue %s when it "
+                    "ended, so they can't be tried again here: the next run gets them, or, if they "
+                    "are dead (mayfly queue dead %s), after mayfly queue replay %s",
+                    run_id,
+                    job->split.queue,
+                    job->split.queue,
+                    job->split.queue);
+}
+
 /* All that can fail before the run is touched. */
 static int prepare(struct attempt_again *again, const char *run_id, struct mf_error *error)
 {
@@ -247,7 +266,8 @@ static int prepare(struct attempt_again *again, const char *run_id, struct mf_er
     if (again->lock_fd < 0 || check_run(again, run_id, error) < 0)
         return -1;
     again->job = items_job(again->folder, again->db, error);
-    if (again->job == NULL)
+    if (again->job == NULL ||
+        (again->job->split.kind == SPLIT_QUEUE && refuse_messages(again, run_id, error) < 0))
         return -1;
     again->worker_binary = command_worker_binary(error);
     return again->worker_binary == NULL ? -1 : 0;

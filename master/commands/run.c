@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "master/claim.h"
 #include "master/command.h"
 #include "master/commands/background.h"
 #include "master/commands/result_options.h"
@@ -21,12 +22,16 @@
 #include "master/commands/ssh_options.h"
 #include "master/dry_run.h"
 #include "master/job/job.h"
+#include "master/record/run_db.h"
 #include "master/record/tree.h"
 #include "master/run.h"
 #include "master/run_folder.h"
 
+enum { KEY_FIRING = 256 };
+
 struct arguments {
     const char *job;
+    const char *firing; /* the id of a run that a trigger has decided on; NULL = started by hand */
     struct sets sets;
     bool dry_run;
     struct run_options options;
@@ -36,6 +41,7 @@ static const struct argp_option options[] = {
     {"set", 's', "KEY=VALUE", 0, "Set a key of the job file, for example --set workers.count=4", 0},
     {"jobs", 'j', "N", 0, "Run N subtasks at a time on each worker (workers.slots)", 0},
     {"dry-run", 'n', NULL, 0, "Print the plan and run nothing", 0},
+    {"firing", KEY_FIRING, "RUN", OPTION_HIDDEN, NULL, 0}, /* for triggers: see claim.h */
     {0}};
 
 static const struct argp_child children[] = {
@@ -68,6 +74,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case 'n':
         arguments->dry_run = true;
         return 0;
+    case KEY_FIRING:
+        arguments->firing = text;
+        return 0;
     case ARGP_KEY_ARG:
         if (arguments->job != NULL)
             argp_error(state, "one job at a time: \"%s\" is too much", text);
@@ -95,23 +104,84 @@ static int write_job(const struct job *job, const char *folder, struct mf_error 
     return rc;
 }
 
-/* A new run folder with its lock and its job.yaml; the lock's descriptor, or -1 with nothing left
- * behind. */
-static int make_run(const struct job *job, char *run_id, char **folder, struct mf_error *error)
+/* A run that is about to begin. */
+struct beginning {
+    char run_id[RUN_ID_SIZE];
+    char *folder;
+    int lock_fd;
+};
+
+/* Under the lock: another master may have had the folder meanwhile. One that died before it had a
+ * results table has left nothing of use: the run begins anew. */
+static int check_unused(const struct beginning *run, struct mf_error *error)
 {
-    *folder = run_folder_create(job->name, run_id, error);
-    if (*folder == NULL)
+    char *path = run_path(run->folder, "run.db");
+    int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                          : run_db_is_made(path, error);
+    if (rc > 0)
+        rc = mf_raise(error,
+                      MF_EUSAGE,
+                      "run %s has begun already: mayfly resume %s goes on with it",
+                      run->run_id,
+                      run->run_id);
+    mf_free(path);
+    return rc;
+}
+
+/* Locked, with its job.yaml and its messages; -1: what was made here is removed again. */
+static int fill_folder(const struct job *job,
+                       const char *firing,
+                       struct beginning *run,
+                       struct mf_error *error)
+{
+    run->lock_fd = run_folder_lock(run->folder, error);
+    if (run->lock_fd < 0)
         return -1;
-    int lock_fd = run_folder_lock(*folder, error);
-    if (lock_fd >= 0 && write_job(job, *folder, error) == 0)
-        return lock_fd;
-    if (lock_fd >= 0)
-        close(lock_fd);
+    if (check_unused(run, error) < 0) {
+        close(run->lock_fd);
+        return -1;
+    }
+    int rc = write_job(job, run->folder, error);
+    if (rc == 0)
+        rc = firing == NULL ? claim_by_hand(job, run->run_id, run->folder, error)
+                            : claim_of_firing(job, run->run_id, run->folder, error);
+    if (rc == 0)
+        return 0;
+    if (firing != NULL && error->code == MF_EUSAGE) /* it would be so the next time, too */
+        claim_give_up(firing, error->text);
     if (error->code == MF_ESYSTEM)
         error->code = MF_ESETUP;
-    tree_remove(*folder, NULL);
-    mf_free(*folder);
-    *folder = NULL;
+    tree_remove(run->folder, NULL);
+    close(run->lock_fd);
+    return -1;
+}
+
+static char *make_folder(const struct job *job,
+                         const char *firing,
+                         struct beginning *run,
+                         struct mf_error *error)
+{
+    if (firing == NULL)
+        return run_folder_create(job->name, run->run_id, error);
+    if (!run_folder_is_id(firing)) {
+        mf_raise(error, MF_EUSAGE, "\"%.100s\" is no id of a run", firing);
+        return NULL;
+    }
+    snprintf(run->run_id, sizeof run->run_id, "%s", firing);
+    return run_folder_create_as(firing, error);
+}
+
+/* A run folder with all that its master needs; -1 with an error. */
+static int
+make_run(const struct job *job, const char *firing, struct beginning *run, struct mf_error *error)
+{
+    run->folder = make_folder(job, firing, run, error);
+    if (run->folder == NULL)
+        return -1;
+    if (fill_folder(job, firing, run, error) == 0)
+        return 0;
+    mf_free(run->folder);
+    run->folder = NULL;
     return -1;
 }
 
@@ -121,18 +191,16 @@ static int start(const struct arguments *arguments,
                  int say_fd)
 {
     struct mf_error error;
-    char run_id[RUN_ID_SIZE], *folder;
-    int lock_fd = make_run(job, run_id, &folder, &error);
-    if (lock_fd < 0)
+    struct beginning run;
+    if (make_run(job, arguments->firing, &run, &error) < 0)
         return command_fail(&error);
-    if (say_fd >= 0) {
-        dprintf(say_fd, "%s\n", run_id);
-        close(say_fd);
-    }
+    if (say_fd >= 0)
+        background_say(say_fd, run.folder, run.run_id);
     struct run_options run_options = arguments->options;
     run_options.worker_binary = worker_binary;
-    int code = run_master(job, run_id, folder, lock_fd, NULL, &run_options);
-    mf_free(folder);
+    run_options.detached = say_fd >= 0;
+    int code = run_master(job, run.run_id, run.folder, run.lock_fd, NULL, &run_options);
+    mf_free(run.folder);
     return code;
 }
 
@@ -147,10 +215,10 @@ static int main_of(const struct command *command,
     command_parse(command, options, parse, doc, argc, argv, &arguments);
     struct job *job = job_load(arguments.job, arguments.sets.items, arguments.sets.count, &error);
     sets_fini(&arguments.sets);
-    if (job == NULL)
-        return command_fail(&error);
-    char *worker_binary = command_worker_binary(&error);
+    char *worker_binary = job == NULL ? NULL : command_worker_binary(&error);
     int code;
+    if (worker_binary == NULL && arguments.firing != NULL)
+        claim_give_up(arguments.firing, error.text);
     if (worker_binary == NULL)
         code = command_fail(&error);
     else if (arguments.dry_run)
@@ -189,18 +257,7 @@ struct submission {
 static int run_detached(void *arg, int say_fd)
 {
     const struct submission *submission = arg;
-    struct mf_error error;
-    char run_id[RUN_ID_SIZE], *folder;
-    int lock_fd = make_run(submission->job, run_id, &folder, &error);
-    if (lock_fd < 0)
-        return command_fail(&error);
-    background_say(say_fd, folder, run_id);
-    struct run_options run_options = submission->arguments->options;
-    run_options.worker_binary = submission->worker_binary;
-    run_options.detached = true;
-    int code = run_master(submission->job, run_id, folder, lock_fd, NULL, &run_options);
-    mf_free(folder);
-    return code;
+    return start(submission->arguments, submission->job, submission->worker_binary, say_fd);
 }
 
 static int

@@ -14,6 +14,9 @@
 #include "master/commands/overview.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
+#include "master/notify/outbox_json.h"
+#include "master/record/run_db.h"
+#include "master/firing_note.h"
 
 enum { KEY_EXPLAIN = 256 };
 
@@ -64,8 +67,24 @@ static json_t *load_summary(const char *folder)
     return summary;
 }
 
+/* The outbox of the run; NULL when nobody was to be told, or it cannot be read. */
+static json_t *load_outbox(const char *folder)
+{
+    char *path = run_path(folder, "run.db");
+    sqlite3 *db = path == NULL ? NULL : run_db_open(path, NULL);
+    json_t *outbox = db == NULL ? NULL : outbox_json(db, NULL);
+    run_db_close(db);
+    mf_free(path);
+    if (outbox != NULL && json_integer_value(json_object_get(outbox, "delivered")) == 0 &&
+        json_array_size(json_object_get(outbox, "undelivered")) == 0) {
+        json_decref(outbox);
+        return NULL;
+    }
+    return outbox;
+}
+
 /* What run.db says, as a live master would. */
-static json_t *recorded_status(const struct overview *overview)
+static json_t *recorded_status(const char *folder, const struct overview *overview)
 {
     json_t *status = json_pack("{s:i, s:s, s:s, s:s, s:o, s:f}",
                                "version",
@@ -82,6 +101,8 @@ static json_t *recorded_status(const struct overview *overview)
                                (double)overview_wall_us(overview) / 1e6);
     if (status != NULL && overview->reason[0] != '\0')
         json_object_set_new(status, "reason", json_string(overview->reason));
+    if (status != NULL)
+        json_object_set_new(status, "firing", firing_note_json_of(folder));
     return status;
 }
 
@@ -101,6 +122,9 @@ static int print_json(const char *folder,
     rc |= text_json_stamp(status, "ended", overview->ended_us);
     rc |= text_json_bytes(status, "folder", mf_bytes_text(folder));
     rc |= json_object_set_new(status, "summary", summary == NULL ? json_null() : summary);
+    json_t *outbox = load_outbox(folder);
+    if (outbox != NULL)
+        rc |= json_object_set_new(status, "notifications", outbox);
     if (rc == 0)
         return text_json_print(status, JSON_INDENT(2), error);
     json_decref(status);
@@ -143,9 +167,39 @@ static void print_summary(const json_t *summary)
            integer(summary, "workers", "verified_gone"),
            integer(summary, "workers", "unverified"));
     printf("rate     %.1f subtasks/s\n", json_number_value(json_object_get(summary, "rate_per_s")));
+    const json_t *firing = json_object_get(summary, "firing");
+    if (json_is_string(json_object_get(firing, "queue")) && json_object_get(firing, "done") != NULL)
+        printf("messages %" JSON_INTEGER_FORMAT " done, %" JSON_INTEGER_FORMAT
+               " failed, %" JSON_INTEGER_FORMAT " given back\n",
+               json_integer_value(json_object_get(firing, "done")),
+               json_integer_value(json_object_get(firing, "failed")),
+               json_integer_value(json_object_get(firing, "back")));
     const char *result = json_string_value(json_object_get(summary, "result"));
     if (result != NULL)
         printf("result   %s\n", result);
+}
+
+static void print_firing(const char *folder)
+{
+    char text[400];
+    json_t *note = firing_note_json_of(folder);
+    if (json_is_object(note))
+        printf("started  %s\n", firing_note_text(note, text, sizeof text));
+    json_decref(note);
+}
+
+static void print_outbox(const char *folder, const char *run_id)
+{
+    json_t *outbox = load_outbox(folder);
+    size_t undelivered = json_array_size(json_object_get(outbox, "undelivered"));
+    if (outbox != NULL)
+        printf("told     %" JSON_INTEGER_FORMAT " delivered",
+               json_integer_value(json_object_get(outbox, "delivered")));
+    if (undelivered > 0)
+        printf(", %zu not (mayfly notify %s)", undelivered, run_id);
+    if (outbox != NULL)
+        putchar('\n');
+    json_decref(outbox);
 }
 
 static void print_text(const char *folder, const struct overview *overview, const json_t *status)
@@ -154,6 +208,7 @@ static void print_text(const char *folder, const struct overview *overview, cons
     if (overview->has_total)
         snprintf(total, sizeof total, "%" PRIu64, overview->total);
     printf("run      %s\njob      %s\n", overview->run_id, overview->job_name);
+    print_firing(folder);
     const char *held_up = json_string_value(json_object_get(status, "held_up"));
     printf("state    %s%s%s\n",
            overview->state,
@@ -171,6 +226,7 @@ static void print_text(const char *folder, const struct overview *overview, cons
     if (summary != NULL)
         print_summary(summary);
     json_decref(summary);
+    print_outbox(folder, overview->run_id);
     printf("folder   %s\n", folder);
 }
 
@@ -190,7 +246,7 @@ static int show(const char *folder,
     if (arguments->json) {
         rc = print_json(folder,
                         overview,
-                        live == NULL ? recorded_status(overview) : json_incref(live),
+                        live == NULL ? recorded_status(folder, overview) : json_incref(live),
                         explanation,
                         error);
     } else {

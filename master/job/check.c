@@ -24,8 +24,7 @@ static int raise_missing(const struct reader *reader,
     return mf_raise(error, MF_EUSAGE, "%s: %s: %s", reader->tree.path, path, text);
 }
 
-/* The one of `paths` that was given; NULL and an error for none or several. */
-static const char *only_one(const struct reader *reader,
+const char *reader_only_one(const struct reader *reader,
                             const char *parent,
                             const char *const *paths,
                             size_t count,
@@ -55,6 +54,13 @@ static const char *only_one(const struct reader *reader,
     return found;
 }
 
+/* Whether subtasks have input files. */
+static bool has_inputs(const struct job_split *split)
+{
+    return split->kind <= SPLIT_RECORDS ||
+           (split->kind == SPLIT_QUEUE && split->items == QUEUE_FILES);
+}
+
 /* `option` is only for some kinds. */
 static int needs_kind(const struct reader *reader,
                       const char *option,
@@ -73,17 +79,20 @@ static int check_inputs(const struct reader *reader, const char *path, struct mf
     if (job->split.globs.count == 0)
         return reader_raise(
             reader, path, error, "the list is empty; at least one glob is expected");
-    bool has_prepare = job->prepare.count > 0 || job->prepare_shell != NULL;
+    /* A run that another one has started finds that one's result there. */
+    bool has_prepared =
+        job->prepare.count > 0 || job->prepare_shell != NULL || job->trigger.after != NULL;
     for (size_t i = 0; i < job->split.globs.count; i++) {
         const char *glob = job->split.globs.items[i];
         if (*glob == '\0')
             return reader_raise(reader, path, error, "an empty text is no glob");
-        if (!has_prepare && (strncmp(glob, "$MAYFLY_PREPARED", 16) == 0 ||
-                             strncmp(glob, "${MAYFLY_PREPARED}", 18) == 0))
+        if (!has_prepared && (strncmp(glob, "$MAYFLY_PREPARED", 16) == 0 ||
+                              strncmp(glob, "${MAYFLY_PREPARED}", 18) == 0))
             return reader_raise(reader,
                                 path,
                                 error,
-                                "'%.60s' needs the key 'prepare', which makes that folder",
+                                "'%.60s' needs the key 'prepare' or 'trigger.after', which "
+                                "make that folder",
                                 glob);
     }
     return 0;
@@ -129,12 +138,32 @@ static int check_only(const struct reader *reader, struct mf_error *error)
     return reader_raise(reader, "split.only", error, "%s", inner.text);
 }
 
-static int check_split(const struct reader *reader, struct mf_error *error)
+static bool is_word(const struct reader *reader, const char *path)
+{
+    int id = reader_seen(reader, path);
+    return id > 0 && tree_node((struct tree *)&reader->tree, id)->type == YAML_SCALAR_NODE;
+}
+
+/* The kind of the split; the path of the key that says it. */
+static const char *find_kind(const struct reader *reader, struct mf_error *error)
 {
     static const char *const paths[] = {
-        "split.files", "split.lines", "split.records", "split.range", "split.list"};
+        "split.files", "split.lines", "split.records", "split.range", "split.list", "split.queue"};
     static const enum split_kind kinds[] = {
-        SPLIT_FILES, SPLIT_LINES, SPLIT_RECORDS, SPLIT_RANGE, SPLIT_LIST};
+        SPLIT_FILES, SPLIT_LINES, SPLIT_RECORDS, SPLIT_RANGE, SPLIT_LIST, SPLIT_QUEUE};
+    if (is_word(reader, "split")) /* it was stored as it was read */
+        return "split";
+    const char *path = reader_only_one(
+        reader, "split", paths, 6, "files, lines, records, range, list and queue", error);
+    for (size_t i = 0; path != NULL && i < 6; i++) {
+        if (strcmp(path, paths[i]) == 0)
+            reader->job->split.kind = kinds[i];
+    }
+    return path;
+}
+
+static int check_split(const struct reader *reader, struct mf_error *error)
+{
     struct job_split *split = &reader->job->split;
     if (reader_seen(reader, "split.bytes") > 0 && reader_seen(reader, "split.lines") == 0 &&
         reader_seen(reader, "split.records") == 0)
@@ -144,19 +173,12 @@ static int check_split(const struct reader *reader, struct mf_error *error)
                             "split kind 'bytes' is not available in this version; as an option it "
                             "goes with lines or "
                             "records");
-    const char *path =
-        only_one(reader, "split", paths, 5, "files, lines, records, range and list", error);
+    const char *path = find_kind(reader, error);
     if (path == NULL)
         return -1;
-    for (size_t i = 0; i < 5; i++) {
-        if (strcmp(path, paths[i]) == 0)
-            split->kind = kinds[i];
-    }
     if (split->kind <= SPLIT_RECORDS && check_inputs(reader, path, error) < 0)
         return -1;
-    if (split->kind == SPLIT_RANGE &&
-        tree_node((struct tree *)&reader->tree, reader_seen(reader, path))->type ==
-            YAML_MAPPING_NODE) {
+    if (split->kind == SPLIT_RANGE && !is_word(reader, path)) {
         if (reader_seen(reader, "split.range.from") == 0 ||
             reader_seen(reader, "split.range.to") == 0)
             return reader_raise(reader, path, error, "both 'from' and 'to' are expected");
@@ -237,13 +259,9 @@ static int check_template(const struct reader *reader,
     struct mf_error inner = {0};
     if (mf_placeholder_check(text, quoting, &inner) < 0)
         return reader_raise(reader, key, error, "%s", inner.text);
-    if (mf_placeholder_has(text, "field"))
-        return reader_raise(
-            reader,
-            key,
-            error,
-            "{field:NAME} is of no use here: no split of this version has named fields");
-    bool has_input = split->kind <= SPLIT_RECORDS;
+    if (check_queue_template(reader, key, text, error) < 0)
+        return -1;
+    bool has_input = has_inputs(split);
     for (size_t i = 0; i < 3; i++) {
         if ((!has_input || split->group_bytes > 0) && mf_placeholder_has(text, of_inputs[i]))
             return reader_raise(
@@ -288,7 +306,7 @@ static int check_executor(const struct reader *reader, struct mf_error *error)
 {
     static const char *const paths[] = {"task.command", "task.shell", "task.noop"};
     struct job *job = reader->job;
-    const char *path = only_one(reader, "task", paths, 3, "command and shell", error);
+    const char *path = reader_only_one(reader, "task", paths, 3, "command and shell", error);
     if (path == NULL)
         return -1;
     if (path == paths[0] && (job->command.count == 0 || *job->command.items[0] == '\0'))
@@ -316,7 +334,7 @@ static int check_stdin(const struct reader *reader, struct mf_error *error)
     struct job *job = reader->job;
     const struct job_split *split = &job->split;
     bool is_pieces = split->kind == SPLIT_LINES || split->kind == SPLIT_RECORDS;
-    bool has_input = split->kind <= SPLIT_RECORDS && split->group_bytes == 0;
+    bool has_input = has_inputs(split) && split->group_bytes == 0;
     int input = reader_seen(reader, "task.input");
     bool is_file =
         input > 0 && strcmp(tree_text(tree_node((struct tree *)&reader->tree, input)), "file") == 0;
@@ -373,7 +391,7 @@ static int check_gather(const struct reader *reader, struct mf_error *error)
     int id = reader_seen(reader, "gather");
     if (id > 0 && tree_node((struct tree *)&reader->tree, id)->type == YAML_MAPPING_NODE) {
         const char *path =
-            only_one(reader, "gather", paths, 5, "none, concat, jsonl, csv and sql", error);
+            reader_only_one(reader, "gather", paths, 5, "none, concat, jsonl, csv and sql", error);
         if (path == NULL)
             return -1;
         for (int i = 0; i < 5; i++) {
@@ -391,16 +409,21 @@ static int check_gather(const struct reader *reader, struct mf_error *error)
     return 0;
 }
 
-static int check_name(const struct reader *reader, struct mf_error *error)
+bool is_job_name(const char *name)
 {
-    const char *name = reader->job->name;
     size_t n = strlen(name);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)name[i];
         if (c >= 0x80 || !(isalnum(c) || (i > 0 && (c == '-' || c == '_'))))
             n = 0;
     }
-    if (n == 0 || n > NAME_MAX_BYTES)
+    return n > 0 && n <= NAME_MAX_BYTES;
+}
+
+static int check_name(const struct reader *reader, struct mf_error *error)
+{
+    const char *name = reader->job->name;
+    if (!is_job_name(name))
         return reader_raise(
             reader,
             "name",
@@ -434,7 +457,8 @@ int check_job(struct reader *reader, struct mf_error *error)
                              error,
                              "this key is missing; for example 'task: {command: [echo, \"{}\"]}'");
     if (check_name(reader, error) < 0 || check_prepare(reader, error) < 0 ||
-        check_split(reader, error) < 0 || check_task(reader, error) < 0 ||
+        check_trigger(reader, error) < 0 || check_split(reader, error) < 0 ||
+        check_queue_split(reader, error) < 0 || check_task(reader, error) < 0 ||
         check_gather(reader, error) < 0 || check_workers(reader, error) < 0)
         return -1;
     if (job->orphan_us < job->lease_us)

@@ -286,6 +286,7 @@ void job_destroy(struct job *job)
                      job->folder,
                      job->text,
                      job->name,
+                     job->split.queue,
                      job->prepare_shell,
                      job->shell,
                      job->cwd,
@@ -302,6 +303,8 @@ void job_destroy(struct job *job)
     hosts_fini(&job->hosts);
     only_fini(&job->split.only);
     read_secrets_fini(job);
+    read_notify_fini(job);
+    trigger_fini(&job->trigger);
     for (size_t i = 0; i < job->output.column_count; i++)
         mf_free(job->output.columns[i].name);
     mf_free(job->output.columns);

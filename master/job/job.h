@@ -15,7 +15,15 @@
 #include "common/error.h"
 #include "common/message.h"
 
-enum split_kind { SPLIT_FILES = 1, SPLIT_LINES, SPLIT_RECORDS, SPLIT_RANGE, SPLIT_LIST };
+enum split_kind {
+    SPLIT_FILES = 1,
+    SPLIT_LINES,
+    SPLIT_RECORDS,
+    SPLIT_RANGE,
+    SPLIT_LIST,
+    SPLIT_QUEUE
+};
+enum queue_items { QUEUE_VALUES = 1, QUEUE_FILES };
 enum records_format { RECORDS_CSV = 1, RECORDS_TSV, RECORDS_JSONL, RECORDS_PARAGRAPHS };
 enum gather_kind { GATHER_NONE = 1, GATHER_CONCAT, GATHER_JSONL, GATHER_CSV, GATHER_SQL };
 enum output_format { OUTPUT_TEXT = 1, OUTPUT_CSV, OUTPUT_TSV, OUTPUT_JSONL };
@@ -67,6 +75,9 @@ struct job_split {
     enum records_format format;                  /* records */
     int64_t range_first, range_last, range_step; /* range: last is inclusive */
     struct job_strings list;                     /* list */
+    char *queue;                                 /* queue: its name */
+    uint64_t batch_max;            /* queue: so many messages at most for a run started by hand */
+    enum queue_items items;        /* queue: what a body is */
     bool allow_empty;              /* a plan without subtasks succeeds; else it is an error */
     struct job_strings only_texts; /* as written */
     struct job_only only;          /* pieces that are wanted, by their numbers */
@@ -105,14 +116,47 @@ struct job_hosts {
     struct job_host *items;
 };
 
-/* One of `secrets`: exactly one of file, command and env says where its value comes from. */
+/* A value from outside: exactly one of file, command and env says where it comes from; or `text` is
+ * the value itself, for keys that allow that. */
 struct job_secret {
-    char *name;
-    char *place; /* "FILE:LINE: secrets.NAME", for messages */
-    char *file;  /* absolute */
+    char *name;  /* of `secrets`; else NULL */
+    char *place; /* "FILE:LINE: secrets.NAME", for messages; NULL = not given */
+    char *text;
+    char *file; /* absolute */
     struct job_strings command;
     char *env; /* a variable of the master's environment */
 };
+
+/* What subscribers can be told of, as bits 1 << event of job_notify.events; the names are those of
+ * notify_event_name. */
+enum notify_event {
+    NOTIFY_STARTED = 1,
+    NOTIFY_SUCCEEDED,
+    NOTIFY_PARTIAL,
+    NOTIFY_FAILED,
+    NOTIFY_CANCELLED,
+    NOTIFY_DEAD /* there are more dead letters than dead_above */
+};
+#define NOTIFY_MAX 32 /* subscribers of a job */
+
+/* One of `notify`: exactly one of command, shell, webhook and queue is given. */
+struct job_notify {
+    char *place;           /* "FILE:LINE: notify[2]", for messages */
+    struct job_strings on; /* as written; `events` is what it means */
+    unsigned events;
+    uint64_t dead_above;
+    struct job_strings command;
+    char *shell;
+    struct job_secret webhook; /* the address */
+    struct job_secret secret;  /* the key of the signature */
+    char *ca_file;             /* absolute; NULL = the system's authorities */
+    char *queue;
+    bool lines; /* queue: each line of the result is a message, too */
+    uint64_t timeout_us;
+};
+
+/* "started", ...; NULL for a number that is none. */
+const char *notify_event_name(int event);
 
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
@@ -120,6 +164,40 @@ struct job_ssh {
     char *config; /* or "none" */
     bool accept_new;
     enum ssh_client client;
+};
+
+enum trigger_kind { TRIGGER_NONE, TRIGGER_QUEUE, TRIGGER_CRON, TRIGGER_AFTER };
+enum trigger_overlap { OVERLAP_SKIP = 1, OVERLAP_QUEUE, OVERLAP_ALLOW };
+enum trigger_catchup { CATCHUP_NONE = 1, CATCHUP_LAST, CATCHUP_ALL };
+enum trigger_on { AFTER_SUCCESS = 1, AFTER_FAILURE, AFTER_ALWAYS };
+
+/* A source of messages: one of list and stream is set, or neither (no such source). */
+struct job_redis {
+    char *server;
+    char *list, *stream;
+    char *group;                /* of a stream */
+    char *user;                 /* NULL = not said */
+    struct job_secret password; /* one of its sources is set, or none */
+};
+
+/* What starts the job; what does not belong to its kind has its default, and says nothing. */
+struct job_trigger {
+    enum trigger_kind kind;
+    char *queue;          /* kind queue */
+    uint64_t when_count;  /* 0 = not said, as for the next two; at least one of them is */
+    uint64_t when_bytes;  /* bytes */
+    uint64_t when_age_us; /* us */
+    uint64_t batch_max;   /* messages of a run */
+    uint64_t running_max; /* runs at a time; kinds queue and after */
+    char *spool;          /* absolute; NULL = no such source */
+    struct job_redis redis;
+    char *cron; /* kind cron: the expression as written */
+    char *zone; /* NULL = that of the machine */
+    enum trigger_overlap overlap;
+    enum trigger_catchup catchup;
+    uint64_t jitter_us;
+    char *after; /* kind after: the name of the other job */
+    enum trigger_on on;
 };
 
 struct job {
@@ -168,6 +246,9 @@ struct job {
     uint64_t lease_us, orphan_us, credentials_ttl_us, disk_wait_us;
     size_t secret_count;
     struct job_secret *secrets;
+    size_t notify_count;
+    struct job_notify *notify;
+    struct job_trigger trigger;
     bool keep_folders; /* for debugging: keep attempts' folders until dismissal */
 };
 

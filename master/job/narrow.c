@@ -64,8 +64,11 @@ int job_narrow(const struct job *job,
                struct mf_error *error)
 {
     struct tree tree = {0};
+    static const char *const nothing[] = {"split={}"};
     int rc = tree_load(
         &tree, job->path, mf_bytes_of((const unsigned char *)job->text, job->text_length), error);
+    if (rc == 0 && job->split.kind == SPLIT_QUEUE) /* a bare word, or options of its own */
+        rc = tree_set(&tree, nothing, 1, error);
     if (rc == 0)
         rc = write_tree(job, &tree, narrowing, out, error);
     tree_fini(&tree);

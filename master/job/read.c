@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "master/job/hosts.h"
+#include "master/job/store.h"
 #include "master/job/value.h"
 
 #define PATH_BYTES 160
@@ -59,7 +60,7 @@ void strings_fini(struct job_strings *strings)
 int reader_seen(const struct reader *reader, const char *path)
 {
     const struct schema_key *row = schema_row(path);
-    return row == NULL ? 0 : reader->seen[row - schema_keys];
+    return row == NULL ? 0 : reader->seen[schema_number(row)];
 }
 
 void reader_drop(struct reader *reader, const char *path)
@@ -67,11 +68,11 @@ void reader_drop(struct reader *reader, const char *path)
     const struct schema_key *row = schema_row(path);
     const char *dot = strrchr(path, '.');
     char parent[PATH_BYTES];
-    if (row == NULL || dot == NULL || reader->seen[row - schema_keys] == 0)
+    if (row == NULL || dot == NULL || reader->seen[schema_number(row)] == 0)
         return;
     snprintf(parent, sizeof parent, "%.*s", (int)(dot - path), path);
     tree_drop(&reader->tree, reader_seen(reader, parent), dot + 1);
-    reader->seen[row - schema_keys] = 0;
+    reader->seen[schema_number(row)] = 0;
     reader->is_changed = true;
 }
 
@@ -171,77 +172,6 @@ static int raise_bounds(struct reader *reader, const struct entry *entry, struct
     return raise_entry(reader, entry, error, text);
 }
 
-static bool is_within(const struct schema_key *row, double value)
-{
-    return (row->min == 0 && row->max == 0) ||
-           (value >= (double)row->min && value <= (double)row->max);
-}
-
-/* Writes an unsigned or signed number into the member, whatever its width. */
-static void store_integer(struct job *job, const struct schema_key *row, uint64_t value)
-{
-    char *member = (char *)job + row->offset;
-    uint32_t narrow = (uint32_t)value;
-    bool flag = value != 0;
-    if (row->size == sizeof value)
-        memcpy(member, &value, sizeof value);
-    else if (row->size == sizeof narrow)
-        memcpy(member, &narrow, sizeof narrow);
-    else if (row->size == sizeof flag)
-        memcpy(member, &flag, sizeof flag);
-}
-
-static int
-store_text(struct job *job, const struct schema_key *row, const char *text, struct mf_error *error)
-{
-    char *copy = mf_strdup(text), *old;
-    if (copy == NULL)
-        return raise_memory(error);
-    memcpy(&old, (char *)job + row->offset, sizeof old);
-    mf_free(old);
-    memcpy((char *)job + row->offset, &copy, sizeof copy);
-    return 0;
-}
-
-/* A scalar as the row's simple types have it: 1 stored, 0 it is none of them, -1 it is out of
- * bounds. */
-static int store_scalar(struct job *job, const struct schema_key *row, const char *text)
-{
-    uint64_t value;
-    int64_t number;
-    bool flag;
-    double real;
-    int choice = (row->types & SCHEMA_CHOICE) != 0 ? schema_choice(row, text) : -1;
-    if (choice >= 0) {
-        store_integer(job, row, (uint64_t)choice);
-        return 1;
-    }
-    if ((row->types & SCHEMA_BOOL) != 0 && value_bool(text, &flag) == 0) {
-        store_integer(job, row, flag);
-        return 1;
-    }
-    if (((row->types & SCHEMA_DURATION) != 0 && value_duration(text, &value) == 0) ||
-        ((row->types & SCHEMA_SIZE) != 0 && value_size(text, &value) == 0)) {
-        if (!is_within(row, (double)value))
-            return -1;
-        store_integer(job, row, value);
-        return 1;
-    }
-    if ((row->types & SCHEMA_INTEGER) != 0 && value_integer(text, &number) == 0) {
-        if (!is_within(row, (double)number))
-            return -1;
-        store_integer(job, row, (uint64_t)number);
-        return 1;
-    }
-    if ((row->types & SCHEMA_NUMBER) != 0 && value_number(text, &real) == 0) {
-        if (!is_within(row, real))
-            return -1;
-        memcpy((char *)job + row->offset, &real, sizeof real);
-        return 1;
-    }
-    return 0;
-}
-
 static int
 read_column(struct job *job, const struct entry *entry, const char *word, struct mf_error *error)
 {
@@ -324,14 +254,26 @@ static int read_path(struct reader *reader,
     return rc;
 }
 
+/* A source of the value that is being read; or the value itself, where the key allows that. */
 static int read_secret(struct reader *reader,
                        const struct entry *entry,
                        const char *text,
                        struct mf_error *error)
 {
     struct mf_error inner = {0};
-    int rc = read_secret_source(reader->job, entry->name, text, &inner);
-    return rc < 0 ? place_error(reader, entry, &inner, error) : 0;
+    struct job_secret *whole = (void *)store_member(reader->job, entry->row);
+    char place[TREE_PLACE_MAX];
+    int rc;
+    if (entry->row->size == 0) {
+        rc = read_secret_source(reader->job, reader->secret, entry->name, text, &inner);
+        return rc < 0 ? place_error(reader, entry, &inner, error) : 0;
+    }
+    char *named = mf_format("%s: %s", tree_place(&reader->tree, entry->id, place), entry->path);
+    rc = named == NULL ? -1 : read_secret_begin(whole, named, error);
+    mf_free(named);
+    if (rc == 0)
+        whole->text = mf_strdup(text);
+    return rc < 0 || whole->text == NULL ? raise_memory(error) : 0;
 }
 
 /* One text of hosts: of `text` as a whole, or one item of a list. */
@@ -365,7 +307,7 @@ static int read_special(struct reader *reader,
             return 0;
         return read_column(job, entry, text, error) < 0 ? -1 : 1;
     case TARGET_LINE: {
-        struct job_strings *strings = (void *)((char *)job + row->offset);
+        struct job_strings *strings = (void *)store_member(job, row);
         return strings_add(strings, text, error) < 0 ? -1 : 1;
     }
     case TARGET_TOLERATE:
@@ -453,8 +395,8 @@ static int read_list(struct reader *reader,
     const struct schema_key *row = entry->row;
     struct job_strings *strings = strcmp(row->path, "prepare") == 0 ? &reader->job->prepare
                                   : row->target == TARGET_SECRET
-                                      ? read_secret_command(reader->job)
-                                      : (void *)((char *)reader->job + row->offset);
+                                      ? &reader->secret->command
+                                      : (void *)store_member(reader->job, row);
     for (int *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
          item++) {
         const yaml_node_t *child = tree_node(&reader->tree, *item);
@@ -511,21 +453,71 @@ read_secret_mapping(struct reader *reader, const struct entry *entry, struct mf_
     char *named = mf_format("%s: %s", tree_place(&reader->tree, entry->id, place), entry->path);
     if (named == NULL)
         return raise_memory(error);
-    int rc = read_secret_begin(reader->job, entry->name, named, &inner);
+    reader->secret = entry->row->size == 0
+                         ? read_secret_add(reader->job, entry->name, &inner)
+                         : (struct job_secret *)(void *)store_member(reader->job, entry->row);
+    int rc = reader->secret == NULL ? -1 : read_secret_begin(reader->secret, named, &inner);
     mf_free(named);
     if (rc < 0)
         return place_error(reader, entry, &inner, error);
     if (read_mapping(reader, entry->row->path, entry->path, entry->id, error) < 0)
         return -1;
-    return read_secret_end(reader->job, &inner) < 0 ? place_error(reader, entry, &inner, error) : 0;
+    return read_secret_end(reader->secret, &inner) < 0 ? place_error(reader, entry, &inner, error)
+                                                       : 0;
+}
+
+/* One mapping of `notify`; `index` from 1, 0 = it stands alone. */
+static int read_notify_mapping(
+    struct reader *reader, const struct entry *entry, int id, size_t index, struct mf_error *error)
+{
+    char place[TREE_PLACE_MAX], shown[PATH_BYTES];
+    struct mf_error inner = {0};
+    struct entry at = *entry;
+    at.id = id;
+    snprintf(shown, sizeof shown, index == 0 ? "%s" : "%s[%zu]", entry->path, index);
+    at.path = shown;
+    if (tree_node(&reader->tree, id)->type != YAML_MAPPING_NODE)
+        return raise_entry(reader,
+                           &at,
+                           error,
+                           "expected a mapping, such as {on: [failed], "
+                           "command: [./tell.sh]}");
+    char *named = mf_format("%s: %s", tree_place(&reader->tree, id, place), shown);
+    int rc = named == NULL ? raise_memory(&inner) : read_notify_begin(reader->job, named, &inner);
+    mf_free(named);
+    if (rc < 0)
+        return place_error(reader, &at, &inner, error);
+    if (store_defaults(reader->job, true, error) < 0)
+        return -1;
+    int *seen_on = &reader->seen[schema_number(schema_row("notify.on"))];
+    *seen_on = 0; /* that of the one before */
+    if (read_mapping(reader, entry->row->path, shown, id, error) < 0)
+        return -1;
+    return read_notify_end(reader->job, *seen_on > 0, error);
+}
+
+static int read_notify(struct reader *reader,
+                       const struct entry *entry,
+                       const yaml_node_t *node,
+                       struct mf_error *error)
+{
+    size_t index = 0;
+    if (node->type == YAML_MAPPING_NODE)
+        return read_notify_mapping(reader, entry, entry->id, 0, error);
+    for (int *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++)
+        if (read_notify_mapping(reader, entry, *item, ++index, error) < 0)
+            return -1;
+    return 0;
 }
 
 static int read_value(struct reader *reader, const struct entry *entry, struct mf_error *error)
 {
     const yaml_node_t *node = tree_node(&reader->tree, entry->id);
-    reader->seen[entry->row - schema_keys] = entry->id;
+    reader->seen[schema_number(entry->row)] = entry->id;
     if (node->type == YAML_SCALAR_NODE)
         return read_scalar(reader, entry, node, error);
+    if (entry->row->target == TARGET_NOTIFY)
+        return read_notify(reader, entry, node, error);
     if (node->type == YAML_MAPPING_NODE && (entry->row->types & SCHEMA_MAP) != 0)
         return entry->row->target == TARGET_SECRET
                    ? read_secret_mapping(reader, entry, error)
@@ -559,19 +551,6 @@ static int read_mapping(
         entry.id = pair->value;
         if (read_value(reader, &entry, error) < 0)
             return -1;
-    }
-    return 0;
-}
-
-static int set_defaults(struct job *job, struct mf_error *error)
-{
-    for (size_t i = 0; i < schema_count; i++) {
-        const struct schema_key *row = &schema_keys[i];
-        if (row->fallback == NULL || *row->fallback == '(' || row->size == 0)
-            continue;
-        if (store_scalar(job, row, row->fallback) != 1)
-            return mf_raise(
-                error, MF_ESYSTEM, "the default of %s does not fit its own schema", row->path);
     }
     return 0;
 }
@@ -629,7 +608,7 @@ int read_job(struct reader *reader, struct mf_error *error)
 {
     if (check_version(reader, error) < 0 || read_folder(reader, error) < 0)
         return -1;
-    if (set_defaults(reader->job, error) < 0)
+    if (store_defaults(reader->job, false, error) < 0)
         return -1;
     return read_mapping(reader, "", "", 1, error);
 }

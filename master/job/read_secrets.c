@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `secrets` of a job file: names and where the values come from. The values themselves are none of
- * the job's business. */
+/* Values from outside, `secrets` of a job file first of all: names and where they come from. The
+ * values themselves are none of the job's business. */
 #include <string.h>
 
 #include "common/alloc.h"
@@ -9,11 +9,6 @@
 static int raise_memory(struct mf_error *error)
 {
     return mf_raise(error, MF_ENOMEM, "out of memory while reading the job file");
-}
-
-static struct job_secret *current(const struct job *job)
-{
-    return &job->secrets[job->secret_count - 1];
 }
 
 /* It is a file's name, and may become a variable in a script. */
@@ -26,29 +21,47 @@ static bool is_name(const char *name)
                '\0';
 }
 
-int read_secret_begin(struct job *job, const char *name, const char *place, struct mf_error *error)
+struct job_secret *read_secret_add(struct job *job, const char *name, struct mf_error *error)
 {
-    if (!is_name(name))
-        return mf_raise(error,
-                        MF_EUSAGE,
-                        "expected a name of at most %d letters, digits and _ that does not begin "
-                        "with a digit",
-                        MF_SECRET_NAME_MAX);
-    if (job->secret_count == MF_SECRETS_MAX)
-        return mf_raise(error, MF_EUSAGE, "a job can have at most %d secrets", MF_SECRETS_MAX);
+    if (!is_name(name)) {
+        mf_raise(error,
+                 MF_EUSAGE,
+                 "expected a name of at most %d letters, digits and _ that does not begin "
+                 "with a digit",
+                 MF_SECRET_NAME_MAX);
+        return NULL;
+    }
+    if (job->secret_count == MF_SECRETS_MAX) {
+        mf_raise(error, MF_EUSAGE, "a job can have at most %d secrets", MF_SECRETS_MAX);
+        return NULL;
+    }
     struct job_secret *secrets =
         mf_realloc(job->secrets, (job->secret_count + 1) * sizeof *secrets);
-    if (secrets == NULL)
-        return raise_memory(error);
+    if (secrets == NULL) {
+        raise_memory(error);
+        return NULL;
+    }
     job->secrets = secrets;
-    secrets[job->secret_count++] =
-        (struct job_secret){.name = mf_strdup(name), .place = mf_strdup(place)};
-    return current(job)->name == NULL || current(job)->place == NULL ? raise_memory(error) : 0;
+    struct job_secret *secret = &secrets[job->secret_count++];
+    *secret = (struct job_secret){.name = mf_strdup(name)};
+    if (secret->name != NULL)
+        return secret;
+    raise_memory(error);
+    return NULL;
 }
 
-int read_secret_source(struct job *job, const char *key, const char *text, struct mf_error *error)
+int read_secret_begin(struct job_secret *secret, const char *place, struct mf_error *error)
 {
-    struct job_secret *secret = current(job);
+    secret->place = mf_strdup(place);
+    return secret->place == NULL ? raise_memory(error) : 0;
+}
+
+int read_secret_source(const struct job *job,
+                       struct job_secret *secret,
+                       const char *key,
+                       const char *text,
+                       struct mf_error *error)
+{
     if (strcmp(key, "file") == 0) {
         secret->file = read_path_text(job, text, error);
         return secret->file == NULL ? -1 : 0;
@@ -59,14 +72,8 @@ int read_secret_source(struct job *job, const char *key, const char *text, struc
     return secret->env == NULL ? raise_memory(error) : 0;
 }
 
-struct job_strings *read_secret_command(struct job *job)
+int read_secret_end(const struct job_secret *secret, struct mf_error *error)
 {
-    return &current(job)->command;
-}
-
-int read_secret_end(const struct job *job, struct mf_error *error)
-{
-    const struct job_secret *secret = current(job);
     int sources = (secret->file != NULL) + (secret->command.count > 0) + (secret->env != NULL);
     return sources == 1 ? 0
                         : mf_raise(error,
@@ -75,16 +82,21 @@ int read_secret_end(const struct job *job, struct mf_error *error)
                                    sources == 0 ? "none" : "several");
 }
 
+void read_secret_fini(struct job_secret *secret)
+{
+    mf_free(secret->name);
+    mf_free(secret->place);
+    mf_free(secret->text);
+    mf_free(secret->file);
+    mf_free(secret->env);
+    strings_fini(&secret->command);
+    *secret = (struct job_secret){0};
+}
+
 void read_secrets_fini(struct job *job)
 {
-    for (size_t i = 0; i < job->secret_count; i++) {
-        struct job_secret *secret = &job->secrets[i];
-        mf_free(secret->name);
-        mf_free(secret->place);
-        mf_free(secret->file);
-        mf_free(secret->env);
-        strings_fini(&secret->command);
-    }
+    for (size_t i = 0; i < job->secret_count; i++)
+        read_secret_fini(&job->secrets[i]);
     mf_free(job->secrets);
     job->secrets = NULL;
     job->secret_count = 0;

@@ -6,9 +6,38 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "master/job/job.h"
+#include "master/job/schema_row.h"
 
 #define WORD_MAX 63
+
+static const struct schema_table *const tables[] = {&schema_main, &schema_trigger, &schema_notify};
+#define TABLE_COUNT (sizeof tables / sizeof *tables)
+
+const struct schema_key *schema_at(size_t number)
+{
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if (number < tables[i]->count)
+            return &tables[i]->rows[number];
+        number -= tables[i]->count;
+    }
+    return NULL;
+}
+
+size_t schema_count(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        count += tables[i]->count;
+    return count;
+}
+
+size_t schema_number(const struct schema_key *row)
+{
+    size_t number = 0;
+    while (schema_at(number) != row)
+        number++;
+    return number;
+}
 
 /* The last part of a row's path, if the row is a child of `parent`; else NULL. */
 static const char *child_name(const struct schema_key *row, const char *parent)
@@ -31,19 +60,19 @@ static const char *last_part(const char *path)
 
 const struct schema_key *schema_row(const char *path)
 {
-    for (size_t i = 0; i < schema_count; i++) {
-        if (strcmp(schema_keys[i].path, path) == 0)
-            return &schema_keys[i];
+    for (size_t i = 0; i < schema_count(); i++) {
+        if (strcmp(schema_at(i)->path, path) == 0)
+            return schema_at(i);
     }
     return NULL;
 }
 
 const struct schema_key *schema_find(const char *parent, const char *key)
 {
-    for (size_t i = 0; i < schema_count; i++) {
-        const char *name = child_name(&schema_keys[i], parent);
+    for (size_t i = 0; i < schema_count(); i++) {
+        const char *name = child_name(schema_at(i), parent);
         if (name != NULL && (strcmp(name, "*") == 0 || strcmp(name, key) == 0))
-            return &schema_keys[i];
+            return schema_at(i);
     }
     return NULL;
 }
@@ -78,9 +107,9 @@ static const char *nearest(const char *parent, const char *key)
 {
     size_t best = strlen(key) < 6 ? 3 : 4;
     const char *found = NULL;
-    for (size_t i = 0; i < schema_count; i++) {
-        const char *name = child_name(&schema_keys[i], parent);
-        if (name == NULL || (schema_keys[i].types & SCHEMA_LATER) != 0)
+    for (size_t i = 0; i < schema_count(); i++) {
+        const char *name = child_name(schema_at(i), parent);
+        if (name == NULL || (schema_at(i)->types & SCHEMA_LATER) != 0)
             continue;
         size_t distance = schema_distance(key, name);
         if (distance < best && distance < strlen(name)) {
@@ -94,10 +123,10 @@ static const char *nearest(const char *parent, const char *key)
 /* A row of this very name under another parent. */
 static const struct schema_key *elsewhere(const char *key)
 {
-    for (size_t i = 0; i < schema_count; i++) {
-        if ((schema_keys[i].types & SCHEMA_LATER) == 0 &&
-            strcmp(last_part(schema_keys[i].path), key) == 0)
-            return &schema_keys[i];
+    for (size_t i = 0; i < schema_count(); i++) {
+        if ((schema_at(i)->types & SCHEMA_LATER) == 0 &&
+            strcmp(last_part(schema_at(i)->path), key) == 0)
+            return schema_at(i);
     }
     return NULL;
 }
@@ -105,9 +134,9 @@ static const struct schema_key *elsewhere(const char *key)
 static int append_known(const char *parent, struct mf_buffer *out, struct mf_error *error)
 {
     const char *separator = "; known keys here are ";
-    for (size_t i = 0; i < schema_count; i++) {
-        const char *name = child_name(&schema_keys[i], parent);
-        if (name == NULL || (schema_keys[i].types & SCHEMA_LATER) != 0)
+    for (size_t i = 0; i < schema_count(); i++) {
+        const char *name = child_name(schema_at(i), parent);
+        if (name == NULL || (schema_at(i)->types & SCHEMA_LATER) != 0)
             continue;
         if (mf_buffer_printf(out, error, "%s%s", separator, name) < 0)
             return -1;
@@ -200,6 +229,7 @@ static const struct {
     {SCHEMA_LIST, "a list of texts", "list"},
     {SCHEMA_CODES, "a list of exit codes from 1 to 255, at most 32", "list of exit codes"},
     {SCHEMA_MAP, "a mapping", "mapping"},
+    {SCHEMA_MAPS, "a list of mappings", "list of mappings"},
 };
 
 int schema_expectation(const struct schema_key *row, struct mf_buffer *out, struct mf_error *error)
@@ -272,17 +302,16 @@ int schema_document(struct mf_buffer *out, struct mf_error *error)
             out, "| key | value | default | example | meaning |\n|---|---|---|---|---|\n", error) <
         0)
         return -1;
-    for (size_t i = 0; i < schema_count; i++) {
-        if ((schema_keys[i].types & SCHEMA_LATER) == 0 &&
-            append_row(&schema_keys[i], out, error) < 0)
+    for (size_t i = 0; i < schema_count(); i++) {
+        if ((schema_at(i)->types & SCHEMA_LATER) == 0 && append_row(schema_at(i), out, error) < 0)
             return -1;
     }
     if (mf_buffer_append_text(out, "\nKnown, but not available in this version:", error) < 0)
         return -1;
-    for (size_t i = 0, n = 0; i < schema_count; i++) {
-        if ((schema_keys[i].types & SCHEMA_LATER) == 0)
+    for (size_t i = 0, n = 0; i < schema_count(); i++) {
+        if ((schema_at(i)->types & SCHEMA_LATER) == 0)
             continue;
-        if (mf_buffer_printf(out, error, "%s `%s`", n++ == 0 ? "" : ",", schema_keys[i].path) < 0)
+        if (mf_buffer_printf(out, error, "%s `%s`", n++ == 0 ? "" : ",", schema_at(i)->path) < 0)
             return -1;
     }
     return mf_buffer_append_text(out, ".\n", error);

@@ -6,6 +6,7 @@
 #ifndef MAYFLY_MASTER_JOB_SCHEMA_H
 #define MAYFLY_MASTER_JOB_SCHEMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,8 @@ enum schema_type {
     SCHEMA_SHARE = 1 << 9,  /* "1%" */
     SCHEMA_CODES = 1 << 10, /* a list of exit codes */
     SCHEMA_RANGE = 1 << 11, /* "0-10:2" */
-    SCHEMA_LATER = 1 << 12  /* known, but of a later version */
+    SCHEMA_LATER = 1 << 12, /* known, but of a later version */
+    SCHEMA_MAPS = 1 << 13   /* a list of mappings, each with the keys below */
 };
 
 /* Where a value goes when it is not simply a member of struct job. */
@@ -39,7 +41,8 @@ enum schema_target {
     TARGET_PATH, /* a text that becomes an absolute path: ~/ is the home, else from the job's folder
                   */
     TARGET_HOSTS,
-    TARGET_SECRET,    /* of secrets.NAME, which is the last of job->secrets while it is read */
+    TARGET_SECRET, /* a struct job_secret, and its sources: the member, or a new one of `secrets` */
+    TARGET_NOTIFY, /* the list; each mapping of it becomes a struct job_notify */
     TARGET_NAMED_KIND /* a bare word of a kind whose mapping has options */
 };
 
@@ -55,12 +58,17 @@ struct schema_key {
         max;         /* of an integer, number, size or duration (us); both 0 = as the type allows */
     int choice_base; /* number of the first choice */
     enum schema_target target;
+    bool of_notify;      /* the member is one of struct job_notify, of the one that is being read */
     size_t offset, size; /* the member of struct job; size 0 = none */
 };
 
-extern const struct schema_key schema_keys[];
-extern const size_t schema_count;
-#define SCHEMA_MAX 128
+#define SCHEMA_MAX 192 /* rows */
+
+/* The rows, numbered from 0; NULL behind the last one. */
+const struct schema_key *schema_at(size_t number);
+size_t schema_count(void);
+/* The number of a row, below SCHEMA_MAX. */
+size_t schema_number(const struct schema_key *row);
 
 /* The row of `parent` (its path, "" at the top) and `key`; NULL when unknown. */
 const struct schema_key *schema_find(const char *parent, const char *key);

@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of keys: see schema.h. Kept in the order in which docs/job-file.md shows them. A new
- * key is one row here, a member of struct job, and whatever cross-check it needs in check.c.
+ * The table of keys: see schema.h. Kept in the order in which docs/job-file.md shows them; what
+ * starts runs is in schema_trigger.c. A new key is one row here, a member of struct job, and
+ * whatever cross-check it needs in check.c.
  */
-#include "master/job/schema.h"
+#include "master/job/schema_row.h"
 
-#include "master/job/job.h"
-
-#define MEMBER(member)                                                                             \
-    .offset = offsetof(struct job, member), .size = sizeof(((struct job *)0)->member)
-#define LATER(name)                                                                                \
-    {                                                                                              \
-        .path = name, .types = SCHEMA_LATER                                                        \
-    }
-
-#define SECOND INT64_C(1000000)
-#define DAY (86400 * SECOND)
-
-const struct schema_key schema_keys[] = {
+static const struct schema_key keys[] = {
     {.path = "mayfly",
      .types = SCHEMA_CHOICE,
      .choices = "1",
@@ -43,10 +32,12 @@ const struct schema_key schema_keys[] = {
              "shell line. What it writes below `$MAYFLY_PREPARED` is input."},
     {.path = "split",
      .types = SCHEMA_MAP | SCHEMA_CHOICE,
-     .choices = "queue*",
+     .choices = "queue",
+     .choice_base = SPLIT_QUEUE,
      .example = "{range: 1-100}",
-     .help = "How the job is divided: exactly one of `files`, `lines`, `records`, `range`, `list`. "
-             "Required."},
+     .help = "How the job is divided: exactly one of `files`, `lines`, `records`, `range`, `list`, "
+             "`queue`; the bare word `queue` is that of the trigger. Required.",
+     MEMBER(split.kind)},
     {.path = "split.files",
      .types = SCHEMA_LIST | SCHEMA_TEXT,
      .example = "[\"books/*.txt\"]",
@@ -122,6 +113,29 @@ const struct schema_key schema_keys[] = {
      .example = "[red, green]",
      .help = "Values; each is a subtask.",
      MEMBER(split.list)},
+    {.path = "split.queue",
+     .types = SCHEMA_TEXT,
+     .fallback = "(that of `trigger.queue`)",
+     .example = "documents",
+     .help = "A queue (`mayfly queue`); each message that the run claims is a subtask.",
+     MEMBER(split.queue)},
+    {.path = "split.max_batch",
+     .types = SCHEMA_INTEGER,
+     .fallback = "1000",
+     .example = "100",
+     .min = 1,
+     .max = INT64_MAX,
+     .help = "With `queue`: so many messages at most are claimed by a run that no trigger of that "
+             "queue has started.",
+     MEMBER(split.batch_max)},
+    {.path = "split.items",
+     .types = SCHEMA_CHOICE,
+     .choices = "values files",
+     .fallback = "values",
+     .example = "files",
+     .choice_base = QUEUE_VALUES,
+     .help = "With `queue`: a message's body is a value, or the path of an input file.",
+     MEMBER(split.items)},
     {.path = "split.allow_empty",
      .types = SCHEMA_BOOL,
      .fallback = "false",
@@ -137,7 +151,6 @@ const struct schema_key schema_keys[] = {
     LATER("split.matrix"),
     LATER("split.command"),
     LATER("split.sql"),
-    LATER("split.queue"),
 
     {.path = "task",
      .types = SCHEMA_MAP,
@@ -599,11 +612,7 @@ const struct schema_key schema_keys[] = {
      .example = "API_KEY",
      .target = TARGET_SECRET,
      .help = "Variable in the environment of `mayfly` that holds the value."},
-    LATER("trigger"),
-    LATER("notify"),
     LATER("stages"),
 };
 
-const size_t schema_count = sizeof schema_keys / sizeof *schema_keys;
-
-_Static_assert(sizeof schema_keys / sizeof *schema_keys <= SCHEMA_MAX, "SCHEMA_MAX is too small");
+const struct schema_table schema_main = SCHEMA_TABLE(keys);

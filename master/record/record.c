@@ -341,7 +341,7 @@ make_work(enum kind kind, const char **strings[], size_t count, struct mf_error 
 int record_run(struct recorder *recorder, const struct record_run *run, struct mf_error *error)
 {
     struct record_run copy = *run;
-    const char **strings[] = {&copy.state, &copy.reason, &copy.address};
+    const char **strings[] = {&copy.state, &copy.reason, &copy.address, &copy.outbox};
     struct work *work = make_work(KIND_RUN, strings, sizeof strings / sizeof *strings, error);
     if (work == NULL)
         return -1;

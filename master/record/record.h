@@ -68,6 +68,10 @@ struct record_run {
     uint64_t done, failed, dead, cancelled, retried, fenced, attempts;
     int64_t ended_us;    /* 0 = unchanged */
     const char *address; /* NULL = unchanged */
+    /* Rows of table notification that become true with this: a JSON array of objects with event,
+     * subscriber, target, payload (an object) and once (a boolean: not when there is a row of that
+     * event and subscriber). NULL = none. */
+    const char *outbox;
 };
 
 struct record_worker {

@@ -61,6 +61,17 @@ sqlite3 *run_db_open(const char *path, struct mf_error *error)
     return db;
 }
 
+int run_db_is_made(const char *path, struct mf_error *error)
+{
+    if (access(path, F_OK) < 0)
+        return 0;
+    /* To write, since a journal that was left may have to be rolled back. */
+    sqlite3 *db = run_file_open(path, SQLITE_OPEN_READWRITE, error);
+    int is_made = db == NULL ? -1 : run_file_check(db, path, error);
+    sqlite3_close(db);
+    return is_made;
+}
+
 void run_db_close(sqlite3 *db)
 {
     sqlite3_close(db);

@@ -38,6 +38,9 @@ struct run_db_worker {
  * needed). */
 sqlite3 *run_db_open(const char *path, struct mf_error *error);
 void run_db_close(sqlite3 *db);
+/* Whether there is a results table: 1; 0 when there is no file, or an empty one, because a master
+ * was killed before it had made its tables; -1: as run_db_open. */
+int run_db_is_made(const char *path, struct mf_error *error);
 /* Counts are computed from table attempt (they hold for a live run too). */
 int run_db_facts(sqlite3 *db, struct run_facts *facts, struct mf_error *error);
 

@@ -124,22 +124,40 @@ static int check_run_id(sqlite3 *db, const struct record_config *config, struct 
     return result;
 }
 
+/* As in schema.sql, to the letter. */
+static const char notification_table[] = "CREATE TABLE notification (\n"
+                                         "    id INTEGER PRIMARY KEY,\n"
+                                         "    event TEXT NOT NULL,\n"
+                                         "    subscriber INTEGER NOT NULL,\n"
+                                         "    target TEXT NOT NULL,\n"
+                                         "    payload TEXT NOT NULL,\n"
+                                         "    state TEXT NOT NULL,\n"
+                                         "    attempts INTEGER NOT NULL DEFAULT 0,\n"
+                                         "    made_us INTEGER NOT NULL,\n"
+                                         "    next_us INTEGER,\n"
+                                         "    last_error TEXT,\n"
+                                         "    delivered_us INTEGER\n"
+                                         ");";
+
 /* A file of an older version gets what this one's writer needs; nothing that is there changes. */
 static int upgrade(sqlite3 *db, const char *path, struct mf_error *error)
 {
     int64_t version;
     if (sql_integer(db, path, "PRAGMA user_version", &version, error) < 0)
         return -1;
-    if (version >= 2)
-        return 0;
-    return sql_exec(db,
-                    path,
-                    "ALTER TABLE worker ADD COLUMN place;"
-                    "ALTER TABLE worker ADD COLUMN address TEXT;"
-                    "ALTER TABLE worker ADD COLUMN port INTEGER;"
-                    "UPDATE run SET schema_version = 2;"
-                    "PRAGMA user_version = 2",
-                    error);
+    if (version < 2 && sql_exec(db,
+                                path,
+                                "ALTER TABLE worker ADD COLUMN place;"
+                                "ALTER TABLE worker ADD COLUMN address TEXT;"
+                                "ALTER TABLE worker ADD COLUMN port INTEGER",
+                                error) < 0)
+        return -1;
+    if (version < 3 &&
+        (sql_exec(db, path, notification_table, error) < 0 ||
+         sql_exec(db, path, "UPDATE run SET schema_version = 3; PRAGMA user_version = 3", error) <
+             0))
+        return -1;
+    return 0;
 }
 
 static int next_epoch(sqlite3 *db, const struct record_config *config, struct mf_error *error)

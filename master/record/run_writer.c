@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "master/record/final_set.h"
 #include "master/record/run_db.h"
 #include "master/record/run_file.h"
@@ -31,6 +32,7 @@ enum statement {
     STATEMENT_RUN,
     STATEMENT_WORKER,
     STATEMENT_EVENT,
+    STATEMENT_OUTBOX,
     STATEMENT_COUNT
 };
 
@@ -74,6 +76,12 @@ static const char *const statements[STATEMENT_COUNT] = {
         " port = coalesce(excluded.port, port)",
     [STATEMENT_EVENT] =
         "INSERT INTO event(wall_us, kind, worker, subtask, text) VALUES(?, ?, ?, ?, ?)",
+    [STATEMENT_OUTBOX] =
+        "INSERT INTO notification(event, subscriber, target, payload, state, made_us)"
+        " SELECT value ->> 'event', value ->> 'subscriber', value ->> 'target',"
+        " value -> 'payload', 'pending', ?2 FROM json_each(?1)"
+        " WHERE NOT (value ->> 'once' AND EXISTS (SELECT 1 FROM notification WHERE"
+        " event = value ->> 'event' AND subscriber = value ->> 'subscriber'))",
 };
 
 struct run_writer {
@@ -320,7 +328,14 @@ int run_writer_run(struct run_writer *writer, const struct record_run *run, stru
     bind_optional(stmt, 11, run->has_counts, run->attempts);
     sql_bind_nonzero(stmt, 12, run->ended_us);
     sql_bind_string(stmt, 13, run->address);
-    return run_statement(writer, STATEMENT_RUN, error);
+    if (run_statement(writer, STATEMENT_RUN, error) < 0)
+        return -1;
+    if (run->outbox == NULL)
+        return 0;
+    stmt = writer->stmts[STATEMENT_OUTBOX];
+    sql_bind_string(stmt, 1, run->outbox);
+    sqlite3_bind_int64(stmt, 2, mf_wall_us());
+    return run_statement(writer, STATEMENT_OUTBOX, error);
 }
 
 int run_writer_worker(struct run_writer *writer,

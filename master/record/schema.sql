@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- run.db, schema version 2: the results table of one run. docs/results-table.md explains every column.
+-- run.db, schema version 3: the results table of one run. docs/results-table.md explains every column.
 -- Columns that end in _us are microseconds: stamps since 1970 in UTC, by the master's clock, or durations.
 
 CREATE TABLE run (
@@ -84,6 +84,21 @@ CREATE TABLE event (
     text TEXT
 );
 
+-- The outbox: what the job's subscribers are told (docs/notifications.md). run_file.c adds it to older files.
+CREATE TABLE notification (
+    id INTEGER PRIMARY KEY,
+    event TEXT NOT NULL,
+    subscriber INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    made_us INTEGER NOT NULL,
+    next_us INTEGER,
+    last_error TEXT,
+    delivered_us INTEGER
+);
+
 -- One row a subtask, up to the last that is known of. Those without a final row are not stored anywhere:
 -- they are pending while the run goes on, and cancelled when it is over.
 CREATE VIEW subtask AS
@@ -141,4 +156,4 @@ WHERE state = 'done' AND superseded = 0
 ORDER BY id;
 
 PRAGMA application_id = 1298233702;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

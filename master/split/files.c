@@ -19,16 +19,15 @@ struct split_state {
     struct mf_buffer list;
 };
 
-static struct split_state *
-files_create(const struct job *job, const struct inputs *inputs, struct mf_error *error)
+static struct split_state *files_create(const struct split_from *from, struct mf_error *error)
 {
     struct split_state *state = mf_calloc(1, sizeof *state);
     if (state == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory for the split");
         return NULL;
     }
-    state->inputs = inputs;
-    state->group_bytes = job->split.group_bytes;
+    state->inputs = from->inputs;
+    state->group_bytes = from->job->split.group_bytes;
     return state;
 }
 

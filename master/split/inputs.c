@@ -90,6 +90,14 @@ static const char *relative(const char *path, const char *folder)
     return *rest == '\0' ? path : rest;
 }
 
+char *inputs_name(const char *path, const char *folder)
+{
+    char *absolute = *path == '/' ? mf_strdup(path) : mf_format("%s/%s", folder, path);
+    char *name = absolute == NULL ? NULL : mf_strdup(relative(absolute, folder));
+    mf_free(absolute);
+    return name;
+}
+
 static int add(struct inputs *inputs, const char *path, struct mf_error *error)
 {
     if (inputs->count == inputs->capacity) {

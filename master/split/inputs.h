@@ -30,6 +30,10 @@ void inputs_fini(struct inputs *inputs);
 /* The path as it can be opened; on the heap, NULL when memory is exhausted. */
 char *inputs_absolute(const struct inputs *inputs, size_t index);
 
+/* The name that an input has in the plan, of a path relative to the folder or absolute (heap):
+ * below the folder relative to it, else absolute. NULL when memory is exhausted. */
+char *inputs_name(const char *path, const char *folder);
+
 /* Looks at the file again, through fd or (fd -1) by its name. */
 int inputs_stat(
     const struct inputs *inputs, size_t index, int fd, struct stat *status, struct mf_error *error);

@@ -11,11 +11,15 @@
 
 struct split_state;
 
+/* What a kind is made of; borrowed. */
+struct split_from {
+    const struct job *job;
+    const struct inputs *inputs; /* expanded already; empty for kinds without any */
+    const char *run_id;          /* NULL: of no run */
+};
+
 struct split_class {
-    /* `inputs` are expanded already (empty for kinds without any); borrowed, as the job is. */
-    struct split_state *(*create)(const struct job *job,
-                                  const struct inputs *inputs,
-                                  struct mf_error *error);
+    struct split_state *(*create)(const struct split_from *from, struct mf_error *error);
     /* As split_next; the id is set by the caller. */
     int (*next)(struct split_state *state, struct mf_subtask *piece, struct mf_error *error);
     void (*destroy)(struct split_state *state);
@@ -25,5 +29,6 @@ extern const struct split_class split_range;
 extern const struct split_class split_list;
 extern const struct split_class split_files;
 extern const struct split_class split_pieces; /* lines and records */
+extern const struct split_class split_queue;
 
 #endif

@@ -8,16 +8,14 @@ struct split_state {
     size_t next;
 };
 
-static struct split_state *
-list_create(const struct job *job, const struct inputs *inputs, struct mf_error *error)
+static struct split_state *list_create(const struct split_from *from, struct mf_error *error)
 {
-    (void)inputs;
     struct split_state *state = mf_calloc(1, sizeof *state);
     if (state == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory for the split");
         return NULL;
     }
-    state->values = &job->split.list;
+    state->values = &from->job->split.list;
     return state;
 }
 

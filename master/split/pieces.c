@@ -38,16 +38,15 @@ static enum scan_kind scan_kind_of(const struct job_split *split)
                                           : SCAN_PARAGRAPH;
 }
 
-static struct split_state *
-pieces_create(const struct job *job, const struct inputs *inputs, struct mf_error *error)
+static struct split_state *pieces_create(const struct split_from *from, struct mf_error *error)
 {
     struct split_state *state = mf_malloc(sizeof *state);
     if (state == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory for the split");
         return NULL;
     }
-    state->split = &job->split;
-    state->inputs = inputs;
+    state->split = &from->job->split;
+    state->inputs = from->inputs;
     state->input = 0;
     state->fd = -1;
     return state;

@@ -8,7 +8,14 @@
 #include "common/checksum.h"
 
 /* What a piece's record holds besides offset, length and header length. */
-enum { HAS_INPUT = 1, HAS_ITEM = 2, HAS_NUMBER = 4, HAS_FIELDS = 8, ALL_FLAGS = 15 };
+enum {
+    HAS_INPUT = 1,
+    HAS_ITEM = 2,
+    HAS_NUMBER = 4,
+    HAS_FIELDS = 8,
+    HAS_MESSAGE = 16,
+    ALL_FLAGS = 31
+};
 
 static void put_u32(unsigned char *at, uint32_t value)
 {
@@ -131,6 +138,7 @@ int plan_put_piece(struct mf_buffer *out, const struct mf_subtask *piece, struct
     head[1] |= piece->has_number ? HAS_NUMBER : 0;
     head[1] |= !piece->has_number && !mf_bytes_equal(piece->item, piece->path) ? HAS_ITEM : 0;
     head[1] |= piece->fields.length > 0 ? HAS_FIELDS : 0;
+    head[1] |= piece->message != 0 ? HAS_MESSAGE : 0;
     if (mf_buffer_append(out, head, sizeof head, error) < 0 ||
         put_number(out, piece->offset, error) < 0 || put_number(out, piece->length, error) < 0 ||
         put_number(out, piece->header_length, error) < 0)
@@ -139,14 +147,16 @@ int plan_put_piece(struct mf_buffer *out, const struct mf_subtask *piece, struct
         return -1;
     if ((head[1] & HAS_ITEM) != 0 && put_bytes(out, piece->item, error) < 0)
         return -1;
-    return (head[1] & HAS_FIELDS) != 0 ? put_bytes(out, piece->fields, error) : 0;
+    if ((head[1] & HAS_FIELDS) != 0 && put_bytes(out, piece->fields, error) < 0)
+        return -1;
+    return (head[1] & HAS_MESSAGE) != 0 ? put_number(out, zigzag(piece->message), error) : 0;
 }
 
 bool plan_take_piece(struct mf_bytes payload,
                      const struct mf_subtask *input,
                      struct mf_subtask *piece)
 {
-    uint64_t number = 0;
+    uint64_t number = 0, message = 0;
     unsigned char flags = payload.length > 0 ? *payload.data++ : 0xff;
     *piece = (struct mf_subtask){0};
     if (flags > ALL_FLAGS)
@@ -162,8 +172,10 @@ bool plan_take_piece(struct mf_bytes payload,
         !take_number(&payload, &piece->header_length) ||
         ((flags & HAS_NUMBER) != 0 && !take_number(&payload, &number)) ||
         ((flags & HAS_ITEM) != 0 && !take_bytes(&payload, &piece->item)) ||
-        ((flags & HAS_FIELDS) != 0 && !take_bytes(&payload, &piece->fields)))
+        ((flags & HAS_FIELDS) != 0 && !take_bytes(&payload, &piece->fields)) ||
+        ((flags & HAS_MESSAGE) != 0 && !take_number(&payload, &message)))
         return false;
+    piece->message = unzigzag(message);
     piece->has_number = (flags & HAS_NUMBER) != 0;
     piece->number = unzigzag(number);
     if (piece->has_number)

@@ -9,18 +9,16 @@ struct split_state {
     bool has_ended;
 };
 
-static struct split_state *
-range_create(const struct job *job, const struct inputs *inputs, struct mf_error *error)
+static struct split_state *range_create(const struct split_from *from, struct mf_error *error)
 {
-    (void)inputs;
     struct split_state *state = mf_calloc(1, sizeof *state);
     if (state == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory for the split");
         return NULL;
     }
-    state->next = job->split.range_first;
-    state->last = job->split.range_last;
-    state->step = job->split.range_step;
+    state->next = from->job->split.range_first;
+    state->last = from->job->split.range_last;
+    state->step = from->job->split.range_step;
     return state;
 }
 

@@ -30,11 +30,21 @@ static const struct split_class *class_of(enum split_kind kind)
         return &split_range;
     case SPLIT_LIST:
         return &split_list;
+    case SPLIT_QUEUE:
+        return &split_queue;
     }
     return NULL;
 }
 
 struct split *split_create(const struct job *job, const char *prepared, struct mf_error *error)
+{
+    return split_create_for(job, prepared, NULL, error);
+}
+
+struct split *split_create_for(const struct job *job,
+                               const char *prepared,
+                               const char *run_id,
+                               struct mf_error *error)
 {
     struct split *split = mf_calloc(1, sizeof *split);
     if (split == NULL) {
@@ -49,7 +59,8 @@ struct split *split_create(const struct job *job, const char *prepared, struct m
     }
     if (inputs_expand(&split->inputs, job, prepared, error) < 0)
         goto fail;
-    split->state = split->class->create(job, &split->inputs, error);
+    const struct split_from from = {.job = job, .inputs = &split->inputs, .run_id = run_id};
+    split->state = split->class->create(&from, error);
     if (split->state != NULL)
         return split;
 fail:
@@ -60,9 +71,10 @@ fail:
 static int raise_empty(const struct split *split, struct mf_error *error)
 {
     enum split_kind kind = split->job->split.kind;
-    const char *why = kind == SPLIT_RANGE  ? "the range holds no number"
-                      : kind == SPLIT_LIST ? "the list holds no value"
-                                           : "the inputs hold nothing to do";
+    const char *why = kind == SPLIT_RANGE   ? "the range holds no number"
+                      : kind == SPLIT_LIST  ? "the list holds no value"
+                      : kind == SPLIT_QUEUE ? "the queue has no message that can be claimed"
+                                            : "the inputs hold nothing to do";
     return mf_raise(error,
                     MF_EUSAGE,
                     "%s: split: the plan is empty: %s; 'allow_empty: true' allows that",

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A split yields the plan: the ordered sequence of subtasks, one piece at a time and never more
- * than is asked for. One file a kind (files, lines, records, range, list), one interface. Piece n
- * is subtask n, from 1.
+ * than is asked for. One file a kind (files, lines, records, range, list, queue), one interface.
+ * Piece n is subtask n, from 1.
  *
- * Kinds that can't be derived again from the job file (files, lines, records) are written to
+ * Kinds that can't be derived again from the job file (files, lines, records, queue) are written to
  * plan.seg before they are offered (plan_seg.h), and read back from there for retry and resume;
  * range and list are derived again.
  */
@@ -28,6 +28,15 @@ struct split;
  * folder), MF_EINPUT when an input can't be read. Borrows the job.
  */
 struct split *split_create(const struct job *job, const char *prepared, struct mf_error *error);
+
+/*
+ * The same for a run: of a queue, the messages that are claimed for it, in their order. Of no run
+ * (split_create) a queue yields what a run would claim now, and claims nothing.
+ */
+struct split *split_create_for(const struct job *job,
+                               const char *prepared,
+                               const char *run_id,
+                               struct mf_error *error);
 
 /*
  * The next piece: 1 and *piece (its id set, attempt and epoch 0; borrows from the split until the

@@ -114,8 +114,8 @@ case_what_is_missing() {
 }
 
 case_what_comes_later() {
-    printf 'mayfly: 1\nsplit: {queue: x}\ntask: {command: [x]}\n' >job.yaml
-    refused 'job.yaml:2' 'queue'
+    printf 'mayfly: 1\nsplit: {matrix: x}\ntask: {command: [x]}\n' >job.yaml
+    refused 'job.yaml:2' 'matrix'
 }
 
 case_a_placeholder_that_could_become_code() {

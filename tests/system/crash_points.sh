@@ -6,12 +6,12 @@
 # left. With ROUNDS=N (in .ci/long) also N times at several points at once, drawn from SEED.
 . "$(dirname "$0")/lib.sh"
 SOURCE=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
-AT_ONCE=${AT_ONCE:-4}
 SEED=${SEED:-1}
 ROUNDS=${ROUNDS:-0}
 
+# Those of notifications are passed in tests/system/notify.sh alone.
 points() { # master|worker
-    sed -n "s/.*X([A-Z_]*, \"\\($1\\.[a-z-]*\\)\").*/\\1/p" "$SOURCE/common/crash.h"
+    sed -n "/-tell\"/d; s/.*X([A-Z_]*, \"\\($1\\.[a-z-]*\\)\").*/\\1/p" "$SOURCE/common/crash.h"
 }
 
 # Results inline and as files, outputs, an attempt that fails at first, retries.
@@ -32,6 +32,7 @@ task:
 workers: {count: 2, slots: 2}
 lease: 2s
 orphan_limit: 20s
+notify: {on: started, shell: "cat >/dev/null"}
 END
 }
 
@@ -47,31 +48,6 @@ make_reference() {
     cp "$RUN/result" "$WORK/reference.result"
     list_outputs >"$WORK/reference.outputs"
     REFERENCE=$WORK/reference
-}
-
-# Runs FUNCTION for each ARGUMENT, some at once, each as a case of its own; what failed says so.
-each_at_once() { # FUNCTION ARGUMENT...
-    local function=$1 number=0 failed=0 argument
-    shift
-    for argument in "$@"; do
-        while [ "$(jobs -pr | wc -l)" -ge "$AT_ONCE" ]; do wait -n || :; done
-        number=$((number + 1))
-        (
-            set -e
-            BASE=$WORK/at_once.$number
-            mkdir "$BASE"
-            run_case "$function" "$argument"
-            touch "$BASE/passed"
-        ) >"$WORK/at_once.$number.log" 2>&1 &
-    done
-    wait
-    for ((number = 1; number <= $#; number++)); do
-        [ ! -e "$WORK/at_once.$number/passed" ] || continue
-        printf 'at %s:\n' "${!number}" >&2
-        cat "$WORK/at_once.$number.log" >&2
-        failed=$((failed + 1))
-    done
-    [ "$failed" -eq 0 ] || fail "$failed of $# failed"
 }
 
 assert_as_undisturbed() {

@@ -19,6 +19,7 @@ export LC_ALL=C.UTF-8
 EXCEPT_CASES=${EXCEPT_CASES:-none}
 history_check=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../history/check.py
 LIMIT_SECONDS=${LIMIT_SECONDS:-60} # after so long a condition counts as never met
+AT_ONCE=${AT_ONCE:-4} # see each_at_once
 
 fail() {
     local depth
@@ -281,6 +282,31 @@ run_case() { # NAME [ARGUMENT...]
     export MAYFLY_JOURNAL
     "$@"
     [ -z "${MAYFLY_JOURNAL:-}" ] || assert_histories
+}
+
+# Runs FUNCTION for each ARGUMENT, some at once, each as a case of its own; what failed says so.
+each_at_once() { # FUNCTION ARGUMENT...
+    local function=$1 number=0 failed=0 argument
+    shift
+    for argument in "$@"; do
+        while [ "$(jobs -pr | wc -l)" -ge "$AT_ONCE" ]; do wait -n || :; done
+        number=$((number + 1))
+        (
+            set -e
+            BASE=$WORK/$function.$number
+            mkdir "$BASE"
+            run_case "$function" "$argument"
+            touch "$BASE/passed"
+        ) >"$WORK/$function.$number.log" 2>&1 &
+    done
+    wait
+    for ((number = 1; number <= $#; number++)); do
+        [ ! -e "$WORK/$function.$number/passed" ] || continue
+        printf 'at %s:\n' "${!number}" >&2
+        cat "$WORK/$function.$number.log" >&2
+        failed=$((failed + 1))
+    done
+    [ "$failed" -eq 0 ] || fail "$failed of $# failed"
 }
 
 run_cases() { # [NAME...]

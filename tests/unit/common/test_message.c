@@ -285,6 +285,7 @@ static void work_arrives(void **place)
         assert_int_equal(one->input_mtime_ns, want->input_mtime_ns);
         assert_int_equal(one->input_inode, want->input_inode);
         assert_bytes(one->fields, want->fields);
+        assert_true(one->message == want->message);
     }
     assert_fences(
         got->take_back, got->take_back_count, sample_work.take_back, sample_work.take_back_count);
@@ -591,7 +592,8 @@ static void weights_bound_what_items_take(void **place)
                                  .input_size = INT64_MAX,
                                  .input_mtime_ns = INT64_MIN,
                                  .input_inode = UINT64_MAX,
-                                 .fields = bytes};
+                                 .fields = bytes,
+                                 .message = INT64_MIN};
     struct mf_work work = {.subtask_count = 1, .subtasks = &subtask};
     mf_buffer_clear(&state->frame);
     assert_ok(state, mf_encode_work(&work, &state->frame, &state->error));

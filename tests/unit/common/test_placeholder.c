@@ -99,6 +99,22 @@ static void shell_values_are_quoted(void **state)
     expect("awk '{print}' {path}", "x", MF_QUOTE_SHELL, "awk '{print}' 'dir/in put.txt'");
 }
 
+static void a_message_has_its_id(void **state)
+{
+    (void)state;
+    struct mf_subtask subtask = subtask_of("x");
+    struct mf_buffer out = {0};
+    subtask.message = 4711;
+    assert_int_equal(
+        mf_placeholder_expand("m{message} {{message}}", &subtask, MF_QUOTE_SHELL, &out, NULL), 0);
+    assert_string_equal(mf_buffer_text(&out), "m4711 {message}");
+    mf_buffer_fini(&out);
+    assert_true(mf_placeholder_has("x{message}", "message"));
+    assert_false(mf_placeholder_wants_fields("{message} {} {path} {{name}} ${name} { x }"));
+    assert_true(mf_placeholder_wants_fields("{message} {name}"));
+    assert_true(mf_placeholder_wants_fields("{field:message}"));
+}
+
 static void nul_bytes_and_missing_fields_are_errors(void **state)
 {
     (void)state;
@@ -283,6 +299,7 @@ int main(void)
         cmocka_unit_test(other_braces_stay),
         cmocka_unit_test(constants_are_known),
         cmocka_unit_test(shell_values_are_quoted),
+        cmocka_unit_test(a_message_has_its_id),
         cmocka_unit_test(nul_bytes_and_missing_fields_are_errors),
         cmocka_unit_test(damaged_fields_are_no_fields),
         cmocka_unit_test(placeholders_that_could_become_code_are_refused),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -104,6 +105,36 @@ static void test_log_escapes_control_characters(void **state)
     fclose(file);
 }
 
+/* Only when the descriptor is the journal's stream itself: standard error may be a file by then. */
+static void test_log_lines_for_the_journal(void **state)
+{
+    (void)state;
+    FILE *file = tmpfile(), *other = tmpfile();
+    struct stat facts;
+    char stream[64], line[512] = "";
+    assert_int_equal(fstat(fileno(file), &facts), 0);
+    snprintf(stream, sizeof stream, "%ju:%ju", (uintmax_t)facts.st_dev, (uintmax_t)facts.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    mf_log_to(fileno(file), MF_INFO);
+    mf_log_for_journal(fileno(file));
+    mf_log(MF_WARNING, "a\nb");
+    mf_log_for_journal(fileno(other));
+    mf_log(MF_INFO, "c");
+    unsetenv("JOURNAL_STREAM");
+    mf_log_for_journal(fileno(file));
+    mf_log(MF_ERROR, "d");
+    mf_log_to(-1, MF_INFO);
+    rewind(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_string_equal(line, "<4>a\\x0ab\n");
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_non_null(strstr(line, "Z info c\n"));
+    assert_non_null(fgets(line, sizeof line, file));
+    assert_non_null(strstr(line, "Z error d\n"));
+    fclose(file);
+    fclose(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_read_as_sentences),
@@ -111,6 +142,7 @@ int main(void)
                                        cmocka_unit_test(test_exit_codes),
                                        cmocka_unit_test(test_buffer_grows_and_keeps),
                                        cmocka_unit_test(test_stamp),
-                                       cmocka_unit_test(test_log_escapes_control_characters)};
+                                       cmocka_unit_test(test_log_escapes_control_characters),
+                                       cmocka_unit_test(test_log_lines_for_the_journal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

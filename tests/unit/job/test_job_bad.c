@@ -119,7 +119,7 @@ static void keys(void **state)
            "folder, prepare, split, task, "
            "gather, workers, timeout, tolerate, on_failure, durability, lease, orphan_limit, "
            "disk_wait, "
-           "credentials, secrets");
+           "credentials, secrets, trigger, notify");
     expect(HEAD TASK "name: a\nname: b\n", "j.yaml:5: duplicate key 'name', first given in line 4");
     expect(HEAD "x: &x {a: b}\ntask:\n  <<: *x\n",
            "j.yaml:5: merge keys (<<) are not supported; write the keys out");
@@ -145,7 +145,8 @@ static void keys(void **state)
            "j.yaml:4: workers.launcher: 'slurm' is not available in this version");
     expect(HEAD TASK "gather: fold\n", "j.yaml:4: gather: 'fold' is not available in this version");
     expect("mayfly: 1\nsplit: queue\n" TASK,
-           "j.yaml:2: split: 'queue' is not available in this version");
+           "j.yaml:2: split: the bare word 'queue' means that of trigger.queue, which is not "
+           "given; expected for example {queue: documents}");
     expect("mayfly: 1\nsplit: {matrix: {}}\n" TASK,
            "j.yaml:2: split.matrix: not available in this version");
     expect("mayfly: 1\nsplit: {range: 1-3, only: [2, 0]}\n" TASK,
@@ -220,10 +221,10 @@ static void what_does_not_go_together(void **state)
     (void)state;
     expect("mayfly: 1\nsplit: {range: 1-3, list: [a]}\n" TASK,
            "j.yaml:2: split.list: split.range is given too; exactly one of files, lines, records, "
-           "range and list is "
-           "expected");
-    expect("mayfly: 1\nsplit: {allow_empty: true}\n" TASK,
-           "j.yaml:2: split: exactly one of files, lines, records, range and list is expected");
+           "range, list and queue is expected");
+    expect(
+        "mayfly: 1\nsplit: {allow_empty: true}\n" TASK,
+        "j.yaml:2: split: exactly one of files, lines, records, range, list and queue is expected");
     expect("mayfly: 1\nsplit: {records: x}\n" TASK,
            "j.yaml:2: split.records: split.format is missing; csv, tsv, jsonl or paragraphs is "
            "expected");
@@ -234,8 +235,8 @@ static void what_does_not_go_together(void **state)
     expect("mayfly: 1\nsplit: {files: []}\n" TASK,
            "j.yaml:2: split.files: the list is empty; at least one glob is expected");
     expect("mayfly: 1\nsplit: {files: $MAYFLY_PREPARED/x}\n" TASK,
-           "j.yaml:2: split.files: '$MAYFLY_PREPARED/x' needs the key 'prepare', which makes that "
-           "folder");
+           "j.yaml:2: split.files: '$MAYFLY_PREPARED/x' needs the key 'prepare' or "
+           "'trigger.after', which make that folder");
     expect(HEAD "task: {command: [a], shell: b}\n",
            "j.yaml:3: task.shell: task.command is given too; exactly one of command and shell is "
            "expected");
@@ -284,8 +285,18 @@ static void placeholders(void **state)
            "j.yaml:3: task.command: {path} is of no use here: this split has no input files; {} is "
            "the value");
     expect(HEAD "task: {command: [cat, '{field:x}']}\n",
-           "j.yaml:3: task.command: {field:NAME} is of no use here: no split of this version has "
-           "named fields");
+           "j.yaml:3: task.command: {field:NAME} is of no use here: only messages of a queue that "
+           "are JSON objects have fields");
+    expect(
+        HEAD "task: {command: [cat, '{message}']}\n",
+        "j.yaml:3: task.command: {message} is of no use here: only the split queue has messages; "
+        "{{message}} is the text itself");
+    expect("mayfly: 1\nsplit: {queue: q, items: files}\ntask: {command: [cat, '{field:x}']}\n",
+           "j.yaml:3: task.command: {field:NAME} is of no use here: only messages of a queue that "
+           "are JSON objects have fields");
+    expect("mayfly: 1\nsplit: {queue: q}\ntask: {command: [cat, '{path}']}\n",
+           "j.yaml:3: task.command: {path} is of no use here: this split has no input files; {} is "
+           "the value");
     expect("mayfly: 1\nsplit: {files: x, group: 1k}\ntask: {command: [cat, '{}']}\n",
            "j.yaml:3: task.command: {} is of no use here: with split.group, a subtask has several "
            "inputs; their paths "

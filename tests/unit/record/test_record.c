@@ -271,7 +271,7 @@ static void the_run_row_changes_only_as_told(void **state)
     expect_sql(run,
                "SELECT job_name || '|' || job || '|' || job_path || '|' || job_folder || '|' ||"
                " durability || '|' || schema_version FROM run",
-               "test|mayfly: 1\n|job.yaml|/jobs/test|full|2");
+               "test|mayfly: 1\n|job.yaml|/jobs/test|full|3");
 }
 
 static void workers_and_events(void **state)

@@ -317,9 +317,9 @@ static void newer_schemas_are_refused(void **state)
     fixture_open(run);
     fixture_close(run);
     assert_int_equal(sqlite3_open(run->db_path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-    expect_refusal(run, MF_EINPUT, "schema version 3");
+    expect_refusal(run, MF_EINPUT, "schema version 4");
     assert_null(run_db_open(run->db_path, &error));
     assert_non_null(strstr(error.text, "newer mayfly"));
 }

@@ -10,7 +10,7 @@
 #include "master/split/plan_seg.h"
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, split_setup, split_teardown)
-#define PIECES 5
+#define PIECES 7
 
 static const struct mf_subtask *pieces(void)
 {
@@ -33,6 +33,11 @@ static const struct mf_subtask *pieces(void)
     all[3] = (struct mf_subtask){.id = 4, .item = mf_bytes_of("/a\0/b\0", 6), .length = 4};
     all[4] = (struct mf_subtask){
         .id = 5, .has_number = true, .number = INT64_MIN, .fields = mf_bytes_text("\x80")};
+    all[5] = (struct mf_subtask){
+        .id = 6, .item = mf_bytes_text("a body"), .message = 1, .fields = mf_bytes_text("\x80")};
+    all[6] = all[0];
+    all[6].id = 7;
+    all[6].message = INT64_MAX;
     return all;
 }
 
@@ -46,6 +51,7 @@ static void expect_same(const struct mf_subtask *a, const struct mf_subtask *b)
     assert_true(a->number == b->number && a->offset == b->offset && a->length == b->length);
     assert_true(a->header_length == b->header_length && a->input_size == b->input_size);
     assert_true(a->input_mtime_ns == b->input_mtime_ns && a->input_inode == b->input_inode);
+    assert_true(a->message == b->message);
 }
 
 static void plan_path(const struct split_test *test, char path[128])

@@ -1,0 +1,1 @@
+../etl-packages/transform.awk

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mayfly trigger install: registers a job with what it waits for. All that can be said against it
+ * is said now: what goes wrong later, nobody reads at once. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "master/commands/text.h"
+#include "master/commands/trigger.h"
+#include "master/commands/trigger_entry.h"
+#include "master/cron/zone.h"
+#include "master/job/job.h"
+#include "master/source/source.h"
+
+enum { KEY_PRINT = 256 };
+
+struct arguments {
+    const char *job;
+    enum install_kind kind;
+    bool has_no_entry; /* --scheduler=none */
+    bool prints;
+};
+
+static const struct argp_option options[] = {
+    {"scheduler",
+     's',
+     "KIND",
+     0,
+     "Where the entry goes that looks after triggers each minute: cron (the user's crontab), "
+     "systemd (a timer of the user's), none, or auto, which is the default",
+     0},
+    {"print", KEY_PRINT, NULL, 0, "Only print the entry", 0},
+    {0}};
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 's':
+        arguments->has_no_entry = strcmp(text, "none") == 0;
+        if (strcmp(text, "cron") == 0)
+            arguments->kind = INSTALL_CRON;
+        else if (strcmp(text, "systemd") == 0)
+            arguments->kind = INSTALL_SYSTEMD;
+        else if (strcmp(text, "auto") != 0 && !arguments->has_no_entry)
+            argp_error(
+                state, "--scheduler is one of cron, systemd, none and auto, not \"%s\"", text);
+        return 0;
+    case KEY_PRINT:
+        arguments->prints = true;
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->job == NULL && !arguments->prints)
+            argp_error(state, "a job file is needed");
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->job != NULL)
+            argp_error(state, "one job at a time: \"%s\" is too much", text);
+        arguments->job = text;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* A run that a trigger starts has the environment of the installation, without any secret. */
+static int check_secrets(const struct job *job, struct mf_error *error)
+{
+    for (size_t i = 0; i < job->secret_count; i++)
+        if (job->secrets[i].env != NULL)
+            return mf_raise(error,
+                            MF_EUSAGE,
+                            "%s: a run that a trigger starts has no variable %s: use 'file' or "
+                            "'command'",
+                            job->secrets[i].place,
+                            job->secrets[i].env);
+    return 0;
+}
+
+/* A zone is of this machine; the expression was looked at with the job file. */
+static int check_clock(const struct job *job, struct mf_error *error)
+{
+    const struct job_trigger *trigger = &job->trigger;
+    if (trigger->kind != TRIGGER_CRON)
+        return 0;
+    if (trigger->zone != NULL && zone_check(trigger->zone, error) < 0)
+        return mf_error_prefix(error, "%s: trigger.zone", job->path);
+    return 0;
+}
+
+/* A server may be away just now; a folder that is not there is a mistake. */
+static int check_source(const struct job *job, struct mf_error *error)
+{
+    struct feed_settings settings;
+    struct stat status;
+    if (!feed_settings_of(job, &settings))
+        return 0;
+    struct feed *feed = feed_open(&settings, job->trigger.queue, false, error);
+    if (feed == NULL)
+        return mf_error_prefix(error, "%s: trigger", job->path);
+    feed_close(feed);
+    if (settings.spool != NULL && (stat(settings.spool, &status) < 0 || !S_ISDIR(status.st_mode)))
+        return mf_raise(error,
+                        MF_EUSAGE,
+                        "%s: trigger.spool: there is no folder %s: make it first",
+                        job->path,
+                        settings.spool);
+    return 0;
+}
+
+/* Registers it and fires at once what is due. Not committed yet. */
+static int install_within(struct queues *queues,
+                          const struct job *job,
+                          const struct trigger_place *place,
+                          struct trigger_fired *fired,
+                          struct mf_error *error)
+{
+    struct trigger_row row;
+    if (trigger_row_install(queues, job, place, mf_wall_us(), error) < 0)
+        return -1;
+    int rc = trigger_row_find(queues, job->name, &row, error);
+    if (rc > 0 && row.queue != 0)
+        rc = trigger_evaluate_queue(queues, row.queue, mf_wall_us(), fired, error);
+    trigger_row_fini(&row);
+    return rc < 0 ? -1 : 0;
+}
+
+/* The entry is made between registering and its commit: neither stands without the other. */
+static int install_row(const struct arguments *arguments,
+                       struct queues *queues,
+                       const struct job *job,
+                       const struct trigger_place *place,
+                       struct trigger_fired *fired,
+                       struct mf_error *error)
+{
+    int rc = queues_begin(queues, error);
+    if (rc == 0)
+        rc = install_within(queues, job, place, fired, error);
+    if (rc == 0 && !arguments->has_no_entry)
+        rc = trigger_entry_make(arguments->kind, error);
+    if (rc == 0)
+        rc = queues_commit(queues, error);
+    queues_rollback(queues);
+    return rc;
+}
+
+static struct queues *open_queues(struct mf_error *error)
+{
+    struct queues *queues = NULL;
+    char *path = queues_path(error);
+    if (path != NULL)
+        queues_open(path, true, &queues, error);
+    mf_free(path);
+    return queues;
+}
+
+static int install(const struct arguments *arguments,
+                   const struct job *job,
+                   const struct trigger_place *place,
+                   struct mf_error *error)
+{
+    struct trigger_fired fired = {0};
+    struct queues *queues = open_queues(error);
+    int code = 0;
+    if (queues == NULL)
+        return command_fail(error);
+    if (install_row(arguments, queues, job, place, &fired, error) < 0) {
+        code = command_fail(error);
+    } else {
+        printf("installed %s\n", job->name);
+        code = trigger_command_hand_over(queues, &fired);
+    }
+    trigger_fired_fini(&fired);
+    queues_close(queues);
+    return code;
+}
+
+static int install_job(const struct arguments *arguments)
+{
+    struct mf_error error;
+    char *path = trigger_command_path(arguments->job, &error);
+    struct job *job = path == NULL ? NULL : job_load(path, NULL, 0, &error);
+    char *environment = job == NULL ? NULL : trigger_environment(&error);
+    int code;
+    if (environment == NULL || check_secrets(job, &error) < 0 || check_clock(job, &error) < 0 ||
+        check_source(job, &error) < 0) {
+        code = command_fail(&error);
+    } else {
+        const struct trigger_place place = {.job_path = path, .environment = environment};
+        code = install(arguments, job, &place, &error);
+    }
+    mf_free(environment);
+    job_destroy(job);
+    mf_free(path);
+    return code;
+}
+
+static int install_main(int argc, char **argv)
+{
+    struct arguments arguments = {.kind = INSTALL_AUTO};
+    command_parse(
+        &command_trigger_install,
+        options,
+        parse,
+        "Register a job, so that what its key `trigger` says starts it. Its runs have the "
+        "environment of this command (PATH, HOME, language, XDG folders) and work in the job's "
+        "folder.\v"
+        "Nothing stays resident: pushes and ending runs start what is due at once; the rest is "
+        "looked after each minute, by an entry of crontab or systemd that runs mayfly trigger "
+        "tick.\n"
+        "A job file that is changed afterwards starts nothing until it is installed again.",
+        argc,
+        argv,
+        &arguments);
+    text_begin();
+    return text_end(arguments.prints ? trigger_entry_print(arguments.kind)
+                                     : install_job(&arguments));
+}
+
+const struct command command_trigger_install = {.name = "install",
+                                                .arguments = "JOB",
+                                                .summary = "register a job with what it waits for",
+                                                .main = install_main};

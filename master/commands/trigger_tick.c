@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mayfly trigger tick: once a minute, by the machine's own scheduler. What the clock says is due is
+ * fired; what has come to spool folders and brokers is brought in; open firings are carried on; all
+ * queues are evaluated (age, and whatever nobody has seen); at last, who was to be told of a run
+ * and was not is told (notify_sweep.h). Any number of them may run at once. It prints nothing
+ * unless asked, since cron sends a mail otherwise.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/commands/trigger.h"
+#include "master/notify_sweep.h"
+#include "master/record/state_folder.h"
+#include "master/sources.h"
+#include "master/sweep.h"
+#include "master/trigger/due.h"
+#include "master/trigger/handover.h"
+#include "master/watch/place.h"
+
+struct arguments {
+    bool is_verbose;
+};
+
+static const struct argp_option options[] = {
+    {"verbose", 'v', NULL, 0, "Say on standard error what was done", 0}, {0}};
+
+static error_t parse(int key, char *text, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'v':
+        arguments->is_verbose = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "there are no arguments: \"%s\" is too much", text);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* A watcher that lives serves it, to the second. */
+static bool is_watched(void *arg, const struct trigger_row *row)
+{
+    const char *state = arg;
+    return row->watcher != NULL && place_is_live(state, row->watcher, NULL);
+}
+
+static int sweep(struct queues *queues, struct swept *swept, struct mf_error *error)
+{
+    struct swept one = {0};
+    int rc = sweep_queues(queues, NULL, &one, error);
+    swept->started += one.started;
+    swept->resumed += one.resumed;
+    swept->settled += one.settled;
+    swept->given_up += one.given_up;
+    swept->fired += one.fired;
+    swept->failed += one.failed;
+    return rc;
+}
+
+static int fire_by_clock(struct queues *queues, struct swept *swept, struct mf_error *error)
+{
+    struct trigger_fired fired = {0};
+    char *state = state_folder(error);
+    if (state == NULL)
+        return -1;
+    int rc = due_fire_all(queues, mf_wall_us(), is_watched, state, &fired, error);
+    mf_free(state);
+    if (trigger_hand_over(queues, &fired, NULL, &swept->failed, error) < 0)
+        rc = -1;
+    swept->fired += fired.count;
+    trigger_fired_fini(&fired);
+    return rc;
+}
+
+/* Each also when what comes before it has failed. Sources are the last: a server that does not
+ * answer takes its time. */
+static int tick(struct queues *queues,
+                struct swept *swept,
+                struct sources_polled *polled,
+                struct mf_error *error)
+{
+    int rc = fire_by_clock(queues, swept, error);
+    if (sweep(queues, swept, error) < 0)
+        rc = -1;
+    if (sources_poll(queues, NULL, polled, error) < 0)
+        rc = -1;
+    if (polled->pushed > 0 && sweep(queues, swept, error) < 0)
+        rc = -1;
+    return rc;
+}
+
+static int forget_keys(struct queues *queues, struct mf_error *error)
+{
+    int rc = queues_begin(queues, error);
+    if (rc == 0)
+        rc = queue_forget_keys(queues, mf_wall_us(), error);
+    if (rc == 0)
+        rc = queues_commit(queues, error);
+    queues_rollback(queues);
+    return rc;
+}
+
+static void say(const struct swept *swept, const struct sources_polled *polled)
+{
+    fprintf(stderr,
+            "mayfly: sources brought %" PRIu64 " messages, %" PRIu64 " were set aside, %" PRIu64
+            " left where they are; %zu could not be asked\n",
+            polled->pushed,
+            polled->aside,
+            polled->left,
+            polled->failed);
+    fprintf(stderr,
+            "mayfly: fired %zu, started again %zu, resumed %zu, settled %zu, given up %zu; "
+            "%zu could not be started\n",
+            swept->fired,
+            swept->started,
+            swept->resumed,
+            swept->settled,
+            swept->given_up,
+            swept->failed);
+}
+
+static int tick_main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct swept swept = {0};
+    struct sources_polled polled = {0};
+    struct mf_error error;
+    struct queues *queues = NULL;
+    command_parse(&command_trigger_tick,
+                  options,
+                  parse,
+                  "Do what is due: what the clock says, what has waited too long, runs whose "
+                  "master died. `mayfly trigger install` has it run each minute.",
+                  argc,
+                  argv,
+                  &arguments);
+    if (arguments.is_verbose)
+        mf_log_to(2, MF_INFO);
+    char *path = queues_path(&error);
+    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error), code = 0;
+    if (rc > 0 &&
+        ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget_keys(queues, &error) < 0))
+        rc = -1;
+    if (rc < 0)
+        code = command_fail(&error);
+    if (arguments.is_verbose)
+        say(&swept, &polled);
+    queues_close(queues);
+    mf_free(path);
+    uint64_t waiting;
+    if (rc >= 0 && notify_sweep(NOTIFY_SWEEP_US, &waiting, &error) < 0)
+        code = command_fail(&error);
+    return code;
+}
+
+const struct command command_trigger_tick = {.name = "tick",
+                                             .arguments = "",
+                                             .summary = "do what is due (run each minute)",
+                                             .main = tick_main};

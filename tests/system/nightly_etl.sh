@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2016 # what stands in single quotes is meant as it is
+# jobs/nightly-etl: what is due fires by a tick, once, and is the ETL of jobs/etl-packages.
+. "$(dirname "$0")/lib.sh"
+SOURCE=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
+
+rows() { # SQL, on queues.db
+    sqlite3 -batch "$XDG_STATE_HOME/mayfly/queues.db" "$1"
+}
+
+# All from the first step on.
+steps_of() { # JOB
+    sed -n '/^# Extract:/,$p' "$SOURCE/jobs/$1/job.yaml"
+}
+
+case_it_is_the_etl_of_etl_packages() {
+    assert_same <(steps_of nightly-etl) <(steps_of etl-packages)
+    assert_same "$SOURCE/jobs/nightly-etl/transform.awk" "$SOURCE/jobs/etl-packages/transform.awk"
+    [ "$(steps_of nightly-etl | wc -l)" -gt 40 ] || fail "the steps of the job were not found"
+}
+
+# Three nights were missed: one run for all of them. Without jitter, so that this is so at any time of the day.
+case_missed_nights_are_made_up_for_once() {
+    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || skip "no package lists: run 'apt-get update'"
+    cp -rL "$SOURCE/jobs/nightly-etl" nightly-etl
+    sed -i 's/^  jitter: .*/  jitter: 0s/' nightly-etl/job.yaml
+    mayfly trigger install nightly-etl/job.yaml --scheduler none
+    assert_exit 0
+    mayfly trigger tick
+    assert_equal "$(rows 'select count(*) from firing')" 0 "fired without being due"
+    rows 'update trigger set last_due_us = last_due_us - 3 * 86400000000'
+    mayfly trigger tick
+    mayfly trigger tick
+    assert_equal "$(rows 'select count(*), cause from firing')" '1|cron'
+    RUN_ID=$(rows 'select run_id from firing')
+    RUN=$XDG_STATE_HOME/mayfly/runs/$RUN_ID
+    wait_until '[ "$(rows "select state from firing")" != open ]'
+    assert_equal "$(summary .state)" succeeded
+    assert_contains "$RUN/result" needed,libc6,
+    assert_nothing_left "$RUN_ID"
+}
+
+run_cases "$@"
