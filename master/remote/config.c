@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "master/remote/remote_internal.h"
 
@@ -108,7 +109,12 @@ static enum remote_step go_on(struct remote *remote)
 {
     remote_set_place(remote);
     remote_set_deadline(remote);
-    remote_set_state(remote, remote->elsewhere[0] == '\0' ? REMOTE_RESOLVE : REMOTE_OPENSSH_IDLE);
+    remote_set_state(remote,
+                     remote->elsewhere[0] != '\0' ? REMOTE_OPENSSH_IDLE
+                     : remote->jump != NULL       ? REMOTE_JUMP
+                                                  : REMOTE_RESOLVE);
+    if (remote->state == REMOTE_JUMP)
+        remote->deadline_us = MF_NEVER; /* each hop has its own */
     return STEP_ON;
 }
 
@@ -118,12 +124,16 @@ static void look_for_proxies(struct remote *remote)
     const struct settings *settings = remote->settings;
     if (remote->elsewhere[0] != '\0')
         return;
-    if (settings->proxy != NULL)
+    if (settings->proxy != NULL && remote->jump == NULL)
         remote_cannot(remote, "it is reached by a ProxyCommand (%.160s)", settings->proxy);
-    else if (settings->jump != NULL)
-        remote_cannot(remote, "it is reached by ProxyJump (%.160s)", settings->jump);
     else if (settings->elsewhere[0] != '\0')
         remote_cannot(remote, "%s", settings->elsewhere);
+}
+
+static enum remote_step no_memory(struct remote *remote)
+{
+    mf_raise(&remote->error, MF_ENOMEM, "out of memory: the ssh configuration");
+    return STEP_FAILED;
 }
 
 static enum remote_step apply(struct remote *remote, const struct settings *settings)
@@ -138,6 +148,9 @@ static enum remote_step apply(struct remote *remote, const struct settings *sett
     if (remote->named_port == 0 && settings->port != 0)
         remote->port = settings->port;
     remote_set_place(remote);
+    if (remote->jump == NULL && settings->jump != NULL &&
+        (remote->jump = mf_strdup(settings->jump)) == NULL)
+        return no_memory(remote);
     look_for_proxies(remote);
     if (remote->elsewhere[0] == '\0' || remote->config->client == REMOTE_OPENSSH)
         return go_on(remote);

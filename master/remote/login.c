@@ -191,10 +191,12 @@ static void look_for_foreign(struct remote *remote)
 enum remote_step step_keys(struct remote *remote)
 {
     struct login *login = &remote->login;
+    /* The key that was named is for the hosts of the job: a hop on the way may have its own. */
+    bool has_named = remote->settings != NULL && remote->settings->identity_count > 0;
+    if (has_named && (remote->config->identity == NULL || remote->beyond != NULL))
+        return use_named(remote);
     if (remote->config->identity != NULL)
         return use_identity(remote);
-    if (remote->settings != NULL && remote->settings->identity_count > 0)
-        return use_named(remote);
     if (!login->agent_done) {
         remote_set_state(remote, REMOTE_AGENT);
         return STEP_ON;

@@ -157,7 +157,7 @@ static int run_ssh(struct remote *remote, const int streams[3])
                  ? openssh_question(remote, &command, &remote->error)
                  : openssh_command(remote, remote->openssh.log_end, &command, &remote->error);
     if (rc == 0)
-        rc = spawn(remote, command.argv, environ, streams);
+        rc = spawn(remote, command.argv, command.env == NULL ? environ : command.env, streams);
     openssh_command_fini(&command);
     return rc;
 }

@@ -39,6 +39,8 @@ static const char *const always[] = {"-T",
                                      "-oUpdateHostKeys=no",
                                      "-oNumberOfPasswordPrompts=0"};
 
+extern char **environ;
+
 static void add(struct openssh_command *command, char *text)
 {
     if (text == NULL || command->count + 1 >= OPENSSH_ARGS_MAX) {
@@ -135,6 +137,100 @@ static int end_of(struct openssh_command *command, struct mf_error *error)
     return mf_raise(error, MF_ENOMEM, "out of memory: a command line of ssh");
 }
 
+/* 'a' for a, whatever is in it. */
+static int append_quoted(struct mf_buffer *out, const char *text, struct mf_error *error)
+{
+    if (mf_buffer_append_text(out, "'", error) < 0)
+        return -1;
+    for (; *text != '\0'; text++) {
+        int rc = *text == '\'' ? mf_buffer_append_text(out, "'\\''", error)
+                               : mf_buffer_append(out, text, 1, error);
+        if (rc < 0)
+            return -1;
+    }
+    return mf_buffer_append_text(out, "' ", error);
+}
+
+static void add_hop(struct openssh_command *command,
+                    const struct remote *remote,
+                    const struct remote_target *hop)
+{
+    add(command, mf_strdup("ssh"));
+    add(command, mf_strdup("-oBatchMode=yes"));
+    add(command, mf_strdup("-oLogLevel=ERROR"));
+    add(command, mf_strdup("-oControlMaster=no"));
+    add(command, mf_strdup("-oControlPath=none"));
+    add(command, mf_strdup("-oUpdateHostKeys=no"));
+    add_config(command, remote);
+    add(command, mf_format("-oConnectTimeout=%u", remote_connect_seconds(remote)));
+    add_policy(command, remote);
+    add_usual(command, remote);
+    if (hop->port != 0)
+        add(command, mf_format("-p%u", (unsigned)hop->port));
+    if (hop->user != NULL)
+        add(command, mf_format("-l%s", hop->user));
+}
+
+#define WAY "MAYFLY_SSH_WAY_"
+/* Quotes and placeholders of one hop within another would multiply: each has its own variable. */
+#define PROXY "ProxyCommand=sh -c \"$" WAY "%u\" sh %%h %%p"
+
+/* "WAY_<number>=exec ssh ... host", from $2 on to host $1 port $2; heap. */
+static char *line_of_hop(const struct remote *remote,
+                         const struct remote_target *hop,
+                         unsigned number,
+                         bool more)
+{
+    struct openssh_command inner = {0};
+    struct mf_buffer out = {0};
+    int rc = mf_buffer_printf(&out, NULL, WAY "%u=exec ", number);
+    add_hop(&inner, remote, hop);
+    if (more)
+        add(&inner, mf_format("-o" PROXY, number + 1));
+    for (size_t i = 0; rc == 0 && i < inner.count; i++)
+        rc = append_quoted(&out, inner.argv[i], NULL);
+    if (rc == 0)
+        rc = mf_buffer_append_text(&out, "-W \"[$1]:$2\" -- ", NULL);
+    if (rc == 0)
+        rc = append_quoted(&out, hop->host, NULL);
+    char *text = rc < 0 || inner.is_short || mf_buffer_text(&out) == NULL
+                     ? NULL
+                     : mf_strdup((char *)out.data);
+    openssh_command_fini(&inner);
+    mf_buffer_fini(&out);
+    return text;
+}
+
+/* The hops in front of our own environment, the last one first. */
+static int add_ways(struct openssh_command *command, const struct remote *remote)
+{
+    size_t count = 0, hops = 0;
+    for (char *const *at = environ; *at != NULL; at++)
+        count++;
+    for (const char *at = remote->jump; at != NULL; at = strchr(at + 1, ','))
+        hops++;
+    char *list = mf_strdup(remote->jump);
+    command->env = mf_calloc(count + hops + 1, sizeof *command->env);
+    if (list == NULL || command->env == NULL) {
+        mf_free(list);
+        return -1;
+    }
+    memcpy(command->env + hops, environ, count * sizeof *environ);
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < hops; i++) {
+        char *comma = strrchr(list, ',');
+        struct remote_target hop;
+        if (comma != NULL)
+            *comma = '\0';
+        rc = jump_parse(comma == NULL ? list : comma + 1, &hop);
+        if (rc == 0 && (command->env[i] = line_of_hop(remote, &hop, i + 1, i + 1 < hops)) == NULL)
+            rc = -1;
+        command->own_env += rc == 0;
+    }
+    mf_free(list);
+    return rc;
+}
+
 int openssh_command(const struct remote *remote,
                     int log_fd,
                     struct openssh_command *command,
@@ -154,6 +250,14 @@ int openssh_command(const struct remote *remote,
     }
     add_policy(command, remote);
     add_usual(command, remote);
+    if (remote->jump != NULL) {
+        add(command, mf_format("-o" PROXY, 1u));
+        if (add_ways(command, remote) < 0) {
+            openssh_command_fini(command);
+            return mf_raise(
+                error, MF_ESETUP, "the ProxyJump %s cannot be used by ssh", remote->jump);
+        }
+    }
     add_target(command, remote);
     add(command, mf_strdup(remote->first->text));
     return end_of(command, error);
@@ -176,5 +280,8 @@ void openssh_command_fini(struct openssh_command *command)
 {
     for (size_t i = 0; i < command->count; i++)
         mf_free(command->argv[i]);
+    for (size_t i = 0; i < command->own_env; i++)
+        mf_free(command->env[i]);
+    mf_free(command->env);
     *command = (struct openssh_command){0};
 }

@@ -44,6 +44,9 @@ void remote_set_state(struct remote *remote, enum remote_state state)
            states[remote->state].name,
            states[state].name);
     remote->state = state;
+    bool is_news = state == REMOTE_IDLE || state == REMOTE_OPENSSH_IDLE || state == REMOTE_FAILED;
+    if (is_news && remote->beyond != NULL)
+        remote->beyond->kicked = true;
 }
 
 enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
@@ -125,8 +128,10 @@ void remote_set_place(struct remote *remote)
 static void release(struct remote *remote)
 {
     openssh_end(remote);
+    tunnel_fini(remote);
     session_end(remote);
     connect_fini(remote);
+    jump_fini(remote);
     known_host_fini(&remote->known);
 }
 
@@ -208,6 +213,8 @@ static bool remote_proceed(struct remote *remote)
     while (step != STEP_WAIT && !remote->closed) {
         remote->wanted = 0;
         step = states[remote->state].step(remote);
+        if (step == STEP_FAILED && !remote->closed)
+            jump_explain(remote);
         if (step == STEP_FAILED && !remote->closed && !go_elsewhere(remote))
             enter_failed(remote);
         if (step == STEP_WAIT && !remote->closed && watch(remote, &remote->error) < 0) {
@@ -259,6 +266,7 @@ struct remote *remote_open(struct mf_loop *loop,
     remote->config = config;
     remote->fd = -1;
     openssh_init(remote);
+    tunnel_init(remote);
     remote->watched = UNWATCHED;
     remote->last = &remote->first;
     remote->kicked = true;
@@ -269,7 +277,9 @@ struct remote *remote_open(struct mf_loop *loop,
     remote->host = mf_strdup(target->host);
     remote->home = find_home();
     remote->named_host = mf_strdup(target->host);
-    if (remote->user == NULL || remote->host == NULL || remote->named_host == NULL)
+    remote->jump = target->jump == NULL ? NULL : mf_strdup(target->jump);
+    if (remote->user == NULL || remote->host == NULL || remote->named_host == NULL ||
+        (target->jump != NULL && remote->jump == NULL))
         goto fail;
     remote_set_place(remote);
     if (config_find(remote, error) < 0)
@@ -342,6 +352,15 @@ static void time_out(struct remote *remote)
                     "configuration hang?",
                     remote->named_host,
                     seconds);
+    else if (remote->state == REMOTE_JUMP)
+        remote_fail(remote,
+                    false,
+                    "%s did not answer within %g s by way of %s: is it up, and does a firewall let "
+                    "port %u through from there?",
+                    remote->place,
+                    seconds,
+                    remote->via->place,
+                    (unsigned)remote->port);
     else if (remote->state == REMOTE_RESOLVE)
         remote_fail(remote,
                     false,
@@ -373,7 +392,7 @@ static void time_out(struct remote *remote)
     remote->kicked = true;
 }
 
-int64_t remote_tick(struct remote *remote, int64_t now_us)
+static int64_t own_tick(struct remote *remote, int64_t now_us)
 {
     if (remote->state < REMOTE_IDLE && now_us >= remote->deadline_us)
         time_out(remote);
@@ -391,6 +410,14 @@ int64_t remote_tick(struct remote *remote, int64_t now_us)
     return remote->state < REMOTE_IDLE ? remote->deadline_us : MF_NEVER;
 }
 
+int64_t remote_tick(struct remote *remote, int64_t now_us)
+{
+    /* The hop first: what it comes to is then known here. */
+    int64_t hop_us = remote->via == NULL ? MF_NEVER : remote_tick(remote->via, now_us);
+    int64_t own_us = own_tick(remote, now_us);
+    return hop_us < own_us ? hop_us : own_us;
+}
+
 static void finish(struct remote *remote)
 {
     release(remote);
@@ -403,6 +430,8 @@ static void finish(struct remote *remote)
     mf_free(remote->user);
     mf_free(remote->host);
     mf_free(remote->named_host);
+    mf_free(remote->jump);
+    remote->jump = NULL;
     mf_free(remote->home);
     remote->user = remote->host = remote->named_host = remote->home = NULL;
 }

@@ -55,9 +55,11 @@ struct remote_config {
 
 /* Strings are copied by remote_open. */
 struct remote_target {
-    const char *user;      /* NULL = the name of the user who runs this */
-    const char *host;      /* name or numeric address (an IPv6 one without brackets) */
-    uint16_t port;         /* 0 = 22 */
+    const char *user; /* NULL = the name of the user who runs this */
+    const char *host; /* name or numeric address (an IPv6 one without brackets) */
+    uint16_t port;    /* 0 = 22 */
+    const char *jump; /* "user@host:port,host": by way of these, the first one first; NULL = as the
+                         configuration says */
     const char *elsewhere; /* why libssh2 can't, as an earlier connection found out
                               (remote_elsewhere); NULL = it may. Copied; counts with REMOTE_AUTO */
 };

@@ -12,7 +12,8 @@
  *     openssh.c        the process     openssh_args.c   its command line
  *     openssh_words.c  what it says
  *
- * Before either, config.c asks what the user's ssh configuration says of the host.
+ * jump.c is the way to a host by others, tunnel.c the channel that they open for it. Before all
+ * that, config.c asks what the user's ssh configuration says of the host.
  */
 #ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
 #define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
@@ -34,6 +35,7 @@
  * it a command. */
 #define REMOTE_STATES(X)                                                                           \
     X(CONFIG, config)                                                                              \
+    X(JUMP, jump)                                                                                  \
     X(RESOLVE, resolve)                                                                            \
     X(CONNECT, connect)                                                                            \
     X(HANDSHAKE, handshake)                                                                        \
@@ -48,6 +50,8 @@
     X(EXEC, exec)                                                                                  \
     X(TRANSFER, transfer)                                                                          \
     X(FREE, free)                                                                                  \
+    X(TUNNEL_OPEN, tunnel_open)                                                                    \
+    X(TUNNEL, tunnel)                                                                              \
     X(OPENSSH_IDLE, openssh_idle)                                                                  \
     X(OPENSSH_RUN, openssh_run)                                                                    \
     X(FAILED, failed)
@@ -115,8 +119,23 @@ struct openssh {
 
 struct openssh_command {
     char *argv[OPENSSH_ARGS_MAX]; /* NULL at its end; owned */
+    char **env;                   /* as ours, with the ways of hops; NULL = as ours. Owned */
+    size_t own_env;               /* how many at its beginning are owned */
     size_t count;
     bool is_short; /* of memory, or of room */
+};
+
+#define TUNNEL_PIECE 32768u
+
+/* From this host on to another one. */
+struct tunnel {
+    int fd;           /* our socket; -1: none, or over */
+    uint32_t watched; /* events in the loop */
+    char *host;
+    uint16_t port;
+    bool up_over;    /* nothing more comes from the socket */
+    char *up, *down; /* TUNNEL_PIECE each: on its way into the channel, out of it */
+    size_t up_at, up_length, down_at, down_length;
 };
 
 struct lookup;
@@ -134,6 +153,10 @@ struct remote {
     const struct settings *settings; /* of the book; NULL = none are read */
     char *config_file;               /* for ssh; NULL = its own choice */
     struct command asking;           /* `ssh -G` */
+    char *jump;                      /* the way there; NULL = none */
+    struct remote *via;              /* the last hop of it; owned */
+    struct remote *beyond;           /* whose hop this is */
+    struct tunnel tunnel;            /* of a hop */
     enum remote_state state;
     int64_t deadline_us; /* of the login */
     bool kicked;         /* a step can be done without an event */
@@ -234,6 +257,23 @@ int config_find(struct remote *remote, struct mf_error *error);
 bool config_is_at_home(const struct remote *remote); /* HOME is what ssh takes for it, too */
 enum remote_step step_config(struct remote *remote);
 void config_fini(struct remote *remote);
+
+/* jump.c */
+/* An entry of a ProxyJump; *target borrows from `text`, which is cut. -1: it is none. */
+int jump_parse(char *text, struct remote_target *target);
+enum remote_step step_jump(struct remote *remote);
+/* What failed beyond a hop that has failed did so for the hop's reason. */
+void jump_explain(struct remote *remote);
+void jump_fini(struct remote *remote);
+
+/* tunnel.c */
+void tunnel_init(struct remote *remote);
+/* From a connection that is idle on to host and port: bytes of `fd`, which it takes, go there. */
+int tunnel_start(
+    struct remote *remote, int fd, const char *host, uint16_t port, struct mf_error *error);
+enum remote_step step_tunnel_open(struct remote *remote);
+enum remote_step step_tunnel(struct remote *remote);
+void tunnel_fini(struct remote *remote);
 
 /* openssh.c */
 int openssh_ask(struct remote *remote); /* starts `ssh -G` */

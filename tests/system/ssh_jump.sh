@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
+# Hosts behind others (ProxyJump): each hop is verified and logged in to with what the configuration says of it.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts_lib.sh"
+. "$(dirname "$0")/ssh_lib.sh"
+
+# Only connections from host FROM get through to sshd of host I.
+guard() { # I FROM
+    command -v nft >/dev/null || skip "this test needs nft (package nftables)"
+    host_exec "$1" nft "add table inet guard
+        add chain inet guard in { type filter hook input priority 0; }
+        add rule inet guard in tcp dport 22 ip saddr != 10.77.0.$2 drop"
+}
+
+# target is host 3, by way of host 1 and then host 2.
+write_config() {
+    cat >config <<END
+Host target
+    HostName 10.77.0.3
+    User etl
+    ProxyJump one,etl@two
+Host one
+    HostName 10.77.0.1
+    User etl
+Host two
+    HostName 10.77.0.2
+Host *
+    UserKnownHostsFile $HOSTS/known_hosts.hashed
+END
+}
+
+start_agent() {
+    eval "$(ssh-agent -a "$PWD/agent" -s)" >/dev/null
+    trap 'kill "$SSH_AGENT_PID" 2>/dev/null || :; hosts_clean_up' EXIT
+}
+
+# Logins by way of two others, with a locked key that the agent has, hashed known_hosts, a csh.
+case_just_works() {
+    local host
+    hosts_start 3
+    hosts_key locked >/dev/null
+    for host in 1 2 3; do
+        host_exec "$host" cp /dev/stdin /etc/ssh/authorized_keys/etl <"$HOSTS/id_locked.pub"
+    done
+    host_shell 3 tcsh
+    host_banner 3 'Welcome to h3!'
+    guard 2 1
+    guard 3 2
+    hosts_are_ready
+    write_config
+    start_agent
+    printf '#!/bin/sh\necho mayfly\n' >ask
+    chmod +x ask
+    SSH_ASKPASS=$PWD/ask SSH_ASKPASS_REQUIRE=force ssh-add -q "$HOSTS/id_locked"
+    gated_job 20 0
+    succeed --hosts target --ssh-config config
+    assert_same "$RUN/result" <(seq 20)
+    assert_equal "$(verified)" target
+    assert_not_contains "$RUN/master.log" "OpenSSH's client"
+    assert_pristine
+    # The same way for the other client.
+    succeed --hosts target --ssh-config config --ssh-client openssh
+    assert_equal "$(verified)" target
+    assert_pristine
+    kill "$SSH_AGENT_PID"
+}
+
+# What is wrong on the way is said of the hop where it is.
+case_refusing_hops() {
+    hosts_start 3
+    write_config
+    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>config
+    gated_job 4 0
+    local key=(-i "$HOSTS/id_ed25519" --ssh-config config)
+    succeed --hosts target "${key[@]}"
+    host_sshd_config 2 'AllowTcpForwarding no'
+    run_job --hosts target "${key[@]}"
+    assert_exit 3
+    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) lets etl log in but does not connect on to 10.77.0.3 port 22: look at AllowTcpForwarding and PermitOpen in its sshd_config"
+    host_sshd_config 2 'AllowUsers nobody'
+    run_job --hosts target "${key[@]}"
+    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) refuses the login of etl with $HOSTS/id_ed25519"
+    host_stop_sshd 2
+    run_job --hosts target "${key[@]}"
+    assert_contains err "left out: the way to target by ProxyJump: the way to two by ProxyJump: one (10.77.0.1) lets etl log in but cannot connect on to 10.77.0.2 port 22: is that up"
+    grep -v '^10.77.0.1 ' "$HOSTS/known_hosts" >known
+    run_job --hosts target "${key[@]}" --known-hosts known
+    assert_contains err "the host one (10.77.0.1) is not known"
+    run_job --hosts loop "${key[@]}"
+    assert_exit 3
+    assert_contains err "ProxyJump leads in a circle (loop -> loop2 -> loop): mend the ssh configuration"
+    assert_hosts_clean "$RUN_ID"
+}
+
+# A hop that only OpenSSH's client can log in to.
+case_a_hop_for_openssh() {
+    hosts_start 2
+    printf 'Host target\n HostName 10.77.0.2\n User etl\n IdentityFile %s\n ProxyJump etl@10.77.0.1\n' \
+        "$HOSTS/id_ed25519" >config
+    printf 'Host 10.77.0.1\n IdentityFile %s\nHost *\n UserKnownHostsFile %s\n' \
+        "$(hosts_key rsa)" "$HOSTS/known_hosts" >>config
+    guard 2 1
+    hosts_are_ready
+    gated_job 4 0
+    succeed --hosts target --ssh-config config
+    assert_contains err "OpenSSH's client logs in, since libssh2 can't: on the way, 10.77.0.1: $HOSTS/id_rsa is a key of type ssh-rsa"
+    assert_equal "$(verified)" target
+    assert_pristine
+}
+
+run_cases "$@"
