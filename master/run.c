@@ -113,10 +113,19 @@ static int open_plan(struct run *run, struct mf_error *error)
     return run->plan == NULL ? -1 : 0;
 }
 
+/* The terminal is somebody's who types a passphrase. */
+static void hold_progress(void *arg, bool asks)
+{
+    struct run *run = arg;
+    progress_hold(run->progress, asks);
+}
+
 static int open_fleet(struct run *run, struct mf_error *error)
 {
-    const struct launch_config config =
+    struct launch_config config =
         launch_config_of(run->job, run->run_id, run->options->worker_binary);
+    config.hold = hold_progress;
+    config.hold_arg = run;
     struct fleet_callbacks callbacks;
     run_fleet_callbacks(run, &callbacks);
     run->hosts = hosts_of_job(run->job, error);

@@ -168,7 +168,7 @@ struct run {
     struct control *control;
     struct progress *progress;
     bool said_client; /* which SSH client is used on the first host where it is another one */
-    bool has_outbox;               /* somebody is to be told, and run.db is there */
+    bool has_outbox;  /* somebody is to be told, and run.db is there */
     struct notify_session *notify; /* NULL: only others deliver */
     uint64_t notify_letters;       /* dead letters when run_notify_dead last looked */
     uint32_t notify_dead;          /* bits: subscribers who were told of dead letters */

@@ -35,6 +35,9 @@ struct launch_config {
     bool accept_new;
     enum launch_client client;
     bool keep_worker; /* leave the worker's program on the hosts */
+    /* Called before somebody is asked for something on the terminal (true) and after; or NULL. */
+    void (*hold)(void *arg, bool asks);
+    void *hold_arg;
 };
 
 /* What a worker needs to join; borrowed for the call. Goes through the launch's standard input,

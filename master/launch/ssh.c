@@ -58,6 +58,8 @@ static struct launcher *ssh_create(struct mf_loop *loop,
         ssh_destroy(launcher);
         return NULL;
     }
+    if (config->hold != NULL)
+        remote_book_hold(launcher->login.book, config->hold, config->hold_arg);
     launcher->loop = loop;
     launcher->callbacks = *callbacks;
     if (getrandom(&launcher->random, sizeof launcher->random, 0) != sizeof launcher->random ||

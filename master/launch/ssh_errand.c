@@ -371,6 +371,10 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
         errand->awaits_copy = false;
         run_program(errand);
     }
+    if (errand->remote != NULL && remote_is_asking(errand->remote) && !errand->cancelled) {
+        errand->answer_by_us = now_us + ANSWER_US; /* somebody types */
+        errand->give_up_us = now_us + TRY_FOR_US;
+    }
     if (errand->answer_by_us != 0 && now_us >= errand->answer_by_us)
         give_up_waiting(errand);
     if (errand->remote == NULL)

@@ -27,6 +27,7 @@ struct page {
 
 struct remote_book {
     struct page *first;
+    struct ask ask;
 };
 
 struct remote_book *remote_book_create(struct mf_error *error)
@@ -34,6 +35,8 @@ struct remote_book *remote_book_create(struct mf_error *error)
     struct remote_book *book = mf_calloc(1, sizeof *book);
     if (book == NULL)
         mf_raise(error, MF_ENOMEM, "out of memory: what is known of hosts");
+    else
+        ask_init(&book->ask);
     return book;
 }
 
@@ -46,7 +49,20 @@ void remote_book_destroy(struct remote_book *book)
         mf_free(page->key);
         mf_free(page);
     }
+    if (book != NULL)
+        ask_fini(&book->ask);
     mf_free(book);
+}
+
+void remote_book_hold(struct remote_book *book, void (*hold)(void *arg, bool asks), void *arg)
+{
+    book->ask.hold = hold;
+    book->ask.hold_arg = arg;
+}
+
+struct ask *config_ask(const struct remote *remote)
+{
+    return remote->config->book == NULL ? NULL : &remote->config->book->ask;
 }
 
 /* Who was asked for; heap. */
@@ -105,7 +121,7 @@ static int replace(char **text, const char *with, struct mf_error *error)
     return 0;
 }
 
-static enum remote_step go_on(struct remote *remote)
+enum remote_step config_go_on(struct remote *remote)
 {
     remote_set_place(remote);
     remote_set_deadline(remote);
@@ -153,7 +169,7 @@ static enum remote_step apply(struct remote *remote, const struct settings *sett
         return no_memory(remote);
     look_for_proxies(remote);
     if (remote->elsewhere[0] == '\0' || remote->config->client == REMOTE_OPENSSH)
-        return go_on(remote);
+        return config_go_on(remote);
     if (remote->config->client == REMOTE_LIBSSH2)
         return remote_fail(remote,
                            false,
@@ -162,7 +178,7 @@ static enum remote_step apply(struct remote *remote, const struct settings *sett
                            remote->elsewhere);
     if (strcmp(remote->elsewhere, remote->was_elsewhere) != 0)
         remote_say_elsewhere(remote);
-    return go_on(remote);
+    return config_go_on(remote);
 }
 
 /* ssh has no configuration that could be used: it says why. */
@@ -218,7 +234,7 @@ static enum remote_step ask(struct remote *remote)
 {
     if (!openssh_is_there()) {
         if (remote->config->ssh_config == NULL)
-            return go_on(remote);
+            return config_go_on(remote);
         return remote_fail(remote,
                            false,
                            "%s cannot be read, since OpenSSH's client, ssh, is not installed here: "
@@ -235,7 +251,7 @@ enum remote_step step_config(struct remote *remote)
     struct remote_book *book = remote->config->book;
     bool is_none = remote->config_file != NULL && strcmp(remote->config_file, "none") == 0;
     if (book == NULL || is_none)
-        return go_on(remote);
+        return config_go_on(remote);
     if (remote->openssh.pid == 0) {
         char *key = key_of(remote);
         const struct settings *known = key == NULL ? NULL : find(book, key);

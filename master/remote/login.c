@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "master/remote/remote_internal.h"
 
 static const char *const default_files[] = {"id_ed25519", "id_ecdsa"};
@@ -86,6 +87,53 @@ static void note_foreign(struct remote *remote)
         remote_cannot(remote, "%.160s is a key of type %s", login->path, login->key.type);
 }
 
+/* Whether the key, read and locked, can be used all the same, with what somebody has said. */
+static bool has_phrase(struct remote *remote)
+{
+    struct login *login = &remote->login;
+    const struct ask *ask = config_ask(remote);
+    login->phrase = ask == NULL ? NULL : ask_known(ask, login->path);
+    if (login->phrase == NULL && login->locked == NULL)
+        login->locked = mf_strdup(login->path);
+    return login->phrase != NULL;
+}
+
+/* Nothing else is left to be tried: somebody is asked, if there is anybody, and then the login
+ * begins anew, since no host waits that long. False: nobody is asked. */
+static bool ask_for_phrase(struct remote *remote)
+{
+    struct login *login = &remote->login;
+    const struct ask *ask = config_ask(remote);
+    if (ask == NULL || login->locked == NULL || !ask_is_possible(ask, login->locked))
+        return false;
+    mf_free(remote->locked);
+    remote->locked = login->locked;
+    login->locked = NULL;
+    remote_release(remote);
+    remote->deadline_us = MF_NEVER;
+    remote_set_state(remote, REMOTE_PASSPHRASE);
+    return true;
+}
+
+enum remote_step step_passphrase(struct remote *remote)
+{
+    switch (ask_for(config_ask(remote), remote->loop, remote->locked)) {
+    case ASK_SAID:
+        return config_go_on(remote);
+    case ASK_WAITS:
+        return STEP_WAIT;
+    default:
+        return remote_fail(
+            remote,
+            false,
+            "cannot log in to %s: the key %s needs a passphrase, and nobody says the "
+            "right one: unlock it once with ssh-add %s",
+            remote->place,
+            remote->locked,
+            remote->locked);
+    }
+}
+
 /* The key that was named can't be used, whatever the host thinks of it. */
 static enum remote_step identity_failed(struct remote *remote)
 {
@@ -110,7 +158,7 @@ static bool use_next_named(struct remote *remote)
             remark(login, problem.text);
             continue;
         }
-        login->only_key = login->key.locked;
+        login->only_key = login->key.locked && !has_phrase(remote);
         remote_set_state(remote, login->only_key ? REMOTE_AGENT : REMOTE_KEY_FILE);
         return true;
     }
@@ -141,7 +189,7 @@ static enum remote_step use_identity(struct remote *remote)
         note_foreign(remote);
         return identity_failed(remote);
     }
-    login->only_key = login->key.locked;
+    login->only_key = login->key.locked && !has_phrase(remote);
     remote_set_state(remote, login->only_key ? REMOTE_AGENT : REMOTE_KEY_FILE);
     return STEP_ON;
 }
@@ -160,7 +208,7 @@ static bool load_default(struct remote *remote, const char *name)
         remark(login, problem.text);
         return false;
     }
-    if (!login->key.locked)
+    if (!login->key.locked || has_phrase(remote))
         return true;
     mf_raise(&problem, MF_ESETUP, "%s needs a passphrase (ssh-add %s)", login->path, login->path);
     remark(login, problem.text);
@@ -300,7 +348,9 @@ static enum remote_step leave_agent(struct remote *remote)
         return next_key(remote);
     }
     login->agent_done = true;
-    if (login->only_key && remote->login.tried_count == 0)
+    if (login->only_key && ask_for_phrase(remote))
+        return STEP_ON;
+    if (login->only_key && login->tried_count == 0)
         return remote_fail(
             remote,
             false,
@@ -331,6 +381,26 @@ enum remote_step step_agent(struct remote *remote)
     return next_identity(remote) ? STEP_ON : leave_agent(remote);
 }
 
+/* What was said does not unlock the key. */
+static enum remote_step was_wrong(struct remote *remote)
+{
+    struct login *login = &remote->login;
+    ask_was_wrong(config_ask(remote), login->path);
+    mf_free(login->locked);
+    login->locked = mf_strdup(login->path);
+    login->phrase = NULL;
+    if (ask_for_phrase(remote))
+        return STEP_ON;
+    return remote_fail(
+        remote,
+        false,
+        "cannot log in to %s: the key %s needs a passphrase, and nobody says the right "
+        "one: unlock it once with ssh-add %s",
+        remote->place,
+        login->path,
+        login->path);
+}
+
 enum remote_step step_key_file(struct remote *remote)
 {
     struct login *login = &remote->login;
@@ -341,13 +411,15 @@ enum remote_step step_key_file(struct remote *remote)
                                                    0,
                                                    login->key.text,
                                                    login->key.length,
-                                                   NULL);
+                                                   login->phrase);
     if (remote_blocked(rc))
         return STEP_WAIT;
     if (rc == 0)
         return logged_in(remote);
     if (rc != LIBSSH2_ERROR_AUTHENTICATION_FAILED && rc != LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED &&
         !is_over(remote)) {
+        if (login->phrase != NULL)
+            return was_wrong(remote);
         mf_raise(&remote->error,
                  MF_ESETUP,
                  "%s cannot be used as a private key: is it damaged, or of a rare kind? (make one "
@@ -360,6 +432,7 @@ enum remote_step step_key_file(struct remote *remote)
     }
     note_tried(login, login->path);
     key_file_fini(&login->key);
+    login->phrase = NULL;
     return is_over(remote) ? login_broke(remote) : next_key(remote);
 }
 
@@ -384,6 +457,8 @@ static void look_for_other_ways(struct remote *remote, const char *methods)
 enum remote_step step_refused(struct remote *remote)
 {
     const struct login *login = &remote->login;
+    if (login->locked != NULL && ask_for_phrase(remote))
+        return STEP_ON;
     char methods[128] = "nothing that it tells";
     const char *list =
         libssh2_userauth_list(remote->session, remote->user, (unsigned)strlen(remote->user));
@@ -427,5 +502,6 @@ void login_fini(struct remote *remote)
         libssh2_agent_free(login->agent);
     key_file_fini(&login->key);
     mf_free(login->path);
+    mf_free(login->locked);
     *login = (struct login){0};
 }

@@ -35,8 +35,6 @@
 #define LOG_MAX (64u << 10)
 #define READ_TURNS 32
 
-extern char **environ;
-
 bool openssh_is_there(void)
 {
     const char *path = getenv("PATH");

@@ -39,8 +39,6 @@ static const char *const always[] = {"-T",
                                      "-oUpdateHostKeys=no",
                                      "-oNumberOfPasswordPrompts=0"};
 
-extern char **environ;
-
 static void add(struct openssh_command *command, char *text)
 {
     if (text == NULL || command->count + 1 >= OPENSSH_ARGS_MAX) {

@@ -125,7 +125,7 @@ void remote_set_place(struct remote *remote)
         snprintf(remote->place, sizeof remote->place, "%.255s (%s)", remote->named_host, address);
 }
 
-static void release(struct remote *remote)
+void remote_release(struct remote *remote)
 {
     openssh_end(remote);
     tunnel_fini(remote);
@@ -133,6 +133,12 @@ static void release(struct remote *remote)
     connect_fini(remote);
     jump_fini(remote);
     known_host_fini(&remote->known);
+    /* As before the first attempt: another one may follow. */
+    remote->cut = false;
+    remote->lost = 0;
+    remote->greeting = (struct greeting){0};
+    remote->farewell[0] = remote->host_key_types[0] = '\0';
+    remote->stuck = STUCK_NOT;
 }
 
 static enum remote_step step_failed(struct remote *remote)
@@ -180,7 +186,7 @@ static int watch(struct remote *remote, struct mf_error *error)
 static void enter_failed(struct remote *remote)
 {
     mf_log(MF_DEBUG, "ssh %s@%s: %s", remote->user, remote->place, remote->error.text);
-    release(remote);
+    remote_release(remote);
     remote_set_state(remote, REMOTE_FAILED);
 }
 
@@ -198,7 +204,7 @@ static bool go_elsewhere(struct remote *remote)
         return false;
     }
     remote_say_elsewhere(remote);
-    release(remote);
+    remote_release(remote);
     remote->error = (struct mf_error){0};
     remote_set_state(remote, REMOTE_OPENSSH_IDLE);
     return true;
@@ -327,6 +333,12 @@ const char *remote_elsewhere(const struct remote *remote)
     return is_other ? remote->elsewhere : NULL;
 }
 
+bool remote_is_asking(const struct remote *remote)
+{
+    return remote->state == REMOTE_PASSPHRASE ||
+           (remote->via != NULL && remote_is_asking(remote->via));
+}
+
 bool remote_has_begun(const struct remote *remote)
 {
     return remote->answered || (remote->first != NULL && remote->first->begun);
@@ -398,6 +410,8 @@ static int64_t own_tick(struct remote *remote, int64_t now_us)
         time_out(remote);
     if (remote->state == REMOTE_CONNECT && now_us >= remote->address_deadline_us)
         remote->kicked = true;
+    if (remote->state == REMOTE_PASSPHRASE) /* somebody may have said it to another one */
+        remote->kicked = true;
     if (remote->kicked) {
         remote->called = false;
         if (!remote_proceed(remote) || remote->called)
@@ -420,7 +434,7 @@ int64_t remote_tick(struct remote *remote, int64_t now_us)
 
 static void finish(struct remote *remote)
 {
-    release(remote);
+    remote_release(remote);
     while (remote->first != NULL) {
         struct command *command = remote->first;
         remote->first = command->next;
@@ -431,7 +445,8 @@ static void finish(struct remote *remote)
     mf_free(remote->host);
     mf_free(remote->named_host);
     mf_free(remote->jump);
-    remote->jump = NULL;
+    mf_free(remote->locked);
+    remote->jump = remote->locked = NULL;
     mf_free(remote->home);
     remote->user = remote->host = remote->named_host = remote->home = NULL;
 }

@@ -32,12 +32,16 @@
 enum remote_client { REMOTE_LIBSSH2, REMOTE_AUTO, REMOTE_OPENSSH };
 
 /*
- * What the user's ssh configuration says of hosts, each asked for once (`ssh -G`). Connections that
- * share one share the answers; it has to outlive them.
+ * What the user's ssh configuration says of hosts, each asked for once (`ssh -G`), and passphrases
+ * of keys, each asked for once on the terminal. Connections that share a book share the answers; it
+ * has to outlive them.
  */
 struct remote_book;
 struct remote_book *remote_book_create(struct mf_error *error);
 void remote_book_destroy(struct remote_book *book); /* NULL is fine */
+/* `hold` is called before somebody is asked for a passphrase on the terminal (true), and when that
+ * is over: nothing else should be written there meanwhile. */
+void remote_book_hold(struct remote_book *book, void (*hold)(void *arg, bool asks), void *arg);
 
 /* How to log in; the same for all connections of a run. Borrowed while connections live. */
 struct remote_config {
@@ -109,6 +113,9 @@ int remote_exec(struct remote *remote,
 
 /* Which client it is, and why it is not libssh2; NULL = it is. Valid while the connection lives. */
 const char *remote_elsewhere(const struct remote *remote);
+
+/* Whether it waits for somebody to type a passphrase: that takes as long as it takes. */
+bool remote_is_asking(const struct remote *remote);
 
 /* Whether the host has been asked to run anything: until then closing leaves nothing undone. */
 bool remote_has_begun(const struct remote *remote);

@@ -26,6 +26,7 @@
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/loop.h"
+#include "master/remote/ask.h"
 #include "master/remote/key_file.h"
 #include "master/remote/known_hosts.h"
 #include "master/remote/remote.h"
@@ -36,6 +37,7 @@
 #define REMOTE_STATES(X)                                                                           \
     X(CONFIG, config)                                                                              \
     X(JUMP, jump)                                                                                  \
+    X(PASSPHRASE, passphrase)                                                                      \
     X(RESOLVE, resolve)                                                                            \
     X(CONNECT, connect)                                                                            \
     X(HANDSHAKE, handshake)                                                                        \
@@ -97,8 +99,10 @@ struct login {
     struct libssh2_agent_publickey *identity; /* the agent's key that is being tried */
     bool agent_done;
     struct key_file key;
-    char *path;    /* of `key`; owned */
-    bool only_key; /* of the agent's keys only that in `key` */
+    char *path;         /* of `key`; owned */
+    char *locked;       /* the first key file that a passphrase would unlock; owned */
+    const char *phrase; /* of `key`; the book's. NULL = it needs none */
+    bool only_key;      /* of the agent's keys only that in `key` */
     unsigned next_file;
     unsigned tried_count;
     char tried[512];   /* "the agent's ssh-ed25519 SHA256:..., ..." */
@@ -153,6 +157,7 @@ struct remote {
     const struct settings *settings; /* of the book; NULL = none are read */
     char *config_file;               /* for ssh; NULL = its own choice */
     struct command asking;           /* `ssh -G` */
+    char *locked;                    /* the key whose passphrase is waited for */
     char *jump;                      /* the way there; NULL = none */
     struct remote *via;              /* the last hop of it; owned */
     struct remote *beyond;           /* whose hop this is */
@@ -220,6 +225,7 @@ bool remote_accepts_new(const struct remote *remote);
 /* The login has its whole time from now on. */
 void remote_set_deadline(struct remote *remote);
 unsigned remote_connect_seconds(const struct remote *remote);
+void remote_release(struct remote *remote); /* all that belongs to one attempt to log in */
 /* A copy of what a host says, cut to size, without what could disturb a terminal. */
 void remote_print(char *text, size_t size, const char *said, size_t length);
 /* Whether a call of libssh2 has to be repeated later. */
@@ -250,12 +256,15 @@ enum remote_step step_keys(struct remote *remote);
 enum remote_step step_agent(struct remote *remote);
 enum remote_step step_key_file(struct remote *remote);
 enum remote_step step_refused(struct remote *remote);
+enum remote_step step_passphrase(struct remote *remote);
 void login_fini(struct remote *remote);
 
 /* config.c */
 int config_find(struct remote *remote, struct mf_error *error);
 bool config_is_at_home(const struct remote *remote); /* HOME is what ssh takes for it, too */
 enum remote_step step_config(struct remote *remote);
+enum remote_step config_go_on(struct remote *remote); /* to the first state that connects */
+struct ask *config_ask(const struct remote *remote);  /* NULL: nobody is to be asked */
 void config_fini(struct remote *remote);
 
 /* jump.c */
