@@ -37,9 +37,10 @@ enum staging_mode {
 };
 /* Who makes the connection between a master and a worker on another host. */
 enum connect_mode {
-    CONNECT_AUTO = 1, /* the worker; when it finds no way, the master */
+    CONNECT_AUTO = 1, /* the worker; when it finds no way, the master; then through SSH */
     CONNECT_WORKER,
-    CONNECT_MASTER
+    CONNECT_MASTER,
+    CONNECT_SSH /* the master, through a channel of SSH */
 };
 enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2, SSH_CLIENT_OPENSSH };
 enum durability { DURABILITY_FULL = 1, DURABILITY_PROCESS };

@@ -481,12 +481,14 @@ static const struct schema_key keys[] = {
      MEMBER(advertise)},
     {.path = "workers.connect",
      .types = SCHEMA_CHOICE,
-     .choices = "auto worker master",
+     .choices = "auto worker master ssh",
      .fallback = "auto",
      .example = "master",
      .choice_base = CONNECT_AUTO,
-     .help = "Who makes the connection between a worker on another host and this machine; `auto`: "
-             "the worker, and when it finds no way, the master.",
+     .help =
+         "Who makes the connection between a worker on another host and this machine; `ssh`: the "
+         "master, through an SSH connection that stays; `auto`: the worker, and when it finds no "
+         "way, the master, and when that finds none, `ssh`.",
      MEMBER(connect)},
     {.path = "workers.keep_worker",
      .types = SCHEMA_BOOL,

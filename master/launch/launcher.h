@@ -124,6 +124,15 @@ struct launcher_class {
                       const struct launch_host *host,
                       uint32_t worker,
                       const char *addresses);
+    /* Opens a port of this machine's loopback (*local) that leads to `port` of the host's, by the
+     * means by which workers are started there, until close_way. NULL = there are none such. */
+    int (*open_way)(struct launcher *launcher,
+                    const struct launch_host *host,
+                    uint32_t worker,
+                    uint16_t port,
+                    uint16_t *local,
+                    struct mf_error *error);
+    void (*close_way)(struct launcher *launcher, uint32_t worker);
     /* Ends a worker that does not end by itself; a start that has not begun yet fails. died
      * follows, also when the host is out of reach: then nobody can know. */
     void (*stop)(struct launcher *launcher, const struct launch_host *host, uint32_t worker);

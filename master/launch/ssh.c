@@ -369,7 +369,7 @@ static bool ssh_is_idle(const struct launcher *launcher)
 
 static int64_t ssh_tick(struct launcher *launcher, int64_t now_us)
 {
-    int64_t next = MF_NEVER;
+    int64_t next = ssh_tick_ways(launcher, now_us);
     for (struct errand **at = &launcher->errands; *at != NULL;) {
         struct errand *errand = *at;
         if (errand->is_over) {
@@ -393,6 +393,7 @@ static void ssh_destroy(struct launcher *launcher)
         launcher->errands = errand->next;
         errand_destroy(errand);
     }
+    ssh_close_ways(launcher);
     while (launcher->gates != NULL) {
         struct gate *gate = launcher->gates;
         launcher->gates = gate->next;
@@ -409,6 +410,8 @@ const struct launcher_class launcher_ssh = {.name = "ssh",
                                             .start = ssh_start,
                                             .adopt = ssh_adopt,
                                             .readdress = ssh_readdress,
+                                            .open_way = ssh_open_way,
+                                            .close_way = ssh_close_way,
                                             .stop = ssh_stop,
                                             .farewell = ssh_farewell,
                                             .sweep = ssh_sweep,

@@ -53,7 +53,7 @@ static bool is_same_sshd(const struct launch_host *a, const struct launch_host *
     return a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
-static struct gate *gate_of(struct launcher *launcher, const struct launch_host *host)
+struct gate *ssh_gate_of(struct launcher *launcher, const struct launch_host *host)
 {
     for (struct gate *gate = launcher->gates; gate != NULL; gate = gate->next)
         if (is_same_sshd(gate->host, host))
@@ -74,7 +74,7 @@ struct errand *errand_create(struct launcher *launcher,
                              struct mf_error *error)
 {
     struct errand *errand = mf_calloc(1, sizeof *errand);
-    if (errand == NULL || (errand->gate = gate_of(launcher, host)) == NULL ||
+    if (errand == NULL || (errand->gate = ssh_gate_of(launcher, host)) == NULL ||
         (input != NULL && (errand->input = mf_strdup(input)) == NULL)) {
         mf_raise(error, MF_ENOMEM, "out of memory: what is to be done on %s", host->name);
         mf_free(errand);

@@ -266,6 +266,8 @@ void config_fini(struct remote *remote)
 {
     mf_buffer_fini(&remote->asking.output);
     mf_buffer_fini(&remote->asking.problem);
+    mf_buffer_fini(&remote->forwarding.output);
+    mf_buffer_fini(&remote->forwarding.problem);
     mf_free(remote->config_file);
     remote->config_file = NULL;
 }

@@ -152,7 +152,7 @@ static enum remote_step start_tunnel(struct remote *remote)
         mf_raise_errno(&remote->error, "cannot make a pair of sockets");
         return STEP_FAILED;
     }
-    if (tunnel_start(remote->via, pair[1], remote->host, remote->port, &remote->error) < 0) {
+    if (remote_forward(remote->via, pair[1], remote->host, remote->port, &remote->error) < 0) {
         close(pair[0]);
         return STEP_FAILED;
     }

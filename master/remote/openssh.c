@@ -168,12 +168,27 @@ static int watch_all(struct remote *remote)
     if (ssh->pidfd < 0)
         return mf_raise_errno(error, "cannot watch process %d", (int)ssh->pid);
     if (mf_loop_add(remote->loop, ssh->pidfd, EPOLLIN, remote_on_event, remote, error) < 0 ||
-        watch(remote, ssh->input, EPOLLOUT, error) < 0 ||
-        watch(remote, ssh->output, EPOLLIN, error) < 0 ||
+        (ssh->input >= 0 && watch(remote, ssh->input, EPOLLOUT, error) < 0) ||
+        (ssh->output >= 0 && watch(remote, ssh->output, EPOLLIN, error) < 0) ||
         watch(remote, ssh->problem, EPOLLIN, error) < 0 ||
         watch(remote, ssh->log, EPOLLIN, error) < 0)
         return -1;
     return 0;
+}
+
+/* Both its streams are the socket itself. */
+static int start_forwarding(struct remote *remote)
+{
+    struct openssh *ssh = &remote->openssh;
+    int streams[3] = {remote->tunnel.fd, remote->tunnel.fd, -1};
+    int rc = -1;
+    if (make_pipe(&ssh->problem, &streams[2], &remote->error) == 0 &&
+        make_pipe(&ssh->log, &ssh->log_end, &remote->error) == 0)
+        rc = run_ssh(remote, streams);
+    if (streams[2] >= 0)
+        close(streams[2]);
+    tunnel_fini(remote);
+    return rc < 0 ? -1 : watch_all(remote);
 }
 
 static int start(struct remote *remote, struct command *command)
@@ -182,6 +197,8 @@ static int start(struct remote *remote, struct command *command)
     ssh->command = command;
     int streams[3] = {-1, -1, -1};
     int rc = -1;
+    if (command == &remote->forwarding)
+        return start_forwarding(remote);
     if (make_input(&ssh->input, &streams[0], &remote->error) == 0 &&
         make_pipe(&ssh->output, &streams[1], &remote->error) == 0 &&
         make_pipe(&ssh->problem, &streams[2], &remote->error) == 0 &&
@@ -200,9 +217,10 @@ int openssh_ask(struct remote *remote)
 
 enum remote_step step_openssh_idle(struct remote *remote)
 {
-    if (remote->first == NULL)
+    struct command *command = remote->tunnel.is_wanted ? &remote->forwarding : remote->first;
+    if (command == NULL)
         return STEP_WAIT;
-    if (start(remote, remote->first) < 0) {
+    if (start(remote, command) < 0) {
         remote->again = false;
         return STEP_FAILED;
     }
@@ -300,12 +318,14 @@ static void log_words(struct remote *remote)
 static enum remote_step conclude(struct remote *remote)
 {
     struct openssh *ssh = &remote->openssh;
-    struct command *command = remote->first;
+    struct command *command = ssh->command;
     const char *said = mf_buffer_text(&ssh->said);
     log_words(remote);
     int code = openssh_exit_code(said, ssh->status);
     if (code < 0)
         return openssh_failed(remote);
+    if (command == &remote->forwarding) /* a side has ended */
+        return remote_fail(remote, true, "the channel to %s has ended", remote->place);
     const char *output = mf_buffer_text(&command->output);
     const char *problem = mf_buffer_text(&command->problem);
     struct remote_result result = {.code = code,
@@ -326,7 +346,7 @@ enum remote_step step_openssh_login(struct remote *remote)
     const char *line = openssh_let_in((const char *)remote->openssh.said.data);
     if (line != NULL) {
         note_address(remote, line);
-        remote->first->begun = true;
+        remote->openssh.command->begun = true;
         remote_set_state(remote, REMOTE_OPENSSH_RUN);
     }
     return rc > 0 ? conclude(remote) : STEP_WAIT;

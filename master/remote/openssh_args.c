@@ -256,8 +256,11 @@ int openssh_command(const struct remote *remote,
                 error, MF_ESETUP, "the ProxyJump %s cannot be used by ssh", remote->jump);
         }
     }
+    if (remote->openssh.command == &remote->forwarding)
+        add(command, mf_format("-W[%s]:%u", remote->tunnel.host, (unsigned)remote->tunnel.port));
     add_target(command, remote);
-    add(command, mf_strdup(remote->first->text));
+    if (remote->openssh.command != &remote->forwarding)
+        add(command, mf_strdup(remote->openssh.command->text));
     return end_of(command, error);
 }
 

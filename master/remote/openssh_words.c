@@ -233,7 +233,7 @@ static enum remote_step hung_up(struct remote *remote, const char *said)
 static enum remote_step proxy_failed(struct remote *remote)
 {
     char why[300];
-    const char *text = mf_buffer_text(&remote->first->problem);
+    const char *text = mf_buffer_text(&remote->openssh.command->problem);
     last_word(text == NULL ? "" : text, why, sizeof why);
     return remote_fail(remote,
                        false,
@@ -248,7 +248,7 @@ static enum remote_step proxy_failed(struct remote *remote)
 
 static enum remote_step not_begun(struct remote *remote, const char *said)
 {
-    remote->first->begun = false;
+    remote->openssh.command->begun = false;
     if (strstr(said, "exec request failed") != NULL)
         return remote_fail(remote,
                            false,
@@ -276,9 +276,10 @@ enum remote_step openssh_failed(struct remote *remote)
     if (said == NULL)
         return remote_fail(remote, false, "out of memory: what ssh says of %s", remote->place);
     last_word(said, word, sizeof word);
-    if (remote->first->begun && (says(said, "open failed") || says(said, "request failed on")))
+    if (remote->openssh.command->begun &&
+        (says(said, "open failed") || says(said, "request failed on")))
         return not_begun(remote, said);
-    if (remote->first->begun)
+    if (remote->openssh.command->begun)
         return remote_fail(remote,
                            true,
                            "%s broke the connection while running a command (%s)",

@@ -128,7 +128,6 @@ void remote_set_place(struct remote *remote)
 void remote_release(struct remote *remote)
 {
     openssh_end(remote);
-    tunnel_fini(remote);
     session_end(remote);
     connect_fini(remote);
     jump_fini(remote);
@@ -187,6 +186,7 @@ static void enter_failed(struct remote *remote)
 {
     mf_log(MF_DEBUG, "ssh %s@%s: %s", remote->user, remote->place, remote->error.text);
     remote_release(remote);
+    tunnel_fini(remote);
     remote_set_state(remote, REMOTE_FAILED);
 }
 
@@ -429,12 +429,15 @@ int64_t remote_tick(struct remote *remote, int64_t now_us)
     /* The hop first: what it comes to is then known here. */
     int64_t hop_us = remote->via == NULL ? MF_NEVER : remote_tick(remote->via, now_us);
     int64_t own_us = own_tick(remote, now_us);
+    if (own_us > now_us && remote->via != NULL && remote->via->kicked)
+        return now_us; /* something was asked of it */
     return hop_us < own_us ? hop_us : own_us;
 }
 
 static void finish(struct remote *remote)
 {
     remote_release(remote);
+    tunnel_fini(remote);
     while (remote->first != NULL) {
         struct command *command = remote->first;
         remote->first = command->next;

@@ -114,6 +114,17 @@ int remote_exec(struct remote *remote,
 /* Which client it is, and why it is not libssh2; NULL = it is. Valid while the connection lives. */
 const char *remote_elsewhere(const struct remote *remote);
 
+/*
+ * Instead of commands, once: what comes on `fd` (a socket that does not block; taken) goes to host
+ * and port as they are seen from there, and back, until either side ends. -1: MF_ENOMEM, `fd` is
+ * closed.
+ */
+int remote_forward(
+    struct remote *remote, int fd, const char *host, uint16_t port, struct mf_error *error);
+/* Whether what was begun by remote_forward is over; *error says why, with an empty text when a side
+ * has just ended. */
+bool remote_is_over(const struct remote *remote, struct mf_error *error);
+
 /* Whether it waits for somebody to type a passphrase: that takes as long as it takes. */
 bool remote_is_asking(const struct remote *remote);
 

@@ -134,7 +134,8 @@ struct openssh_command {
 /* From this host on to another one. */
 struct tunnel {
     int fd;           /* our socket; -1: none, or over */
-    uint32_t watched; /* events in the loop */
+    uint32_t watched; /* events in the loop; UNWATCHED */
+    bool is_wanted;   /* and not begun yet */
     char *host;
     uint16_t port;
     bool up_over;    /* nothing more comes from the socket */
@@ -157,6 +158,7 @@ struct remote {
     const struct settings *settings; /* of the book; NULL = none are read */
     char *config_file;               /* for ssh; NULL = its own choice */
     struct command asking;           /* `ssh -G` */
+    struct command forwarding;       /* `ssh -W` */
     char *locked;                    /* the key whose passphrase is waited for */
     char *jump;                      /* the way there; NULL = none */
     struct remote *via;              /* the last hop of it; owned */
@@ -277,9 +279,7 @@ void jump_fini(struct remote *remote);
 
 /* tunnel.c */
 void tunnel_init(struct remote *remote);
-/* From a connection that is idle on to host and port: bytes of `fd`, which it takes, go there. */
-int tunnel_start(
-    struct remote *remote, int fd, const char *host, uint16_t port, struct mf_error *error);
+enum remote_step tunnel_begin(struct remote *remote); /* one that is wanted, when it is idle */
 enum remote_step step_tunnel_open(struct remote *remote);
 enum remote_step step_tunnel(struct remote *remote);
 void tunnel_fini(struct remote *remote);

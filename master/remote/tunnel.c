@@ -16,23 +16,42 @@
 #define WINDOW (512u << 10)
 #define TURNS 32
 
-int tunnel_start(
+int remote_forward(
     struct remote *remote, int fd, const char *host, uint16_t port, struct mf_error *error)
 {
     struct tunnel *tunnel = &remote->tunnel;
     tunnel->fd = fd;
+    tunnel->watched = UNWATCHED;
     tunnel->port = port;
+    tunnel->is_wanted = true;
     tunnel->host = mf_strdup(host);
     if (tunnel->host == NULL || (tunnel->up = mf_malloc(TUNNEL_PIECE)) == NULL ||
-        (tunnel->down = mf_malloc(TUNNEL_PIECE)) == NULL)
+        (tunnel->down = mf_malloc(TUNNEL_PIECE)) == NULL) {
+        tunnel_fini(remote);
         return mf_raise(error, MF_ENOMEM, "out of memory: a channel through %s", remote->place);
-    if (mf_loop_add(remote->loop, fd, 0, remote_on_event, remote, error) < 0)
-        return -1;
-    tunnel->watched = 0;
-    remote_set_deadline(remote);
-    remote_set_state(remote, REMOTE_TUNNEL_OPEN);
+    }
     remote->kicked = true;
     return 0;
+}
+
+bool remote_is_over(const struct remote *remote, struct mf_error *error)
+{
+    *error = (struct mf_error){0};
+    if (remote->state == REMOTE_FAILED)
+        *error = remote->error;
+    return remote->state == REMOTE_FAILED ||
+           (remote->state == REMOTE_TUNNEL && remote->tunnel.fd < 0);
+}
+
+enum remote_step tunnel_begin(struct remote *remote)
+{
+    struct tunnel *tunnel = &remote->tunnel;
+    tunnel->is_wanted = false;
+    if (mf_loop_add(remote->loop, tunnel->fd, 0, remote_on_event, remote, &remote->error) < 0)
+        return STEP_FAILED;
+    tunnel->watched = 0;
+    remote_set_state(remote, REMOTE_TUNNEL_OPEN);
+    return STEP_ON;
 }
 
 static enum remote_step refused(struct remote *remote)
@@ -177,9 +196,11 @@ static void close_socket(struct remote *remote)
     struct tunnel *tunnel = &remote->tunnel;
     if (tunnel->fd < 0)
         return;
-    mf_loop_remove(remote->loop, tunnel->fd);
+    if (tunnel->watched != UNWATCHED)
+        mf_loop_remove(remote->loop, tunnel->fd);
     close(tunnel->fd);
     tunnel->fd = -1;
+    tunnel->watched = UNWATCHED;
 }
 
 enum remote_step step_tunnel(struct remote *remote)
@@ -203,7 +224,7 @@ enum remote_step step_tunnel(struct remote *remote)
 
 void tunnel_init(struct remote *remote)
 {
-    remote->tunnel = (struct tunnel){.fd = -1};
+    remote->tunnel = (struct tunnel){.fd = -1, .watched = UNWATCHED};
 }
 
 void tunnel_fini(struct remote *remote)

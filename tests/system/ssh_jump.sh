@@ -110,4 +110,55 @@ case_a_hop_for_openssh() {
     assert_pristine
 }
 
+# Nothing but SSH by way of another host leads to the worker, and nothing leads out.
+shut_in() { # I BUT_FOR
+    command -v nft >/dev/null || skip "this test needs nft (package nftables)"
+    host_exec "$1" nft "add table inet shut
+        add chain inet shut in { type filter hook input priority 0; }
+        add chain inet shut out { type filter hook output priority 0; }
+        add rule inet shut in iif != lo ip saddr != 10.77.0.$2 drop
+        add rule inet shut in iif != lo tcp flags & (syn|ack) == syn tcp dport != 22 drop
+        add rule inet shut out oif != lo ip daddr != 10.77.0.$2 drop"
+}
+
+# The master reaches the worker's port through SSH, and does so again when that breaks.
+case_behind_a_bastion() {
+    hosts_start 2
+    printf 'Host target\n HostName 10.77.0.2\n ProxyJump etl@10.77.0.1\nHost *\n UserKnownHostsFile %s\n' \
+        "$HOSTS/known_hosts" >config
+    shut_in 2 1
+    hosts_are_ready
+    gated_job 20 2
+    start_job --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519"
+    await_running 2
+    assert_contains err "etl@target: no address leads from there to this machine or back: its worker is reached through SSH"
+    host_exec 1 pkill -KILL -u etl sshd
+    wait_until "grep -q 'the way to worker 1 by SSH' $RUN/master.log"
+    open_gates 2
+    await_end
+    assert_complete 20
+    assert_equal "$(summary .workers.lost)" 0 "lost workers"
+    assert_equal "$(verified)" etl@target
+    assert_pristine
+    # Asked for at once, by the other client.
+    gated_job 4 0
+    succeed --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519" --ssh-client openssh --set workers.connect=ssh
+    assert_contains "$RUN/master.log" "worker 1 on etl@target is reached through a channel of SSH"
+    assert_not_contains err "no address leads"
+    assert_equal "$(verified)" etl@target
+    assert_pristine
+}
+
+# Where the host does not allow it, that is said; until then it is tried for 20 s, so this belongs to .ci/long.
+long_refused_way() {
+    hosts_start 1 'AllowTcpForwarding no'
+    gated_job 4 0
+    over_ssh run_job "$(entries 1)" --set workers.connect=ssh
+    assert_exit 3
+    assert_contains err "etl@10.77.0.1: the worker was started, but cannot be dialed through SSH at its port"
+    assert_contains err "or allow AllowTcpForwarding in its sshd_config"
+    assert_contains "$RUN/master.log" "the way to worker 1 by SSH: 10.77.0.1 lets etl log in but does not connect on to 127.0.0.1 port"
+    assert_pristine
+}
+
 run_cases "$@"
