@@ -226,7 +226,7 @@ void claim_give_up(const char *run_id, const char *why)
 static int is_open(const char *run_id, struct mf_error *error)
 {
     struct queues *queues = NULL;
-    struct firing firing;
+    struct firing firing = {.state = ""};
     char *path = queues_path(error);
     int rc = path == NULL ? -1 : queues_open(path, false, &queues, error);
     if (rc > 0)

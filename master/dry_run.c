@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "common/message.h"
+#include "master/notify/notify.h"
 #include "master/secret_sources.h"
 #include "master/split/split.h"
 
@@ -33,6 +34,15 @@ static void print_piece(const struct mf_subtask *piece)
     putchar('\n');
 }
 
+/* No run fails because of them, so neither does this. */
+static void warn_of_subscribers(const struct job *job)
+{
+    struct mf_error error;
+    for (size_t i = 0; i < job->notify_count; i++)
+        if (notify_check(job, &job->notify[i], &error) < 0)
+            fprintf(stderr, "mayfly: warning: %s\n", error.text);
+}
+
 int dry_run(const struct job *job)
 {
     struct mf_error error;
@@ -55,6 +65,7 @@ int dry_run(const struct job *job)
     }
     if (fflush(stdout) != 0)
         return 3;
+    warn_of_subscribers(job);
     fprintf(stderr, "mayfly: %" PRIu64 " subtasks, nothing was run\n", count);
     return 0;
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,6 +263,15 @@ static int set_alarm(struct watcher *watcher, struct mf_error *error)
     return alarm_set(watcher->alarm_fd, earlier(at_us, watcher->next_us), error);
 }
 
+/* After a round that failed: whatever made it due may still do so, and would have it made again and
+ * again at once. A signal ends the rest. */
+static void rest(struct watcher *watcher)
+{
+    struct pollfd signals = {.fd = watcher->signal_fd, .events = POLLIN};
+    poll(&signals, 1, WATCHER_REST_US / 1000);
+    watcher->is_due = true;
+}
+
 /* SIGHUP is also a sweep: whoever asks wants to see it now. */
 static void work(struct watcher *watcher)
 {
@@ -272,8 +282,10 @@ static void work(struct watcher *watcher)
         watcher->sweep_us = mf_monotonic_us() + WATCHER_SWEEP_US;
     if (sweep || watcher->is_due) {
         watcher->is_due = false;
-        watcher_round(watcher, sweep);
+        int rc = watcher_round(watcher, sweep);
         speak(watcher, all ? "READY=1\n" : "");
+        if (rc < 0)
+            rest(watcher);
     }
 }
 

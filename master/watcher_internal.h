@@ -27,8 +27,9 @@
 #include "master/watch/stir.h"
 
 #define WATCHER_SWEEP_US 60000000
-/* How soon after a change of queues.db another one is looked at. */
-#define WATCHER_STIR_US 1000000
+/* Between two looks for the same reason: at changes of queues.db, at what is more than fits into
+ * one round, after a round that failed. */
+#define WATCHER_REST_US 1000000
 
 /* A job file of the folder. */
 struct served {
@@ -58,6 +59,7 @@ struct watcher {
 
     struct served *jobs;
     size_t job_count;
+    dev_t folder_device;  /* where it was when it was read last */
     char *folder_trouble; /* why the folder cannot be read; said once */
     char *round_trouble;  /* why the last round was not made to its end */
 
@@ -78,8 +80,6 @@ void watcher_say_once(char **said, const char *text);
 
 /* Looks at the folder and registers what has changed; `all` reads every file anew. */
 void watcher_look(struct watcher *watcher, bool all);
-/* Whether some job file waits to be tried again. */
-bool watcher_has_to_try(const struct watcher *watcher);
 void watcher_forget_jobs(struct watcher *watcher);
 
 /* --- watcher_source.c --- */
@@ -112,7 +112,8 @@ int watcher_unregister(struct watcher *watcher, const char *name, struct mf_erro
 /* Removes those of this watcher that no job file has any more. */
 int watcher_unregister_others(struct watcher *watcher, struct mf_error *error);
 
-/* A round. `sweep`: also what others have left undone. */
-void watcher_round(struct watcher *watcher, bool sweep);
+/* A round. `sweep`: also what others have left undone. -1: it was not made to its end, which is
+ * logged; what is due may still be. */
+int watcher_round(struct watcher *watcher, bool sweep);
 
 #endif

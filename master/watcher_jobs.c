@@ -8,12 +8,14 @@
  * with all that is known of it.
  */
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/checksum.h"
 #include "common/log.h"
 #include "master/run_folder.h"
+#include "master/trigger_check.h"
 #include "master/watcher_internal.h"
 
 void watcher_say_once(char **said, const char *text)
@@ -40,14 +42,6 @@ void watcher_forget_jobs(struct watcher *watcher)
     mf_free(watcher->jobs);
     watcher->jobs = NULL;
     watcher->job_count = 0;
-}
-
-bool watcher_has_to_try(const struct watcher *watcher)
-{
-    for (size_t i = 0; i < watcher->job_count; i++)
-        if (watcher->jobs[i].is_to_try)
-            return true;
-    return watcher->folder_trouble != NULL;
 }
 
 /* Of the path, not of the job's name: which job a broken file is can only be read from its copy. */
@@ -153,6 +147,11 @@ static int serve_from(struct watcher *watcher,
                       struct mf_error *error)
 {
     struct watcher_source *source;
+    if (trigger_check(job, error) < 0) {
+        if (error->code == MF_ESETUP) /* of this job alone: a library that is not there */
+            error->code = MF_EUSAGE;
+        return -1;
+    }
     if (watcher_source_open(watcher, job, &source, error) < 0)
         return -1;
     if (watcher_register(watcher, job, path, error) < 0 ||
@@ -211,24 +210,26 @@ static void serve_former(struct watcher *watcher, struct served *served, const s
                                       : " (until then it is not served)");
     watcher_say_once(&served->trouble, text == NULL ? why->text : text);
     mf_free(text);
-    /* What stands in the file does not change by itself; names, queues and disks may. */
-    served->is_to_try = true;
 }
 
 static void read_file(struct watcher *watcher, struct served *served)
 {
     struct mf_error error;
     struct job *job = job_load(served->path, NULL, 0, &error);
-    bool is_broken = job == NULL;
     int rc = job == NULL                         ? -1
              : job->trigger.kind == TRIGGER_NONE ? serve_none(watcher, served, &error)
                                                  : serve_job(watcher, served, job, &error);
     job_destroy(job);
     served->is_to_try = false;
+    if (rc < 0 && error.code != MF_EUSAGE) {
+        /* No fault of the file, and the round that follows has the same to say. */
+        watcher_say_once(&watcher->round_trouble, error.text);
+        served->is_to_try = true;
+        return;
+    }
     if (rc < 0) {
         serve_former(watcher, served, &error);
-        if (is_broken && error.code == MF_EUSAGE)
-            served->is_to_try = false;
+        served->is_to_try = true; /* names, queues, and files that it names, may change */
         return;
     }
     if (served->trouble != NULL)
@@ -274,12 +275,41 @@ static void drop_gone(struct watcher *watcher)
     watcher->job_count = kept;
 }
 
+/* What is mounted there is gone, and what it has covered, an empty folder of another file system,
+ * is seen: that is not a folder whose files were removed. */
+static bool is_unmounted(struct watcher *watcher, size_t count)
+{
+    struct stat facts;
+    if (stat(watcher->folder, &facts) < 0)
+        return false;
+    if (count == 0 && watcher->job_count > 0 && facts.st_dev != watcher->folder_device)
+        return true;
+    watcher->folder_device = facts.st_dev;
+    return false;
+}
+
+/* NULL: it cannot be read now, which is said once. */
+static struct job_file *list_folder(struct watcher *watcher, size_t *count)
+{
+    struct mf_error error;
+    struct job_file *list = files_list(watcher->files, count, &error);
+    if (list != NULL && is_unmounted(watcher, *count)) {
+        files_free_list(list, *count);
+        list = NULL;
+        mf_raise(&error,
+                 MF_ESETUP,
+                 "cannot read the folder %s: it is empty, and on another file system than before",
+                 watcher->folder);
+    }
+    watcher_say_once(&watcher->folder_trouble, list == NULL ? error.text : NULL);
+    return list;
+}
+
 void watcher_look(struct watcher *watcher, bool all)
 {
     struct mf_error error;
     size_t count;
-    struct job_file *list = files_list(watcher->files, &count, &error);
-    watcher_say_once(&watcher->folder_trouble, list == NULL ? error.text : NULL);
+    struct job_file *list = list_folder(watcher, &count);
     if (list == NULL)
         return; /* away, not empty: all stays as it was */
     for (size_t i = 0; i < watcher->job_count; i++)
@@ -291,6 +321,7 @@ void watcher_look(struct watcher *watcher, bool all)
         if (watcher->jobs[i].is_found && watcher->jobs[i].is_to_try)
             read_file(watcher, &watcher->jobs[i]);
     drop_gone(watcher);
+    /* The round that follows has the same to say. */
     if (watcher_unregister_others(watcher, &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
+        watcher_say_once(&watcher->round_trouble, error.text);
 }

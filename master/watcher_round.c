@@ -262,7 +262,8 @@ static int ask_row(struct round *round,
     if (row->kind == TRIGGER_CRON) {
         if (due_fire(queues, row, round->now_us, &round->fired, &next_us, error) < 0)
             return -1;
-        note_due(round, next_us);
+        /* There is more than one call makes of it: a bit later. */
+        note_due(round, next_us <= round->now_us ? round->now_us + WATCHER_REST_US : next_us);
         return 0;
     }
     if (trigger_evaluate_queue(queues, row->queue, round->now_us, &round->fired, error) < 0)
@@ -335,8 +336,8 @@ static bool arm_stir(struct round *round)
     struct watcher *watcher = round->watcher;
     if (!round->has_to_stir || watcher->is_stir_armed)
         return false;
-    if (mf_monotonic_us() < watcher->stir_us + WATCHER_STIR_US) {
-        note_due(round, mf_wall_us() + WATCHER_STIR_US);
+    if (mf_monotonic_us() < watcher->stir_us + WATCHER_REST_US) {
+        note_due(round, mf_wall_us() + WATCHER_REST_US);
         return false;
     }
     watcher->is_stir_armed = stir_arm(watcher->stir_fd, watcher->state, &error) == 0;
@@ -437,6 +438,8 @@ static int forget_keys(struct queues *queues, struct mf_error *error)
     if (rc == 0)
         rc = queue_forget_keys(queues, mf_wall_us(), error);
     if (rc == 0)
+        rc = firing_forget(queues, mf_wall_us() - FIRING_KEPT_US, error);
+    if (rc == 0)
         rc = queues_commit(queues, error);
     queues_rollback(queues);
     return rc;
@@ -466,21 +469,23 @@ static int make_round(struct round *round, bool sweep, struct mf_error *error)
     for (size_t i = 0; i < watcher->job_count; i++)
         watcher_source_poll(watcher->jobs[i].source, queues, sweep);
     int rc = sweep ? sweep_all(watcher, queues, error) : 0;
-    if (rc == 0)
-        rc = ask_until_armed(round, queues, error);
+    if (ask_until_armed(round, queues, rc < 0 ? &later : error) < 0)
+        rc = -1;
     /* What has fired has no other starter, whatever went wrong after that. */
     if (start_fired(round, queues, rc < 0 ? &later : error) < 0)
         rc = -1;
     return rc;
 }
 
-void watcher_round(struct watcher *watcher, bool sweep)
+int watcher_round(struct watcher *watcher, bool sweep)
 {
     struct mf_error error;
     struct round round = {.watcher = watcher};
+    watcher->next_us = MF_NEVER;
     int rc = make_round(&round, sweep, &error);
     trigger_fired_fini(&round.fired);
     watcher_say_once(&watcher->round_trouble, rc < 0 ? error.text : NULL);
     if (rc < 0)
         watcher_close_queues(watcher);
+    return rc;
 }

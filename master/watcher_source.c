@@ -87,7 +87,7 @@ int watcher_source_open(struct watcher *watcher,
         source->feed = feed_open(&settings, source->queue, true, error);
     if (source->feed == NULL) {
         watcher_source_close(source);
-        return -1;
+        return mf_error_prefix(error, "%s: trigger", job->path);
     }
     watcher->is_due = true;
     *out = source;
@@ -122,7 +122,7 @@ poll_once(struct watcher_source *source, struct queues *queues, struct feed_repo
         say_report(source, report);
         return;
     }
-    char *text = mf_format("job %s: %s (tried again)", source->job, error.text);
+    char *text = mf_format("job %s: %s", source->job, error.text);
     watcher_say_once(&source->trouble, text == NULL ? error.text : text);
     mf_free(text);
 }

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -32,7 +33,14 @@ struct arguments {
 };
 
 static const struct argp_option options[] = {
-    {"stdin", KEY_STDIN, NULL, 0, "A message a line of standard input; empty lines are skipped", 0},
+    {"stdin",
+     KEY_STDIN,
+     NULL,
+     0,
+     "A message a line of standard input (also without this, when nothing else is given and it is "
+     "no "
+     "terminal); empty lines are skipped",
+     0},
     {"null", '0', NULL, 0, "A message up to each NUL of standard input, exactly as it is", 0},
     {"jsonl",
      KEY_JSONL,
@@ -64,9 +72,20 @@ static void add(char ***list, size_t *count, char *text, struct argp_state *stat
     more[(*count)++] = text;
 }
 
-static void check(const struct arguments *arguments, struct argp_state *state)
+/* Somebody sends something by standard input: a pipe, a file or a socket, but no terminal and no
+ * /dev/null. */
+static bool has_input(void)
+{
+    struct stat status;
+    return fstat(0, &status) == 0 &&
+           (S_ISFIFO(status.st_mode) || S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode));
+}
+
+static void check(struct arguments *arguments, struct argp_state *state)
 {
     size_t given = arguments->body_count + arguments->file_count;
+    if (!arguments->reads && given == 0 && arguments->key == NULL)
+        arguments->reads = has_input();
     if (arguments->queue == NULL)
         argp_error(state, "say which queue (mayfly queue ls lists them)");
     if (arguments->null && arguments->jsonl)

@@ -121,6 +121,14 @@ static int open_table(struct resume *resume, struct mf_error *error)
     struct overview overview;
     struct mf_error why;
     int64_t is_ended = 0;
+    if (access(resume->path, F_OK) < 0 && errno == ENOENT)
+        return mf_raise(error,
+                        MF_EINPUT,
+                        "run %s has no run.db: its master ended before it made one, or it was "
+                        "removed; mayfly clean %s removes the rest, and messages that it has "
+                        "claimed go back to their queue",
+                        resume->run_id,
+                        resume->run_id);
     resume->db = run_db_open(resume->path, error);
     if (resume->db == NULL) {
         if (overview_read(resume->folder, resume->run_id, &overview, &why) < 0)

@@ -204,6 +204,16 @@ static int start(const struct arguments *arguments,
     return code;
 }
 
+/* A run that cannot even be tried, unless somebody else has begun it: whoever makes its folder asks
+ * after that whether it was given up. */
+static void give_up_firing(const char *run_id, const char *why)
+{
+    char *folder = run_folder_path(run_id, NULL);
+    if (folder != NULL && access(folder, F_OK) != 0)
+        claim_give_up(run_id, why);
+    mf_free(folder);
+}
+
 static int main_of(const struct command *command,
                    const char *doc,
                    int argc,
@@ -218,7 +228,7 @@ static int main_of(const struct command *command,
     char *worker_binary = job == NULL ? NULL : command_worker_binary(&error);
     int code;
     if (worker_binary == NULL && arguments.firing != NULL)
-        claim_give_up(arguments.firing, error.text);
+        give_up_firing(arguments.firing, error.text);
     if (worker_binary == NULL)
         code = command_fail(&error);
     else if (arguments.dry_run)

@@ -3,16 +3,14 @@
  * is said now: what goes wrong later, nobody reads at once. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "master/commands/text.h"
 #include "master/commands/trigger.h"
 #include "master/commands/trigger_entry.h"
-#include "master/cron/zone.h"
 #include "master/job/job.h"
-#include "master/source/source.h"
+#include "master/trigger_check.h"
 
 enum { KEY_PRINT = 256 };
 
@@ -63,51 +61,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
-}
-
-/* A run that a trigger starts has the environment of the installation, without any secret. */
-static int check_secrets(const struct job *job, struct mf_error *error)
-{
-    for (size_t i = 0; i < job->secret_count; i++)
-        if (job->secrets[i].env != NULL)
-            return mf_raise(error,
-                            MF_EUSAGE,
-                            "%s: a run that a trigger starts has no variable %s: use 'file' or "
-                            "'command'",
-                            job->secrets[i].place,
-                            job->secrets[i].env);
-    return 0;
-}
-
-/* A zone is of this machine; the expression was looked at with the job file. */
-static int check_clock(const struct job *job, struct mf_error *error)
-{
-    const struct job_trigger *trigger = &job->trigger;
-    if (trigger->kind != TRIGGER_CRON)
-        return 0;
-    if (trigger->zone != NULL && zone_check(trigger->zone, error) < 0)
-        return mf_error_prefix(error, "%s: trigger.zone", job->path);
-    return 0;
-}
-
-/* A server may be away just now; a folder that is not there is a mistake. */
-static int check_source(const struct job *job, struct mf_error *error)
-{
-    struct feed_settings settings;
-    struct stat status;
-    if (!feed_settings_of(job, &settings))
-        return 0;
-    struct feed *feed = feed_open(&settings, job->trigger.queue, false, error);
-    if (feed == NULL)
-        return mf_error_prefix(error, "%s: trigger", job->path);
-    feed_close(feed);
-    if (settings.spool != NULL && (stat(settings.spool, &status) < 0 || !S_ISDIR(status.st_mode)))
-        return mf_raise(error,
-                        MF_EUSAGE,
-                        "%s: trigger.spool: there is no folder %s: make it first",
-                        job->path,
-                        settings.spool);
-    return 0;
 }
 
 /* Registers it and fires at once what is due. Not committed yet. */
@@ -184,8 +137,7 @@ static int install_job(const struct arguments *arguments)
     struct job *job = path == NULL ? NULL : job_load(path, NULL, 0, &error);
     char *environment = job == NULL ? NULL : trigger_environment(&error);
     int code;
-    if (environment == NULL || check_secrets(job, &error) < 0 || check_clock(job, &error) < 0 ||
-        check_source(job, &error) < 0) {
+    if (environment == NULL || trigger_check(job, &error) < 0) {
         code = command_fail(&error);
     } else {
         const struct trigger_place place = {.job_path = path, .environment = environment};
@@ -210,7 +162,8 @@ static int install_main(int argc, char **argv)
         "Nothing stays resident: pushes and ending runs start what is due at once; the rest is "
         "looked after each minute, by an entry of crontab or systemd that runs mayfly trigger "
         "tick.\n"
-        "A job file that is changed afterwards starts nothing until it is installed again.",
+        "A job file that is edited afterwards is run as it then is; only when its name or its "
+        "`trigger` have changed it starts nothing until it is installed again.",
         argc,
         argv,
         &arguments);

@@ -19,6 +19,7 @@
 #include "master/install/install.h"
 #include "master/job/job.h"
 #include "master/run_folder.h"
+#include "master/watch/place.h"
 
 #define TIMES_MAX 10000u
 #define MINUTE_US 60000000
@@ -78,6 +79,8 @@ struct printing {
     int64_t now_us;
     json_t *array; /* NULL = as text */
     uint64_t printed;
+    bool has_looked; /* for an entry: */
+    enum install_kind entry;
 };
 
 static int note(struct subject *subject, const char *text, struct mf_error *error)
@@ -314,26 +317,59 @@ look_at_row(struct subject *subject, const struct trigger_row *row, struct mf_er
     return rc;
 }
 
-/* Who looks whether it is due. */
-static int look_at_entry(struct subject *subject, const char *watcher, struct mf_error *error)
+static int find_entry(enum install_kind *kind, struct mf_error *error)
 {
     struct install install = {0};
-    enum install_kind kind;
-    if (watcher != NULL)
-        return mf_buffer_printf(&subject->notes, error, "served by the watcher of %s\n", watcher);
     char *folder = state_folder(error);
     int rc = folder == NULL ? -1 : install_here(&install, folder, error);
     if (rc == 0)
-        rc = install_find(&install, &kind, error);
-    if (rc == 0 && kind == INSTALL_AUTO)
-        rc = note(
-            subject,
-            "neither your crontab nor your systemd has an entry that runs mayfly trigger tick: "
-            "nothing sees when it is due (mayfly trigger install makes one)",
-            error);
+        rc = install_find(&install, kind, error);
     install_here_fini(&install);
     mf_free(folder);
     return rc;
+}
+
+/* 1 when it lives: all else is left to it; else 0. */
+static int look_at_watcher(struct subject *subject, const char *watcher, struct mf_error *error)
+{
+    long pid = 0;
+    char *folder = state_folder(error);
+    if (folder == NULL)
+        return -1;
+    bool is_live = place_is_live(folder, watcher, &pid);
+    mf_free(folder);
+    int rc = is_live ? mf_buffer_printf(&subject->notes,
+                                        error,
+                                        "served by the watcher of %s (process %ld)\n",
+                                        watcher,
+                                        pid)
+                     : mf_buffer_printf(&subject->notes,
+                                        error,
+                                        "the watcher of %s, which serves it, does not run now\n",
+                                        watcher);
+    return rc < 0 ? -1 : is_live;
+}
+
+/* Who looks whether it is due. */
+static int look_at_entry(struct printing *printing,
+                         struct subject *subject,
+                         const char *watcher,
+                         struct mf_error *error)
+{
+    if (watcher != NULL) {
+        int rc = look_at_watcher(subject, watcher, error);
+        if (rc != 0)
+            return rc < 0 ? -1 : 0;
+    }
+    if (!printing->has_looked && find_entry(&printing->entry, error) < 0)
+        return -1;
+    printing->has_looked = true;
+    if (printing->entry != INSTALL_AUTO)
+        return 0;
+    return note(subject,
+                "neither your crontab nor your systemd has an entry that runs mayfly trigger tick: "
+                "nothing sees when it is due (mayfly trigger install makes one)",
+                error);
 }
 
 /* --- The subjects. --- */
@@ -366,7 +402,7 @@ show_row(struct printing *printing, const struct trigger_row *row, struct mf_err
         if (rc == 0)
             rc = look_at_due(&subject, row, printing->now_us, error);
         if (rc == 0)
-            rc = look_at_entry(&subject, row->watcher, error);
+            rc = look_at_entry(printing, &subject, row->watcher, error);
     }
     if (rc == 0)
         rc = look_at_row(&subject, row, error);

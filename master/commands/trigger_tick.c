@@ -12,10 +12,12 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/commands/tick_log.h"
 #include "master/commands/trigger.h"
 #include "master/notify_sweep.h"
 #include "master/record/state_folder.h"
 #include "master/sources.h"
+#include "master/queue/firing.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
@@ -95,11 +97,14 @@ static int tick(struct queues *queues,
     return rc;
 }
 
-static int forget_keys(struct queues *queues, struct mf_error *error)
+/* What nobody asks for any more. */
+static int forget(struct queues *queues, struct mf_error *error)
 {
     int rc = queues_begin(queues, error);
     if (rc == 0)
         rc = queue_forget_keys(queues, mf_wall_us(), error);
+    if (rc == 0)
+        rc = firing_forget(queues, mf_wall_us() - FIRING_KEPT_US, error);
     if (rc == 0)
         rc = queues_commit(queues, error);
     queues_rollback(queues);
@@ -141,15 +146,17 @@ static int tick_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
+    tick_log_turn();
     if (arguments.is_verbose)
         mf_log_to(2, MF_INFO);
     char *path = queues_path(&error);
     int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error), code = 0;
-    if (rc > 0 &&
-        ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget_keys(queues, &error) < 0))
+    if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget(queues, &error) < 0))
         rc = -1;
-    if (rc < 0)
+    if (rc < 0) {
+        tick_log_stamp();
         code = command_fail(&error);
+    }
     if (arguments.is_verbose)
         say(&swept, &polled);
     queues_close(queues);

@@ -54,6 +54,13 @@ int notify_unregister(const char *run_id, struct mf_error *error);
 char **notify_registered(size_t *count, struct mf_error *error);
 void notify_registered_free(char **run_ids, size_t count);
 
+/* What can be said of a subscriber before there is anything to tell: its queue is there, values
+ * from outside can be read (those of a command are not asked for), libcurl can be loaded. 0, or -1
+ * with a sentence that names its place in the job file. */
+int notify_check(const struct job *job,
+                 const struct job_notify *subscriber,
+                 struct mf_error *error);
+
 /* How long the end of a run, or a command, delivers: 10 s, or MAYFLY_NOTIFY_MOST_US
  * (docs/testing.md). */
 int64_t notify_most_us(void);

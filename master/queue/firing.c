@@ -35,6 +35,8 @@ static const char release_sql[] = "UPDATE firing SET starter = '', tries = tries
                                   "not_before_us = CASE WHEN tries < 7 THEN NULL"
                                   " ELSE ?3 + min(60000000 << min(tries - 7, 6), 3600000000) END"
                                   " WHERE run_id = ?1 AND starter = ?2";
+static const char forget_sql[] =
+    "DELETE FROM firing WHERE rowid IN (SELECT rowid FROM firing WHERE ended_us < ?1 LIMIT 5000)";
 static const char end_sql[] = "UPDATE firing SET state = ?2, ended_us = ?3, text = ?4"
                               " WHERE run_id = ?1 AND state = 'open'";
 
@@ -265,4 +267,13 @@ int firing_end(struct queues *queues,
     sqlite3_bind_int64(stmt, 3, now_us);
     sql_bind_string(stmt, 4, text);
     return (int)queue_run(queues, stmt, error);
+}
+
+int firing_forget(struct queues *queues, int64_t before_us, struct mf_error *error)
+{
+    sqlite3_stmt *stmt = queue_statement(queues, forget_sql, error);
+    if (stmt == NULL)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, before_us);
+    return queue_run(queues, stmt, error) < 0 ? -1 : 0;
 }

@@ -16,6 +16,8 @@
 
 #include "master/queue/queue.h"
 
+#define FIRING_KEPT_US (90 * 86400 * INT64_C(1000000)) /* after its end, for people to look at */
+
 struct firing {
     const char *run_id, *trigger; /* trigger NULL = a run by hand */
     int64_t queue;                /* 0 = none */
@@ -89,5 +91,7 @@ int firing_end(struct queues *queues,
                int64_t now_us,
                const char *text,
                struct mf_error *error);
+/* Forgets those that ended before `before_us`, some thousand at a time. */
+int firing_forget(struct queues *queues, int64_t before_us, struct mf_error *error);
 
 #endif

@@ -112,6 +112,7 @@ CREATE TABLE firing (
 );
 
 CREATE INDEX firing_open ON firing(trigger) WHERE state = 'open';
+CREATE INDEX firing_ended ON firing(ended_us) WHERE ended_us IS NOT NULL;
 
 -- Runs whose notifications may not all be delivered: the truth is the outbox in their run.db.
 CREATE TABLE outbox_run (

@@ -302,12 +302,13 @@ static int64_t close_due(struct scatter *scatter, int64_t now_us)
     return next;
 }
 
-/* Workers that have joined and are not connected may be knocking in vain. */
+/* Workers that are not connected may be knocking in vain; also those that have never joined, since
+ * the one that an earlier master has launched can be what makes the listener deaf. */
 static bool is_lonely(const struct scatter *scatter)
 {
     for (uint32_t i = 0; i < scatter->session_count; i++) {
         const struct session *session = &scatter->sessions[i];
-        if (session->expected && session->joined && session->pipe == 0)
+        if (session->expected && session->pipe == 0)
             return true;
     }
     return false;
@@ -317,7 +318,7 @@ static void listen_again(struct scatter *scatter)
 {
     struct mf_error error;
     scatter->lonely_looks = 0;
-    mf_log(MF_WARNING, "workers do not come back, and the listener may be deaf: listening anew");
+    mf_log(MF_WARNING, "workers do not come, and the listener may be deaf: listening anew");
     if (endpoint_listen_again(scatter->endpoint, &error) < 0)
         mf_log(MF_WARNING, "%s", error.text);
 }

@@ -21,7 +21,7 @@
 #include "common/clock.h"
 
 #define QUIET_US INT64_C(10000000)
-#define LOOK_US INT64_C(30000000)      /* a watcher looks all the same, since a watch can be lost */
+#define LOOK_US INT64_C(60000000)      /* a watcher looks all the same, since a watch can be lost */
 #define LOOK_BLIND_US INT64_C(2000000) /* ... so often where inotify sees nothing */
 #define LOOK_BUSY_US INT64_C(1000000)  /* another process is at it */
 #define WATCHED (IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR | IN_MOVE_SELF | IN_DELETE_SELF)

@@ -110,6 +110,15 @@ static void file_fini(struct file *file)
 
 static int raise_move(const struct settling *settling, const char *where, struct mf_error *error)
 {
+    if (errno == EXDEV)
+        return mf_raise(
+            error,
+            MF_ESETUP,
+            "%s/%s is on another file system than %s: files of runs that have ended are "
+            "moved there by renaming, so both have to be on one",
+            settling->path,
+            where,
+            settling->path);
     return mf_raise_write(error,
                           "cannot move a file of the run %s to %s/%s",
                           settling->run_id,

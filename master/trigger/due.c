@@ -147,7 +147,7 @@ fire_of(void *arg, struct queues *queues, struct trigger_row *row, struct mf_err
     struct all *all = arg;
     struct trigger_fired made = {0};
     struct mf_error why = {0};
-    if (row->kind != TRIGGER_CRON || all->is_left(all->arg, row))
+    if (row->kind != TRIGGER_CRON || (all->is_left != NULL && all->is_left(all->arg, row)))
         return 0;
     if (queues_begin(queues, error) < 0)
         return -1;

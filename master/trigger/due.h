@@ -33,7 +33,7 @@ int due_fire(struct queues *queues,
              int64_t *next_us,
              struct mf_error *error);
 
-/* Whether somebody else looks after the trigger: a watcher that lives. */
+/* Whether somebody else looks after the trigger: a watcher that lives. NULL = nobody does. */
 typedef bool due_left_f(void *arg, const struct trigger_row *row);
 
 /* The same for all triggers but those that are left to somebody, in a transaction each; what is

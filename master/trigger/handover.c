@@ -27,8 +27,6 @@
 #define WAIT_US (30 * 1000000LL)
 #define SAID_MAX 4096u
 
-extern char **environ;
-
 /* One that is being started. */
 struct start {
     const struct trigger_run *run;
@@ -289,16 +287,20 @@ static void end_all(struct start *starts, size_t count)
     mf_free(starts);
 }
 
-/* This program (heap), by its path: it may be another file by now. */
+/* This program (heap), by its path: it may be another file by now, which is as good. */
 static char *own_program(struct mf_error *error)
 {
+    static const char replaced[] = " (deleted)";
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     if (length < 0) {
         mf_raise_errno(error, "cannot find this program's own file");
         return NULL;
     }
-    char *copy = mf_memdup(path, (size_t)length);
+    size_t n = (size_t)length, suffix = sizeof replaced - 1;
+    if (n > suffix && memcmp(path + n - suffix, replaced, suffix) == 0)
+        n -= suffix;
+    char *copy = mf_memdup(path, n);
     if (copy == NULL)
         raise_memory(error);
     return copy;

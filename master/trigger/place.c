@@ -8,9 +8,9 @@
 
 #include "common/alloc.h"
 #include "common/checksum.h"
+#include "master/job/job.h"
 #include "master/trigger/row.h"
-
-extern char **environ;
+#include "master/trigger/settings.h"
 
 /* What a command line has and a cron job has not; a star = all that begin so. No value of a user's
  * own is among them, so that no secret gets into queues.db. */
@@ -78,21 +78,42 @@ char *trigger_file_sum(const char *path, struct mf_error *error)
     return copy;
 }
 
+/* Whether the file, which is another one now, still asks for what the row says; if not, why. */
+static bool asks_the_same(const struct trigger_row *row, char **why)
+{
+    struct mf_error error;
+    struct job *job = job_load(row->job_path, NULL, 0, &error);
+    if (job == NULL) {
+        *why = mf_format("%s (it starts nothing until that is mended; what waits for it stays)",
+                         error.text);
+        return false;
+    }
+    char *settings = job->trigger.kind == TRIGGER_NONE || strcmp(job->name, row->name) != 0
+                         ? NULL
+                         : trigger_settings_write(&job->trigger, NULL);
+    bool is_same = settings != NULL && strcmp(settings, row->settings) == 0;
+    if (!is_same)
+        *why = mf_format("the job file %s has another name or 'trigger' now than when it was "
+                         "installed, so it starts nothing until that is said again: mayfly "
+                         "trigger install %s",
+                         row->job_path,
+                         row->job_path);
+    mf_free(settings);
+    job_destroy(job);
+    return is_same;
+}
+
 bool trigger_row_is_current(const struct trigger_row *row, char **why)
 {
     struct mf_error error = {0};
     char *sum = trigger_file_sum(row->job_path, &error);
-    bool is_same = sum != NULL && strcmp(sum, row->job_sha256) == 0;
+    bool is_unchanged = sum != NULL && strcmp(sum, row->job_sha256) == 0;
     *why = NULL;
     if (sum == NULL)
         *why = mf_format("%s: put it back, or remove the trigger: mayfly trigger remove %s",
                          error.text,
                          row->name);
-    else if (!is_same)
-        *why = mf_format("the job file %s has changed since it was installed, so it does not start "
-                         "anything: mayfly trigger install %s",
-                         row->job_path,
-                         row->job_path);
+    bool is_current = is_unchanged || (sum != NULL && asks_the_same(row, why));
     mf_free(sum);
-    return is_same;
+    return is_current;
 }

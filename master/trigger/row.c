@@ -28,6 +28,7 @@ void trigger_row_fini(struct trigger_row *row)
                      row->job_path,
                      row->job_sha256,
                      row->environment,
+                     row->settings,
                      row->after_job,
                      row->after_state,
                      row->cron,
@@ -66,6 +67,7 @@ static int read_row(sqlite3_stmt *stmt, struct trigger_row *row, struct mf_error
         .environment = copy_text(stmt, 3, &is_short),
         .kind = trigger_kind_of((const char *)sqlite3_column_text(stmt, 4)),
         .queue = sqlite3_column_int64(stmt, 5),
+        .settings = copy_text(stmt, 6, &is_short),
         .when_count = number(stmt, 7),
         .when_bytes = number(stmt, 8),
         .when_age_us = number(stmt, 9),
@@ -82,10 +84,9 @@ static int read_row(sqlite3_stmt *stmt, struct trigger_row *row, struct mf_error
         .last_run = copy_text(stmt, 20, &is_short),
         .last_error = copy_text(stmt, 21, &is_short),
     };
-    const char *settings = (const char *)sqlite3_column_text(stmt, 6);
-    if (is_short || row->name == NULL || settings == NULL)
+    if (is_short || row->name == NULL || row->settings == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the triggers");
-    return trigger_settings_read(settings, row, error);
+    return trigger_settings_read(row->settings, row, error);
 }
 
 int trigger_row_find(struct queues *queues,

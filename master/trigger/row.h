@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rows of triggers in queues.db: what `mayfly trigger install` has registered. A row holds all
- * that is needed to decide whether to fire, so that a push reads no job file; the file itself is
- * only compared (its sha256) with what it was when it was installed.
+ * that is needed to decide whether to fire, so that a push reads no job file. Only when something
+ * fires its sha256 is compared with what it was, and if it has changed it is read: it is the new
+ * file that is run, as long as it asks for the same trigger.
  */
 #ifndef MAYFLY_MASTER_TRIGGER_ROW_H
 #define MAYFLY_MASTER_TRIGGER_ROW_H
@@ -20,6 +21,7 @@ struct trigger_row {
     char *name;
     char *job_path, *job_sha256;
     char *environment; /* of its masters: NAME=value, a line each */
+    char *settings;    /* of trigger_settings_write */
     enum trigger_kind kind;
     int64_t queue;       /* 0 = none */
     uint64_t when_count; /* 0 = not said, as for the next two */
@@ -100,8 +102,9 @@ int trigger_row_note(struct queues *queues,
  * secrets. NULL: MF_ENOMEM. */
 char *trigger_environment(struct mf_error *error);
 
-/* Whether the job file is the very one that was installed; if not, why, as a sentence in *why
- * (heap, NULL when memory is exhausted). */
+/* Whether the job file can be run as this trigger: it is the one that was installed, or one that
+ * can be read and has the same name and `trigger`. If not, why, as a sentence in *why (heap, NULL
+ * when memory is exhausted). */
 bool trigger_row_is_current(const struct trigger_row *row, char **why);
 
 /* The sha256 of a file as text (heap). NULL: MF_EUSAGE. */

@@ -20,11 +20,19 @@ case_it_is_the_etl_of_etl_packages() {
     [ "$(steps_of nightly-etl | wc -l)" -gt 40 ] || fail "the steps of the job were not found"
 }
 
+# A small package list in place of the machine's: the job's real one is that of etl_jobs.sh.
+make_lists() {
+    mkdir lists
+    printf 'Package: %s\nVersion: 1\nSection: libs\nInstalled-Size: 2\nSize: 3\nMaintainer: A\nDepends: %s\n\n' \
+        libc6 libgcc-s1 hello libc6 bash libc6 >lists/here_Packages
+}
+
 # Three nights were missed: one run for all of them. Without jitter, so that this is so at any time of the day.
 case_missed_nights_are_made_up_for_once() {
-    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || skip "no package lists: run 'apt-get update'"
+    make_lists
     cp -rL "$SOURCE/jobs/nightly-etl" nightly-etl
-    sed -i 's/^  jitter: .*/  jitter: 0s/' nightly-etl/job.yaml
+    sed -i -e 's/^  jitter: .*/  jitter: 0s/' \
+        -e "s|^prepare: .*|prepare: [env, MAYFLY_APT_LISTS=$PWD/lists, ./prepare.sh]|" nightly-etl/job.yaml
     mayfly trigger install nightly-etl/job.yaml --scheduler none
     assert_exit 0
     mayfly trigger tick
@@ -37,7 +45,12 @@ case_missed_nights_are_made_up_for_once() {
     RUN=$XDG_STATE_HOME/mayfly/runs/$RUN_ID
     wait_until '[ "$(rows "select state from firing")" != open ]'
     assert_equal "$(summary .state)" succeeded
-    assert_contains "$RUN/result" needed,libc6,
+    assert_same "$RUN/result" - <<'END'
+kind,name,packages,maintainers,installed_kib,download_bytes
+section,libs,3,1,6,9
+needed,libc6,2,1,4,6
+needed,libgcc-s1,1,1,2,3
+END
     assert_nothing_left "$RUN_ID"
 }
 

@@ -5,6 +5,7 @@
 # server, see hook_server.py; signatures are computed again by openssl), queues. No run fails because of them.
 . "$(dirname "$0")/lib.sh"
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+export no_proxy=127.0.0.1,localhost
 
 # Sets PORT; the server's requests are in hooks/.
 start_server() { # [CERTIFICATE KEY]
@@ -125,7 +126,7 @@ case_some_hang() {
   - {webhook: "http://127.0.0.1:1/"}
   - {webhook: "http://127.0.0.1:$PORT/ok"}
 END
-    MAYFLY_NOTIFY_MOST_US=200000 succeed
+    MAYFLY_NOTIFY_MOST_US=900000 succeed
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 pending 1' 'succeeded 2 pending 1' 'succeeded 3 pending 1' \
         'succeeded 4 delivered 1')"
     assert_equal "$(waiting_runs)" 1
@@ -134,11 +135,11 @@ END
     mayfly status
     assert_contains out 'told     1 delivered, 3 not (mayfly notify '
     touch hooks/healed
-    MAYFLY_NOTIFY_MOST_US=200000 mayfly notify last --again
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly notify last --again
     assert_exit 1
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 delivered 2' 'succeeded 2 delivered 2' \
         'succeeded 3 pending 2' 'succeeded 4 delivered 1')"
-    MAYFLY_NOTIFY_MOST_US=200000 mayfly notify last --again 4
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly notify last --again 4
     assert_equal "$(requests /ok | wc -l)" 2
     mayfly notify last --again 99
     assert_exit 2
@@ -220,21 +221,48 @@ END
     assert_equal "$(wc -l <events)" 2
 }
 
-# The lines of the result are pushed on, once, however often that is tried.
+# The lines of the result are pushed on, once, however often that is tried; what waits for a queue starts.
 case_pushed_on() {
+    printf '%s\n' 'mayfly: 1' 'name: next' 'trigger: {queue: events}' 'split: queue' \
+        'task: {command: [echo, "{field:run_id}"]}' >next.yaml
+    mayfly queue create events
+    mayfly trigger install --scheduler none next.yaml
+    assert_exit 0
     notify_job <<END
   - {queue: counted, lines: true}
   - {queue: counted}
+  - {queue: events}
 END
     mayfly queue create counted
     succeed
+    wait_until '[ -s "$(echo "$XDG_STATE_HOME"/mayfly/runs/*-next-*/result)" ]'
+    assert_equal "$(cat "$XDG_STATE_HOME"/mayfly/runs/*-next-*/result)" "$RUN_ID"
+    wait_until 'is_all_gone "$(basename "$XDG_STATE_HOME"/mayfly/runs/*-next-*)"'
     mayfly queue peek counted --raw
     assert_equal "$(grep -cxE '[123]' out)" 3
     assert_equal "$(wc -l <out)" 4
-    mayfly notify last --again 1 2
+    mayfly notify "$RUN_ID" --again 1 2
     assert_exit 0
     mayfly queue peek counted --raw
     assert_equal "$(wc -l <out)" 4
+}
+
+# What is wrong with subscribers is said by --dry-run, which is no worse for it.
+case_dry_run() {
+    notify_job <<END
+  - {webhook: {file: nowhere}}
+  - {webhook: "http://127.0.0.1:1/", secret: {env: NO_SUCH_KEY}}
+  - {webhook: "https://127.0.0.1:1/", ca_file: ca.pem}
+  - {queue: counted}
+  - {shell: "true"}
+END
+    mayfly run job.yaml --dry-run
+    assert_exit 0
+    assert_equal "$(sed -n 's/^mayfly: warning: //p' err)" "$(printf '%s\n' \
+        "job.yaml:6: notify[1].webhook.file: $PWD/nowhere cannot be read: No such file or directory" \
+        'job.yaml:7: notify[2].secret.env: the variable NO_SUCH_KEY is not in the environment of mayfly' \
+        "job.yaml:8: notify[3].ca_file: $PWD/ca.pem cannot be read: No such file or directory" \
+        'job.yaml:9: notify[4].queue: there is no queue counted: make it with mayfly queue create counted')"
 }
 
 # Servers are verified: by the authority that the job names, with the name in the address.
@@ -248,18 +276,42 @@ case_tls() {
   - {webhook: "https://localhost:$PORT/ok"}
   - {webhook: "https://127.0.0.1:$PORT/ok", ca_file: ca.pem}
 END
-    MAYFLY_NOTIFY_MOST_US=200000 succeed
+    MAYFLY_NOTIFY_MOST_US=900000 succeed
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 delivered 1' 'succeeded 2 pending 1' 'succeeded 3 pending 1')"
     assert_contains "$RUN/summary.json" 'SSL'
     assert_equal "$(requests /ok | wc -l)" 1
 }
 
+fill_the_disk() {
+    notify_job <<END
+  - shell: >-
+      cat >>events; mkdir filled || exit 0; head -c 100M /dev/zero >"$XDG_STATE_HOME/fill"; exit 0
+END
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
+    assert_exit 0
+    find_run
+    assert_equal "$(rows)" 'succeeded 1 pending 0'
+    assert_contains "$RUN/master.log" 'what came of notification 1'
+    rm "$XDG_STATE_HOME/fill"
+    mayfly notify --due
+    assert_equal "$(rows)" 'succeeded 1 delivered 1'
+    assert_equal "$(jq -r .id events | tr '\n' ' ')" "$RUN_ID:1 $RUN_ID:1 "
+}
+
+# The disk is full when it is to be noted that a subscriber was told: the run is as it is, and that one hears again.
+case_the_disk_is_full() {
+    . "$HERE/mount_lib.sh"
+    on_tmpfs "$XDG_STATE_HOME" size=16m fill_the_disk
+}
+
 without_curl() {
     local library
-    for library in $(ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
+    for library in $(/sbin/ldconfig -p | sed -n 's/.*=> \(.*libcurl.*\)/\1/p'); do
         mount --bind /dev/null "$library"
     done
-    MAYFLY_NOTIFY_MOST_US=100000 mayfly run job.yaml
+    mayfly run job.yaml --dry-run
+    cp err dry
+    MAYFLY_NOTIFY_MOST_US=900000 mayfly run job.yaml
 }
 
 # Who has no webhook needs no libcurl; who has one is told what to install.
@@ -273,6 +325,7 @@ END
     mkdir empty
     on_tmpfs "$PWD/empty" size=1m without_curl
     find_run
+    assert_contains dry "job.yaml:6: notify[1].webhook: webhooks need libcurl"
     assert_equal "$(rows)" "$(printf '%s\n' 'succeeded 1 pending 1' 'succeeded 2 delivered 1')"
     assert_contains "$RUN/summary.json" "install Debian's package libcurl4"
 }

@@ -95,6 +95,16 @@ case_what_comes_by_standard_input() {
     push_input docs --stdin </dev/null
     assert_exit 0
     assert_equal "$(cat out)" 'pushed 0 messages to docs'
+    # Lines of a pipe or a file without being asked for, as xargs has it, but not beside what is given.
+    queue create more
+    seq 2 | "$MAYFLY_BIN" queue push more >out
+    seq 3 4 >lines
+    push_input more --group g <lines
+    assert_equal "$(cat out)" 'pushed 2 messages to more'
+    push_input more 5 <lines
+    assert_equal "$(bodies more)" '1 2 3 4 5 '
+    push_input more --key k <lines
+    assert_exit 2
 }
 
 case_a_slow_producer_waits_for_nobody() {

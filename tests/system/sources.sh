@@ -176,6 +176,31 @@ case_a_list_of_redis() {
     redis_kill
 }
 
+# It is woken by what comes, notices that the server has gone, and finds it again.
+case_a_watcher_of_redis() {
+    local watcher
+    redis_start
+    queue_with events
+    mkdir jobs
+    trigger_job light "{queue: events, redis: {server: $WORK/redis.sock, stream: s}}" queue 'echo {}'
+    mv light.yaml jobs
+    "$MAYFLY_BIN" trigger watch jobs 2>log </dev/null &
+    watcher=$!
+    wait_until 'redis CLIENT LIST | grep -q cmd=xreadgroup'
+    redis XADD s '*' body one >/dev/null
+    wait_until '[ "$(figure events done)" = 1 ]'
+    redis_kill
+    wait_until 'grep -q "the Redis server .* tried again" log'
+    redis_start
+    redis XADD s '*' body two >/dev/null
+    wait_until '[ "$(figure events done)" = 2 ]'
+    assert_equal "$(redis XPENDING s mayfly | head -n 1)" 0
+    wait_until all_settled
+    kill "$watcher"
+    wait "$watcher"
+    redis_kill
+}
+
 # It is nowhere but where the job says, and in the server.
 case_the_password_of_redis_stays_where_it_is() {
     REDIS_PASSWORD=sesame-of-this-case

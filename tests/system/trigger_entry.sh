@@ -28,8 +28,15 @@ make_cron_world() {
     mkdir -m 1730 /var/spool/cron/crontabs
     chgrp crontab /var/spool/cron/crontabs
     mount -t tmpfs -o mode=755 tmpfs /run
-    trap 'end_daemon; umount -l /run' EXIT
+    trap 'end_daemon; [ ! -e etc.mounted ] || umount -l /etc; umount -l /run' EXIT
     (set -e; $WORLD)
+}
+
+# An /etc that can be changed, until the end of this world.
+own_etc() {
+    cp -a /etc etc
+    mount --bind etc /etc
+    touch etc.mounted
 }
 
 end_daemon() {
@@ -62,7 +69,11 @@ keep_foreign_lines() {
         stat -c %Y.%i "$table" >stamp
         entry install auto "$PWD/state/mayfly" /usr/bin/true
         assert_equal "$CODE" 0 "again: $(cat said err)"
-        assert_equal "$(stat -c %Y.%i "$table")" "$(cat stamp)" "what is there is not written again"
+        raw | cmp - after || fail "$file: not as it was, installed again"
+        # To see its bytes, one with backslashes is read by crontab -e, which may put the same ones there anew.
+        if ! grep -qF "\\" <(crontab -l); then
+            assert_equal "$(stat -c %Y.%i "$table")" "$(cat stamp)" "what is there is not written again"
+        fi
         entry find auto "$PWD/state/mayfly"
         assert_equal "$(cat said)" crontab
         entry remove auto "$PWD/state/mayfly"
@@ -131,8 +142,7 @@ case_an_edited_entry_is_named() {
 }
 
 refused() {
-    cp -a /etc etc
-    mount --bind etc /etc
+    own_etc
     echo nobody-else >/etc/cron.allow
     mkdir user
     chmod 755 "$BASE" "$WORK" . # for somebody without rights
@@ -141,7 +151,7 @@ refused() {
     CODE=0
     (cd user && setpriv --reuid=nobody --regid=nogroup --clear-groups env PATH=/usr/bin:/bin \
         "$WORK/tick_entry" install cron "$PWD/state/mayfly" /usr/bin/true) >said 2>err || CODE=$?
-    umount -l /etc
+    rm /etc/cron.allow
     assert_equal "$CODE" 3 "$(cat said err)"
     assert_contains err 'crontab does not let you in'
     assert_contains err '/etc/cron.allow'
@@ -172,6 +182,64 @@ case_without_a_program_crontab() {
     assert_equal "$CODE" 0 "$(cat said err)"
 }
 
+# A crontab that keeps its file here, and does something else beforehand or afterwards.
+fake_crontab() { # BEFORE AFTER
+    mkdir -p bin
+    cat >bin/crontab <<END
+#!/bin/sh
+case \$1 in
+-l) cat $PWD/tab 2>/dev/null || { echo "no crontab for me" >&2; exit 1; } ;;
+-r) rm $PWD/tab ;;
+-) $1
+   cat >$PWD/tab
+   $2 ;;
+esac
+END
+    chmod +x bin/crontab
+}
+
+# Neither the trigger stands without its entry, nor is there a second entry when it is tried again.
+case_whoever_dies_in_between_tries_again() {
+    job <<'END'
+mayfly: 1
+name: hourly
+split: {range: 1-2}
+task: {shell: "echo {}"}
+trigger: {cron: "0 * * * *"}
+END
+    export PATH=$PWD/bin:$PATH
+    echo '5 5 * * * foreign' >tab
+    fake_crontab 'echo "crontab: No space left on device" >&2; exit 1' :
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 3
+    assert_contains err 'No space left on device'
+    assert_contains err 'nothing was changed'
+    # shellcheck disable=SC2016 # the parent of crontab
+    for when in before after; do
+        if [ "$when" = before ]; then fake_crontab 'kill -KILL $PPID; exit 1' :; else fake_crontab : 'kill -KILL $PPID'; fi
+        mayfly trigger install job.yaml --scheduler cron
+        assert_exit 137
+        mayfly trigger list --json
+        assert_equal "$(jq length out)" 0 "triggers after a kill $when writing"
+    done
+    fake_crontab : :
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 0
+    assert_equal "$(grep -c 'trigger tick' tab)" 1
+    # What somebody else writes meanwhile is seen: the entry is not there.
+    fake_crontab : "echo '1 1 * * * other' >$PWD/tab"
+    rm tab
+    mayfly trigger install job.yaml --scheduler cron
+    assert_exit 3
+    assert_contains err 'somebody else changes it, too'
+    echo '5 5 * * * foreign' >tab
+    fake_crontab : :
+    mayfly trigger install job.yaml --scheduler cron
+    mayfly trigger remove hourly
+    assert_exit 0
+    assert_equal "$(cat tab)" '5 5 * * * foreign'
+}
+
 case_paths_that_no_entry_can_hold() {
     entry print cron $'/a\nb/mayfly'
     assert_equal "$CODE" 3
@@ -193,9 +261,8 @@ ticks() {
     printf '#!/bin/sh\necho words\nprintf "%%s|" "$@" "$XDG_STATE_HOME" >"$0.did.new"; mv "$0.did.new" "$0.did"\n' \
         >"$place/pro gram"
     chmod +x "$place/pro gram"
-    cp -a /etc etc
+    own_etc
     rm -rf etc/cron.d/* etc/crontab
-    mount --bind etc /etc
     printf 'SHELL=/nonexistent\n' | crontab -
     entry install cron "$place/mayfly" "$place/pro gram"
     assert_equal "$CODE" 10 "$(cat said err)"
@@ -211,15 +278,31 @@ ticks() {
     entry remove cron "$place/mayfly"
     mayfly trigger remove hourly
     assert_exit 0
-    umount -l /etc
     assert_equal "$(raw)" SHELL=/nonexistent
     assert_equal "$(cat "$place/pro gram.did")" "trigger|tick|$place|"
     assert_equal "$(cat "$place/mayfly/tick.log")" words
     assert_equal "$(cat "$XDG_STATE_HOME/mayfly/tick.log")" ""
+    check_log
     "$MAYFLY_BIN" ls --json >out
     assert_equal "$(jq length out)" 1 "one run for what was missed"
     find_run
     assert_nothing_left "$RUN_ID"
+}
+
+# What fails each minute is said with its time, and does not fill the disk.
+check_log() {
+    local log=$XDG_STATE_HOME/mayfly/tick.log
+    mv "$XDG_STATE_HOME/mayfly/queues.db" good.db
+    echo 'this is no database, and long enough to be looked at as one' >"$XDG_STATE_HOME/mayfly/queues.db"
+    ! "$MAYFLY_BIN" trigger tick 2>>"$log" || fail "a damaged queues.db was taken"
+    grep -qE '^20[0-9-]+T[0-9:.]+Z mayfly: .*queues.db' "$log" || fail "the log says: $(cat "$log")"
+    head -c 1100000 /dev/zero >>"$log"
+    ! "$MAYFLY_BIN" trigger tick 2>>"$log" || fail "a damaged queues.db was taken"
+    ! "$MAYFLY_BIN" trigger tick 2>>"$log" || fail "a damaged queues.db was taken"
+    assert_file "$log.old"
+    assert_equal "$(wc -l <"$log")" 1
+    rm "$XDG_STATE_HOME/mayfly/queues.db"
+    mv good.db "$XDG_STATE_HOME/mayfly/queues.db"
 }
 
 case_cron_runs_the_entry() {

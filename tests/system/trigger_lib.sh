@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is read by the tests
 # SPDX-License-Identifier: Apache-2.0
 # What tests of triggers share; sourced after lib.sh.
 
@@ -74,7 +74,7 @@ only_run() {
 }
 
 runs() {
-    ls "$XDG_STATE_HOME/mayfly/runs" 2>/dev/null | wc -l
+    find "$XDG_STATE_HOME/mayfly/runs" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l
 }
 
 # Subtasks that are done, over all runs that succeeded.

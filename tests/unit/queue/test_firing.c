@@ -173,6 +173,61 @@ static void test_a_starter_that_has_ended_is_dead_before_it_is_waited_for(void *
     close(pipe_fds[1]);
 }
 
+static void release(struct fixture *fixture, int64_t now_us)
+{
+    ok(fixture, firing_release(fixture->queues, "run-1", "me", now_us, &fixture->error));
+}
+
+static int take(struct fixture *fixture, const char *before)
+{
+    return firing_take(fixture->queues, "run-1", before, "me", &fixture->error);
+}
+
+/* Of two that find it, one carries it on; after the eighth start it rests in between. */
+static void test_one_takes_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct firing found;
+    insert(fixture, "run-1", "pages", NOW);
+    assert_int_equal(take(fixture, "1 2 boot"), 1);
+    assert_int_equal(take(fixture, "1 2 boot"), 0);
+    for (int i = 1; i <= 7; i++) {
+        release(fixture, NOW);
+        assert_int_equal(firing_find(fixture->queues, "run-1", &found, &fixture->error), 1);
+        assert_string_equal(found.starter, "");
+        assert_int_equal(found.tries, i);
+        assert_int_equal(found.not_before_us, 0);
+        assert_int_equal(take(fixture, ""), 1);
+    }
+    release(fixture, NOW);
+    assert_int_equal(firing_find(fixture->queues, "run-1", &found, &fixture->error), 1);
+    assert_int_equal(found.not_before_us, NOW + 60000000);
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(take(fixture, ""), 1);
+        release(fixture, NOW);
+    }
+    assert_int_equal(firing_find(fixture->queues, "run-1", &found, &fixture->error), 1);
+    assert_int_equal(found.not_before_us, NOW + INT64_C(3600000000));
+    ok(fixture, firing_end(fixture->queues, "run-1", "failed", NOW, NULL, &fixture->error));
+    assert_int_equal(take(fixture, ""), 0);
+}
+
+/* Open ones are never forgotten. */
+static void test_old_ones_are_forgotten(void **state)
+{
+    struct fixture *fixture = *state;
+    struct firing found;
+    insert(fixture, "run-1", "pages", NOW - 10);
+    insert(fixture, "run-2", "pages", NOW - 10);
+    insert(fixture, "run-3", "pages", NOW - 10);
+    ok(fixture, firing_end(fixture->queues, "run-1", "failed", NOW - 2, NULL, &fixture->error));
+    ok(fixture, firing_end(fixture->queues, "run-2", "failed", NOW, NULL, &fixture->error));
+    ok(fixture, firing_forget(fixture->queues, NOW, &fixture->error));
+    assert_int_equal(firing_find(fixture->queues, "run-1", &found, &fixture->error), 0);
+    assert_int_equal(firing_find(fixture->queues, "run-2", &found, &fixture->error), 1);
+    assert_int_equal(firing_find(fixture->queues, "run-3", &found, &fixture->error), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_begin, fixture_end)
 
 int main(void)
@@ -182,6 +237,8 @@ int main(void)
         T(test_a_run_by_hand_has_no_trigger),
         T(test_a_firing_ends_once),
         T(test_open_ones_come_oldest_first),
+        T(test_one_takes_it),
+        T(test_old_ones_are_forgotten),
         cmocka_unit_test(test_whether_the_starter_lives),
         cmocka_unit_test(test_a_starter_that_has_ended_is_dead_before_it_is_waited_for),
     };

@@ -279,6 +279,28 @@ static void test_no_place_for_the_files(void **state)
     assert_content("done/" RUN "/a", "one");
 }
 
+static void test_done_on_another_file_system(void **state)
+{
+    struct fixture *fixture = *state;
+    char other[] = "/dev/shm/mayfly-spool-XXXXXX";
+    struct stat here, there;
+    three_for_the_run(fixture);
+    assert_non_null(mkdtemp(other));
+    assert_int_equal(stat(spool, &here) | stat(other, &there), 0);
+    assert_int_equal(symlink(other, in_spool("done")), 0);
+    ok(fixture, queues_begin(fixture->queues, &fixture->error));
+    int rc = spool_settle(fixture->queues, RUN, true, &fixture->error);
+    queues_rollback(fixture->queues);
+    if (here.st_dev != there.st_dev) {
+        assert_int_equal(rc, -1);
+        assert_says(fixture->error.text, "is on another file system than");
+    }
+    tree_remove(other, NULL);
+    assert_int_equal(unlink(in_spool("done")), 0);
+    if (here.st_dev != there.st_dev)
+        settle(fixture, true, NULL, 0);
+}
+
 static void test_without_memory(void **state)
 {
     struct fixture *fixture = *state;
@@ -319,6 +341,7 @@ int main(void)
         test(test_copies_in_another_queue),
         test(test_files_and_folder_that_are_gone),
         test(test_no_place_for_the_files),
+        test(test_done_on_another_file_system),
         test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,20 +105,36 @@ static void it_rests_after_a_failure(void **state)
     assert_int_equal(evaluate(fixture, NOW + 60 * SECOND), 1);
 }
 
-/* Its messages stay where they are, and it says why, until it is installed again. */
-static void a_job_that_changed_does_not_fire(void **state)
+/* A job file that was edited fires as it is now, as long as it asks for the same. */
+static void a_job_that_was_edited(void **state)
 {
     struct fixture *fixture = *state;
     make_queue(fixture, "q");
     assert_int_equal(install(fixture, "j", "trigger: {queue: q}", ""), 0);
     mf_free(write_job(fixture, "j", "trigger: {queue: q}", "timeout: 3s\n"));
+    push(fixture, "q", 1, NOW);
+    assert_int_equal(evaluate(fixture, NOW), 1);
+}
+
+/* When it is broken, or asks for something else, its messages stay where they are, and it says why.
+ */
+static void a_job_that_changed_does_not_fire(void **state)
+{
+    struct fixture *fixture = *state;
+    make_queue(fixture, "q");
+    assert_int_equal(install(fixture, "j", "trigger: {queue: q}", ""), 0);
+    mf_free(write_job(fixture, "j", "trigger: {queue: q}", "timeout: soon\n"));
     push(fixture, "q", 5, NOW);
+    assert_int_equal(evaluate(fixture, NOW), 0);
+    assert_int_equal(
+        ask(fixture, "SELECT last_error LIKE '/tmp/%/j.yaml:%: timeout: %' FROM trigger"), 1);
+    mf_free(write_job(fixture, "j", "trigger: {queue: q, max_running: 2}", ""));
     assert_int_equal(evaluate(fixture, NOW), 0);
     assert_int_equal(ask(fixture, "SELECT ready FROM queue"), 5);
     assert_int_equal(ask(fixture,
-                         "SELECT last_error LIKE 'the job file /tmp/%/j.yaml has changed since it "
-                         "was installed, so it does not start anything: mayfly trigger install "
-                         "/tmp/%/j.yaml' FROM trigger"),
+                         "SELECT last_error LIKE 'the job file /tmp/%/j.yaml has another name or "
+                         "''trigger'' now than when it was installed, so it starts nothing until "
+                         "that is said again: mayfly trigger install /tmp/%/j.yaml' FROM trigger"),
                      1);
     char path[96];
     snprintf(path, sizeof path, "%s/j.yaml", fixture->folder);
@@ -210,6 +226,7 @@ int main(void)
         TEST(bytes_and_age),
         TEST(a_clock_that_is_set_back),
         TEST(it_rests_after_a_failure),
+        TEST(a_job_that_was_edited),
         TEST(a_job_that_changed_does_not_fire),
         TEST(groups_go_one_at_a_time),
         TEST(by_hand),

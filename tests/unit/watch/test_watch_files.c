@@ -27,11 +27,11 @@ struct world {
 static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
+    *state = world;
     snprintf(world->base, sizeof world->base, "/tmp/mayfly-files-XXXXXX");
     if (mkdtemp(world->base) == NULL)
         return -1;
     snprintf(world->folder, sizeof world->folder, "%s/jobs", world->base);
-    *state = world;
     if (mkdir(world->folder, 0700) < 0)
         return -1;
     world->files = files_open(world->folder, NULL);

@@ -25,13 +25,13 @@ struct world {
 static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
+    *state = world;
     snprintf(world->base, sizeof world->base, "/tmp/mayfly-place-XXXXXX");
     if (mkdtemp(world->base) == NULL)
         return -1;
     snprintf(world->state, sizeof world->state, "%s/state/mayfly", world->base);
     snprintf(world->other_state, sizeof world->other_state, "%s/other/mayfly", world->base);
     snprintf(world->folder, sizeof world->folder, "%s/jobs", world->base);
-    *state = world;
     return mkdir(world->folder, 0700);
 }
 
