@@ -22,6 +22,7 @@
 #include "common/crash.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/socket.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
 #include "master/run_folder.h"
@@ -159,7 +160,7 @@ static int open_wire(struct run *run, struct mf_error *error)
     if (run->keys_folder == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     if (open_welcome(run, error) < 0 || run_open_authority(run, error) < 0 ||
-        run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error) < 0)
+        run_listen(run, fleet_is_remote(run->fleet) ? mf_socket_any() : "127.0.0.1", error) < 0)
         return -1;
     struct scatter_config config = {.endpoint = run->endpoint,
                                     .authority = run->authority,
