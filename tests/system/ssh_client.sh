@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
 # The second back end, OpenSSH's client: a run over it is the same run; `auto` takes it where libssh2 can't, and says so;
-# nothing of it stays.
+# nothing of it stays. Functions named long_* are run by .ci/long.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_lib.sh"
@@ -43,7 +43,7 @@ case_a_run_over_openssh() {
 }
 
 # One key for both hosts, and libssh2 cannot use it; of the second host only the RSA key is known.
-case_auto_where_libssh2_cannot() {
+long_auto_where_libssh2_cannot() {
     local key
     hosts_start 2
     key=$(hosts_key rsa)
@@ -71,7 +71,7 @@ case_auto_where_libssh2_cannot() {
 }
 
 # Logins that hang are ended with the run, also when that is cancelled.
-case_stopped_while_ssh_hangs() {
+long_stopped_while_ssh_hangs() {
     hosts_start 1
     host_hang 1 2000
     gated_job 100 100

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
 # Hosts behind others (ProxyJump): each hop is verified and logged in to with what the configuration says of it.
+# Functions named long_* are run by .ci/long.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_lib.sh"
@@ -36,8 +37,8 @@ start_agent() {
     trap 'kill "$SSH_AGENT_PID" 2>/dev/null || :; hosts_clean_up' EXIT
 }
 
-# Logins by way of two others, with a locked key that the agent has, hashed known_hosts, a csh.
-case_just_works() {
+# Host 3 only by way of the others, with a locked key that the agent has, hashed known_hosts, a csh at the end.
+start_two_hops() {
     local host
     hosts_start 3
     hosts_key locked >/dev/null
@@ -55,47 +56,48 @@ case_just_works() {
     chmod +x ask
     SSH_ASKPASS=$PWD/ask SSH_ASKPASS_REQUIRE=force ssh-add -q "$HOSTS/id_locked"
     gated_job 20 0
+}
+
+# That it works needs nothing more; what is wrong on the way is said of the hop where it is.
+case_just_works() {
+    start_two_hops
     succeed --hosts target --ssh-config config
     assert_same "$RUN/result" <(seq 20)
     assert_equal "$(verified)" target
     assert_not_contains "$RUN/master.log" "OpenSSH's client"
     assert_pristine
-    # The same way for the other client.
+
+    host_exec 2 nft flush ruleset
+    host_sshd_config 2 'AllowTcpForwarding no'
+    run_job --hosts target --ssh-config config
+    assert_exit 3
+    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) lets etl log in but does not connect on to 10.77.0.3 port 22: look at AllowTcpForwarding and PermitOpen in its sshd_config"
+    host_sshd_config 2 'AllowUsers nobody'
+    run_job --hosts target --ssh-config config
+    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) refuses the login of etl with the agent's ssh-ed25519 SHA256:"
+    host_stop_sshd 2
+    run_job --hosts target --ssh-config config
+    assert_contains err "left out: the way to target by ProxyJump: the way to two by ProxyJump: one (10.77.0.1) lets etl log in but cannot connect on to 10.77.0.2 port 22: is that up"
+    grep -v '^10.77.0.1 ' "$HOSTS/known_hosts" >known
+    run_job --hosts target --ssh-config config --known-hosts known
+    assert_contains err "the host one (10.77.0.1) is not known"
+    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>config
+    run_job --hosts loop --ssh-config config
+    assert_contains err "ProxyJump leads in a circle (loop -> loop2 -> loop): mend the ssh configuration"
+    kill "$SSH_AGENT_PID"
+}
+
+# The same way by the other client.
+long_just_works_over_openssh() {
+    start_two_hops
     succeed --hosts target --ssh-config config --ssh-client openssh
     assert_equal "$(verified)" target
     assert_pristine
     kill "$SSH_AGENT_PID"
 }
 
-# What is wrong on the way is said of the hop where it is.
-case_refusing_hops() {
-    hosts_start 3
-    write_config
-    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>config
-    gated_job 4 0
-    local key=(-i "$HOSTS/id_ed25519" --ssh-config config)
-    succeed --hosts target "${key[@]}"
-    host_sshd_config 2 'AllowTcpForwarding no'
-    run_job --hosts target "${key[@]}"
-    assert_exit 3
-    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) lets etl log in but does not connect on to 10.77.0.3 port 22: look at AllowTcpForwarding and PermitOpen in its sshd_config"
-    host_sshd_config 2 'AllowUsers nobody'
-    run_job --hosts target "${key[@]}"
-    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) refuses the login of etl with $HOSTS/id_ed25519"
-    host_stop_sshd 2
-    run_job --hosts target "${key[@]}"
-    assert_contains err "left out: the way to target by ProxyJump: the way to two by ProxyJump: one (10.77.0.1) lets etl log in but cannot connect on to 10.77.0.2 port 22: is that up"
-    grep -v '^10.77.0.1 ' "$HOSTS/known_hosts" >known
-    run_job --hosts target "${key[@]}" --known-hosts known
-    assert_contains err "the host one (10.77.0.1) is not known"
-    run_job --hosts loop "${key[@]}"
-    assert_exit 3
-    assert_contains err "ProxyJump leads in a circle (loop -> loop2 -> loop): mend the ssh configuration"
-    assert_hosts_clean "$RUN_ID"
-}
-
 # A hop that only OpenSSH's client can log in to.
-case_a_hop_for_openssh() {
+long_a_hop_for_openssh() {
     hosts_start 2
     printf 'Host target\n HostName 10.77.0.2\n User etl\n IdentityFile %s\n ProxyJump etl@10.77.0.1\n' \
         "$HOSTS/id_ed25519" >config
@@ -121,13 +123,17 @@ shut_in() { # I BUT_FOR
         add rule inet shut out oif != lo ip daddr != 10.77.0.$2 drop"
 }
 
-# The master reaches the worker's port through SSH, and does so again when that breaks.
-case_behind_a_bastion() {
+start_bastion() {
     hosts_start 2
     printf 'Host target\n HostName 10.77.0.2\n ProxyJump etl@10.77.0.1\nHost *\n UserKnownHostsFile %s\n' \
         "$HOSTS/known_hosts" >config
     shut_in 2 1
     hosts_are_ready
+}
+
+# The master reaches the worker's port through SSH, and does so again when that breaks.
+case_behind_a_bastion() {
+    start_bastion
     gated_job 20 2
     start_job --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519"
     await_running 2
@@ -140,16 +146,21 @@ case_behind_a_bastion() {
     assert_equal "$(summary .workers.lost)" 0 "lost workers"
     assert_equal "$(verified)" etl@target
     assert_pristine
-    # Asked for at once, by the other client.
+}
+
+# Asked for at once, by the other client.
+long_a_bastion_over_openssh() {
+    start_bastion
     gated_job 4 0
-    succeed --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519" --ssh-client openssh --set workers.connect=ssh
+    succeed --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519" --ssh-client openssh \
+        --set workers.connect=ssh
     assert_contains "$RUN/master.log" "worker 1 on etl@target is reached through a channel of SSH"
     assert_not_contains err "no address leads"
     assert_equal "$(verified)" etl@target
     assert_pristine
 }
 
-# Where the host does not allow it, that is said; until then it is tried for 20 s, so this belongs to .ci/long.
+# Where the host does not allow it, that is said; until then it is tried for 20 s.
 long_refused_way() {
     hosts_start 1 'AllowTcpForwarding no'
     gated_job 4 0
