@@ -405,6 +405,23 @@ static bool is_final(const struct run *run)
     return run->final_state != RUN_INTERRUPTED && run->failure.code == MF_OK;
 }
 
+/* Not a single worker came, although the plan was good (or is not known to be bad). */
+static bool had_no_worker(const struct run *run)
+{
+    bool is_plan_wrong = run->plan_over && run->stats.planned_us == 0;
+    return run->stats.first_joined_us == 0 && run->stats.launched + run->stats.known > 0 &&
+           !is_plan_wrong;
+}
+
+/* A failure that is neither the job's nor its input's: settling the run blames no message then. */
+static void record_unable(struct run *run)
+{
+    struct mf_error error;
+    if (run->final_state == RUN_FAILED && had_no_worker(run) &&
+        record_event(run->recorder, mf_wall_us(), "unable", 0, 0, run->reason, &error) < 0)
+        mf_log(MF_ERROR, "%s", error.text);
+}
+
 static void record_end(struct run *run)
 {
     struct schedule_counts counts;
@@ -415,6 +432,7 @@ static void record_end(struct run *run)
     run->stats.ended_wall_us = mf_wall_us();
     if (run->failure.code != MF_OK)
         snprintf(run->reason, sizeof run->reason, "%.500s", run->failure.text);
+    record_unable(run);
     struct record_run row = {.state = is_final(run) ? run_state_name(run->final_state) : NULL,
                              .reason = run->reason,
                              .has_counts = true,
@@ -488,14 +506,6 @@ static void close_run(struct run *run)
     mf_loop_destroy(run->loop);
     mf_free(run->workers);
     run_firing_close(run);
-}
-
-/* Not a single worker came, although the plan was good (or is not known to be bad). */
-static bool had_no_worker(const struct run *run)
-{
-    bool is_plan_wrong = run->plan_over && run->stats.planned_us == 0;
-    return run->stats.first_joined_us == 0 && run->stats.launched + run->stats.known > 0 &&
-           !is_plan_wrong;
 }
 
 static int exit_code(const struct run *run)

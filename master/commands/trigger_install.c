@@ -10,7 +10,10 @@
 #include "master/commands/trigger.h"
 #include "master/commands/trigger_entry.h"
 #include "master/job/job.h"
+#include "master/run_folder.h"
 #include "master/trigger_check.h"
+
+#define RUN_ID_STAMP 15u /* 20260102-030405 */
 
 enum { KEY_PRINT = 256 };
 
@@ -61,6 +64,35 @@ static error_t parse(int key, char *text, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+static bool has_run(const char *job)
+{
+    size_t count = 0;
+    char **ids = run_folder_list(&count, NULL), *end = mf_format("-%.60s-", job);
+    bool is_there = false;
+    for (size_t i = 0; ids != NULL && end != NULL && i < count; i++) /* DATE-TIME-NAME-0a1b */
+        is_there |= strlen(ids[i]) == RUN_ID_STAMP + strlen(end) + 4 &&
+                    strncmp(ids[i] + RUN_ID_STAMP, end, strlen(end)) == 0;
+    run_folder_list_free(ids, count);
+    mf_free(end);
+    return is_there;
+}
+
+/* A name that was mistyped would wait for ever, in silence. */
+static void say_unknown(struct queues *queues, const struct job *job)
+{
+    struct trigger_row row;
+    if (job->trigger.kind != TRIGGER_AFTER)
+        return;
+    int rc = trigger_row_find(queues, job->trigger.after, &row, NULL);
+    trigger_row_fini(&row);
+    if (rc == 0 && !has_run(job->trigger.after))
+        fprintf(stderr,
+                "mayfly: nothing is known of a job '%s' yet, neither a trigger nor a run: %s waits "
+                "for the end of its first one\n",
+                job->trigger.after,
+                job->name);
 }
 
 /* Registers it and fires at once what is due. Not committed yet. */
@@ -123,6 +155,7 @@ static int install(const struct arguments *arguments,
         code = command_fail(error);
     } else {
         printf("installed %s\n", job->name);
+        say_unknown(queues, job);
         code = trigger_command_hand_over(queues, &fired);
     }
     trigger_fired_fini(&fired);

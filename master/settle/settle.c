@@ -169,9 +169,7 @@ static int was_unable(const struct reading *reading, bool *none, struct mf_error
     int64_t value;
     int rc = sql_integer(reading->db,
                          reading->path,
-                         "SELECT EXISTS (SELECT 1 FROM event WHERE kind = 'unable') OR"
-                         " (total IS NOT NULL AND EXISTS (SELECT 1 FROM worker) AND NOT EXISTS"
-                         " (SELECT 1 FROM worker WHERE joined_us IS NOT NULL)) FROM run",
+                         "SELECT EXISTS (SELECT 1 FROM event WHERE kind = 'unable')",
                          &value,
                          error);
     *none = rc == 0 && value != 0;

@@ -68,6 +68,14 @@ static int settle(struct queues *queues,
     return queue_run(queues, stmt, error) < 0 ? -1 : 0;
 }
 
+/* Each one that was missed is to come about: these wait for each other, whatever `overlap` says of
+ * those that come in time. */
+static bool is_made_up_for(const struct trigger_row *row, const struct fire *fire)
+{
+    int64_t late_us = fire->now_us - fire->due_us - (int64_t)row->jitter_us;
+    return row->catchup == CATCHUP_ALL && late_us > 2 * CRON_TICK_US;
+}
+
 /* One time that is due. */
 static int fire_one(struct queues *queues,
                     const struct trigger_row *row,
@@ -81,7 +89,8 @@ static int fire_one(struct queues *queues,
         return -1;
     if (row->overlap == OVERLAP_ALLOW || (open == 0 && *waiting == 0))
         return trigger_fire_once(queues, row, fire, fired, error) < 0 ? -1 : 0;
-    if (row->overlap == OVERLAP_QUEUE && *waiting < DUE_WAITING_MAX)
+    bool waits = row->overlap == OVERLAP_QUEUE || is_made_up_for(row, fire);
+    if (waits && *waiting < DUE_WAITING_MAX)
         ++*waiting;
     return 0;
 }

@@ -31,6 +31,11 @@ static const char install_sql[] =
 static const char remove_sql[] = "DELETE FROM trigger WHERE name = ?1";
 static const char note_sql[] =
     "UPDATE trigger SET last_error = ?2 WHERE name = ?1 AND last_error IS NOT ?2";
+/* The jobs that ?1 comes after, itself first. */
+static const char cycle_sql[] =
+    "WITH RECURSIVE chain(name) AS (SELECT ?1 UNION"
+    " SELECT after_job FROM trigger JOIN chain USING (name) WHERE after_job IS NOT NULL)"
+    " SELECT 1 FROM chain WHERE name = ?2";
 static const char queue_sql[] = "SELECT id FROM queue WHERE name = ?1";
 
 /* The id of a queue of that name: 1, 0 when there is none, -1. */
@@ -85,6 +90,29 @@ static int find_queue(struct queues *queues,
     return 0;
 }
 
+/* Jobs that start after each other never end. */
+static int check_cycle(struct queues *queues, const struct job *job, struct mf_error *error)
+{
+    if (job->trigger.kind != TRIGGER_AFTER)
+        return 0;
+    sqlite3_stmt *stmt = queue_statement(queues, cycle_sql, error);
+    if (stmt == NULL)
+        return -1;
+    sql_bind_string(stmt, 1, job->trigger.after);
+    sql_bind_string(stmt, 2, job->name);
+    int rc = queue_step(queues, stmt, error);
+    sqlite3_reset(stmt);
+    return rc <= 0
+               ? rc
+               : mf_raise(error,
+                          MF_EUSAGE,
+                          "%s: trigger.after: job '%s' itself starts after '%s' (mayfly trigger "
+                          "list): they would start each other for ever",
+                          job->path,
+                          job->trigger.after,
+                          job->name);
+}
+
 static int check(struct queues *queues,
                  const struct job *job,
                  const struct trigger_place *place,
@@ -99,6 +127,8 @@ static int check(struct queues *queues,
             "%s: trigger: this key is missing, so nothing would ever start the job; for "
             "example 'trigger: {cron: \"0 2 * * *\"}'",
             job->path);
+    if (check_cycle(queues, job, error) < 0)
+        return -1;
     int rc = trigger_row_find(queues, job->name, &row, error);
     if (rc == 1 && !place->may_move && strcmp(row.job_path, place->job_path) != 0)
         rc = mf_raise(error,

@@ -74,8 +74,8 @@ struct trigger_place {
 /*
  * Registers a job, or registers it anew: what it waits for is as the job says, its history stays,
  * what went wrong before is forgotten. A trigger of kind after gets its hidden queue. MF_EUSAGE:
- * the job has no trigger; its queue does not exist; its name is taken by another file (unless
- * may_move).
+ * the job has no trigger; its queue does not exist; it starts after a job that starts after it; its
+ * name is taken by another file (unless may_move).
  */
 int trigger_row_install(struct queues *queues,
                         const struct job *job,

@@ -227,6 +227,19 @@ case_a_job_that_can_not_be_started_gives_its_messages_back() {
     assert_no_file "$RUN"
 }
 
+# Hosts that are down are nobody's fault, however early in the run that shows.
+case_hosts_that_are_down_blame_no_message() {
+    local i
+    mayfly queue create documents
+    seq 20000 | "$MAYFLY_BIN" queue push documents --quiet
+    pages_job
+    for i in 1 2; do
+        run_job --hosts 127.0.0.1:1 --set 'split={queue: documents, max_batch: 20000}'
+        assert_exit 3
+    done
+    assert_equal "$(stand documents) $(queues 'SELECT sum(failures) FROM message')" "20000 0 0 0 0"
+}
+
 # The event and the result of another run, before prepare.
 case_a_chained_run_finds_what_it_is_about() {
     local other=$WORK/other

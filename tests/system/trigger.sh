@@ -106,7 +106,10 @@ case_chains() {
     trigger_job bad '{after: first, on: failure}' '{range: 1-1}' 'true'
     trigger_job both '{after: first, on: always}' '{files: ["$MAYFLY_PREPARED/after/event.json"]}' 'cat {path}'
     local name
-    for name in first good bad both; do install "$name"; done
+    install good
+    assert_contains err "nothing is known of a job 'first' yet"
+    for name in first bad both; do install "$name"; done
+    assert_equal "$(cat err)" ''
     # By hand: that counts as well. One event, two jobs.
     mayfly run first.yaml
     assert_exit 0

@@ -38,7 +38,7 @@ tick() {
 
 # Rows of queues.db, columns separated by |.
 ask() { # SQL
-    sqlite3 -batch -readonly "$XDG_STATE_HOME/mayfly/queues.db" "$1"
+    sqlite3 -batch -readonly -cmd ".timeout 20000" "$XDG_STATE_HOME/mayfly/queues.db" "$1"
 }
 
 # One figure of a queue.
@@ -81,7 +81,7 @@ runs() {
 done_in_runs() {
     local run
     for run in "$XDG_STATE_HOME"/mayfly/runs/*/run.db; do
-        sqlite3 -batch -readonly "$run" \
+        sqlite3 -batch -readonly -cmd ".timeout 20000" "$run" \
             "SELECT count(*) FROM attempt, run WHERE attempt.state = 'done' AND run.state = 'succeeded'"
     done | awk '{ n += $1 } END { print n + 0 }'
 }

@@ -120,6 +120,21 @@ static void times_that_were_missed(void **state)
     }
 }
 
+/* With `catchup: all` they come one after the other, although those that are in time are skipped.
+ */
+static void times_that_were_missed_do_not_skip_each_other(void **state)
+{
+    struct fixture *fixture = *state;
+    hourly(fixture, ", catchup: all");
+    assert_int_equal(ask_clock(fixture, NOW + 3 * HOUR), 1);
+    assert_int_equal(ask(fixture, "SELECT waiting FROM trigger"), 1);
+    for (int i = 0; i < 2; i++) {
+        end_all_runs(fixture);
+        assert_int_equal(evaluate(fixture, NOW + 3 * HOUR), i == 0);
+    }
+    assert_int_equal(ask(fixture, "SELECT count(*) FROM firing"), 2);
+}
+
 /* Set back by a minute: the time that has fired does not fire again. Set back by far more: it
  * begins anew from there. Set forward: what lies in between was missed. */
 static void a_clock_that_jumps(void **state)
@@ -189,6 +204,7 @@ int main(void)
         TEST(overlap_queue),
         TEST(overlap_allow),
         TEST(times_that_were_missed),
+        TEST(times_that_were_missed_do_not_skip_each_other),
         TEST(a_clock_that_jumps),
         TEST(a_job_that_changed),
         TEST(some_are_left_to_others),

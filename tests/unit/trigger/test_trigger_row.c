@@ -66,6 +66,19 @@ static void cron_rows(void **state)
     assert_int_equal(ask(fixture, "SELECT last_due_us FROM trigger"), NOW);
 }
 
+/* Jobs that start each other, over however many others. */
+static void cycles_are_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(install(fixture, "b", "trigger: {after: a}", ""), 0);
+    assert_int_equal(install(fixture, "c", "trigger: {after: b, on: failure}", ""), 0);
+    assert_int_equal(install(fixture, "a", "trigger: {after: c}", ""), -1);
+    assert_int_equal(fixture->error.code, MF_EUSAGE);
+    assert_non_null(strstr(fixture->error.text, "trigger.after: job 'c' itself starts after 'a'"));
+    assert_int_equal(install(fixture, "d", "trigger: {after: c}", ""), 0);
+    assert_int_equal(install(fixture, "a", "trigger: {after: e}", ""), 0);
+}
+
 static void refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -148,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_row_says_what_the_job_says),
         TEST(cron_rows),
+        TEST(cycles_are_refused),
         TEST(refused),
         TEST(removed),
         TEST(the_environment),
