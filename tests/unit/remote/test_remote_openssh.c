@@ -346,7 +346,9 @@ static void test_auto(void **state)
     answer_says(&answer, "HAS CHANGED");
     answer_fini(&answer);
     /* Where there is no such program, that is said. */
-    char *path = strdup(getenv("PATH"));
+    const char *programs = getenv("PATH");
+    char *path = strdup(programs == NULL ? "/usr/bin:/bin" : programs);
+    assert_non_null(path);
     setenv("PATH", "/nonexistent", 1);
     try(config, "rsa", NULL, &answer);
     answer_says(&answer, "is an RSA key");

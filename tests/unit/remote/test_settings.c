@@ -109,8 +109,9 @@ static void test_what_is_none(void **state)
     assert_int_equal(settings_parse(&s, "usage: ssh\nport\n\n \n", &scope, &error), -1);
     settings_fini(&s);
     char many[4096] = "hostname a\nport 99999999\nconnecttimeout 999999999\n";
+    size_t at = strlen(many);
     for (unsigned i = 0; i < 60; i++)
-        strcat(many, "identityfile /some/file\n");
+        at += (size_t)snprintf(many + at, sizeof many - at, "identityfile /some/file\n");
     s = parse(many);
     assert_int_equal(s.identity_count, SETTINGS_FILES);
     assert_int_equal(s.connect_s, 86400);
