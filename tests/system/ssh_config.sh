@@ -77,7 +77,9 @@ END
     echo 'Hots web' >bad
     run_job --hosts web1 --ssh-config bad
     assert_contains err "the ssh configuration cannot be used for web1: $PWD/bad: line 1: Bad configuration option: hots: mend it, or do without (--ssh-config none)"
-    printf 'Host web1\n HostName 10.77.0.1\n ProxyCommand echo no way here >&2; false\n' >bad
+    printf '#!/bin/sh\necho no way here >&2\nexit 1\n' >no_way
+    chmod +x no_way
+    printf 'Host web1\n HostName 10.77.0.1\n ProxyCommand %s\n' "$PWD/no_way" >bad
     run_job --hosts web1 --ssh-config bad
     assert_contains err "the way to web1 (10.77.0.1) by its ProxyCommand or ProxyJump ended before web1 (10.77.0.1) answered: no way here: try ssh web1"
     mayfly run job.yaml --hosts web1 --ssh-config missing

@@ -55,8 +55,9 @@ case_a_master_and_a_worker_are_killed() {
 
 # The new master cannot listen where the old one did, and leaves word in the workers' folders.
 case_the_port_is_taken() {
-    local port IN_NETWORK=(hosts_run)
+    local port IN_NETWORK
     hosts_start 2
+    IN_NETWORK=(nsenter --net="/proc/$HOSTS_SWITCH/ns/net" --)
     gated_job 12 4
     over_ssh start_job "$(entries 1/2 2/2)" --set lease=12s
     await_running 4
