@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Closing sockets: see socket.h. The closing thread and the one that waits for it share what they
- * need; whoever is last frees it. */
+/* Sockets of nng: see socket.h. Of closing: The closing thread and the one that waits for it share
+ * what they need; whoever is last frees it. */
 #include "common/socket.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/log.h"
@@ -100,4 +103,16 @@ bool mf_socket_close(nng_socket socket)
     if (!is_closed)
         mf_log(MF_WARNING, "a connection does not close: it is left to the end of this process");
     return is_closed;
+}
+
+const char *mf_socket_any(void)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT};
+    int is_apart = 1, fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t size = sizeof is_apart;
+    bool is_usable = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+                     getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_apart, &size) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_usable && is_apart == 0 ? "[::]" : "0.0.0.0";
 }

@@ -14,4 +14,8 @@
  */
 bool mf_socket_close(nng_socket socket);
 
+/* What to listen on for whoever comes, as it stands in an address of nng: "[::]", which takes IPv4,
+ * too; "0.0.0.0" where this machine has no IPv6, or keeps the two apart. */
+const char *mf_socket_any(void);
+
 #endif

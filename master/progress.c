@@ -151,6 +151,15 @@ void progress_say(struct progress *progress, const char *format, ...)
     va_end(args);
 }
 
+void progress_hold(struct progress *progress, bool is_held)
+{
+    if (progress == NULL || progress->quiet)
+        return;
+    if (is_held)
+        clear_line(progress);
+    progress->next_us = is_held ? MF_NEVER : mf_monotonic_us();
+}
+
 void progress_destroy(struct progress *progress)
 {
     if (progress == NULL)

@@ -29,6 +29,8 @@ void progress_show(struct progress *progress, const struct progress_view *view, 
 /* A sentence of its own, between the lines. */
 void progress_say(struct progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Nothing is written from now on (true), so that somebody can type; or it goes on. */
+void progress_hold(struct progress *progress, bool is_held);
 /* Ends the live line. */
 void progress_destroy(struct progress *progress);
 

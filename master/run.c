@@ -22,6 +22,7 @@
 #include "common/crash.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/socket.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
 #include "master/run_folder.h"
@@ -114,10 +115,19 @@ static int open_plan(struct run *run, struct mf_error *error)
     return run->plan == NULL ? -1 : 0;
 }
 
+/* The terminal is somebody's who types a passphrase. */
+static void hold_progress(void *arg, bool asks)
+{
+    struct run *run = arg;
+    progress_hold(run->progress, asks);
+}
+
 static int open_fleet(struct run *run, struct mf_error *error)
 {
     struct launch_config config =
         launch_config_of(run->job, run->run_id, run->options->worker_binary);
+    config.hold = hold_progress;
+    config.hold_arg = run;
     struct fleet_callbacks callbacks;
     run_fleet_callbacks(run, &callbacks);
     uint32_t count = 0;
@@ -157,7 +167,7 @@ static int open_wire(struct run *run, struct mf_error *error)
     if (run->keys_folder == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     if (open_welcome(run, error) < 0 || run_open_authority(run, error) < 0 ||
-        run_listen(run, fleet_is_remote(run->fleet) ? "0.0.0.0" : "127.0.0.1", error) < 0)
+        run_listen(run, fleet_is_remote(run->fleet) ? mf_socket_any() : "127.0.0.1", error) < 0)
         return -1;
     struct scatter_config config = {.endpoint = run->endpoint,
                                     .authority = run->authority,

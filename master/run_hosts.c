@@ -34,6 +34,18 @@ char *shared_folder_of(const struct job *job, const char *run_id, const char *ru
                                      : mf_format("%s/mayfly-%s", job->slurm.folder, run_id);
 }
 
+static enum launch_client client_of(enum ssh_client client)
+{
+    switch (client) {
+    case SSH_CLIENT_LIBSSH2:
+        return LAUNCH_CLIENT_LIBSSH2;
+    case SSH_CLIENT_OPENSSH:
+        return LAUNCH_CLIENT_OPENSSH;
+    default:
+        return LAUNCH_CLIENT_AUTO;
+    }
+}
+
 struct launch_config
 launch_config_of(const struct job *job, const char *run_id, const char *worker_binary)
 {
@@ -42,7 +54,9 @@ launch_config_of(const struct job *job, const char *run_id, const char *worker_b
         .worker_binary = worker_binary,
         .identity = job->ssh.identity,
         .known_hosts = job->ssh.known_hosts,
+        .ssh_config = job->ssh.config,
         .accept_new = job->ssh.accept_new,
+        .client = client_of(job->ssh.client),
         .keep_worker = job->keep_worker,
         .slurm = {.partition = job->slurm.partition,
                   .account = job->slurm.account,

@@ -50,7 +50,9 @@ struct run_worker {
     uint32_t pid;
     uint16_t port; /* where it can be dialed, 0 = nowhere */
     bool dialed;
-    char address[64]; /* numeric, of its host; "" = this machine */
+    char dialed_at[96]; /* address and port */
+    int64_t way_us;     /* monotonic: since when there is a way through SSH; 0 = there is none */
+    char address[64];   /* numeric, of its host; "" = this machine */
     char host[64];
     int64_t begun_us;    /* monotonic: its launch was asked for */
     int64_t launched_us; /* its start was reported */
@@ -167,7 +169,9 @@ struct run {
     struct intake *intake;
     struct control *control;
     struct progress *progress;
-    bool has_outbox;               /* somebody is to be told, and run.db is there */
+    bool said_way;    /* that a host is reached through SSH alone */
+    bool said_client; /* which SSH client is used on the first host where it is another one */
+    bool has_outbox;  /* somebody is to be told, and run.db is there */
     struct notify_session *notify; /* NULL: only others deliver */
     uint64_t notify_letters;       /* dead letters when run_notify_dead last looked */
     uint32_t notify_dead;          /* bits: subscribers who were told of dead letters */
@@ -278,6 +282,8 @@ void run_start_due(struct run *run);
 /* How a worker on that host and this master find each other: keys of the launch input. */
 int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root);
 void run_worker_connected(struct run *run, uint32_t id, const char *address);
+/* What leads to a worker through SSH is not needed any more. */
+void run_close_way(struct run *run, uint32_t id);
 void run_worker_lost(struct run *run, uint32_t id);
 void run_worker_dismiss(struct run *run, uint32_t id);
 /* At the end nobody waits for lost workers on other hosts: the sweep looks for them, too. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Workers from their launch to their end: the fleet's reports into events, launch inputs, who has
- * to be dialed from here, the sweep of each host. A worker counts as gone when its process is known
+ * Workers from their launch to their end: the fleet's reports into events, launch inputs, the sweep
+ * of each host. A worker counts as gone when its process is known
  * to have ended after it was dismissed or lost.
  */
 #include <jansson.h>
@@ -18,15 +18,8 @@
 #include "master/run_addresses.h"
 #include "master/run_internal.h"
 
-/* A worker that has not joined so long after its start is dialed from here. */
-#define DIAL_AFTER_US 3500000
-#define DIAL_CHECK_US 500000
 /* A dismissed worker without a connection has so long to come back and hear of it. */
 #define LEAVE_AFTER_US 2000000
-/* So long after its start a worker and its master have tried all that there is; with many, each
- * handshake has to wait for others. */
-#define UNREACHED_US 20000000
-#define UNREACHED_EACH_US 100000
 /* So many keys and certificates are made before the logins of others go on. */
 #define STARTS_A_TURN 8
 
@@ -60,11 +53,24 @@ static void say_gone(struct run *run, uint32_t id)
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_let_go(run->endpoint, id);
+    run_close_way(run, id);
     run_note_worker(run,
                     &(struct record_worker){.id = id,
                                             .state = worker->lost ? "lost" : "gone",
                                             .ended_us = run_worker_end_us(run, id)});
     run_queue(run, (struct schedule_event){.kind = EVENT_WORKER_GONE, .worker = id});
+}
+
+/* Of the first host; the log has them all. */
+static void say_client(struct run *run, const struct launch_report *report)
+{
+    if (report->elsewhere == NULL || run->said_client)
+        return;
+    run->said_client = true;
+    progress_say(run->progress,
+                 "%s: OpenSSH's client logs in, since libssh2 can't: %s",
+                 report->place,
+                 report->elsewhere);
 }
 
 static void note_launch(struct run *run, const struct launch_report *report)
@@ -79,6 +85,7 @@ static void note_launch(struct run *run, const struct launch_report *report)
         snprintf(run->launch_problem, sizeof run->launch_problem, "%.500s", report->error.text);
         return;
     }
+    say_client(run, report);
     worker->pid = report->pid;
     worker->launched_us = mf_monotonic_us();
     worker->port = report->port;
@@ -136,102 +143,6 @@ static void on_waits(void *arg, const char *sentence)
     struct run *run = arg;
     mf_log(MF_INFO, "%s", sentence);
     progress_say(run->progress, "%s", sentence);
-}
-
-/* Of a connection that came otherwise than by dialing the worker. */
-void run_worker_connected(struct run *run, uint32_t id, const char *address)
-{
-    struct run_worker *worker = &run->workers[id];
-    char dialed[96];
-    bool is_v6 = strchr(worker->address, ':') != NULL;
-    snprintf(dialed,
-             sizeof dialed,
-             "%s%s%s:%u",
-             is_v6 ? "[" : "",
-             worker->address,
-             is_v6 ? "]" : "",
-             worker->port);
-    worker->alive = true;
-    if (!worker->dialed)
-        return;
-    if (strcmp(dialed, address) == 0)
-        mf_log(MF_INFO, "worker %u could not dial this master and was dialed at %s", id, address);
-    else
-        endpoint_undial(run->endpoint, id);
-}
-
-static void dial(struct run *run, uint32_t id)
-{
-    struct run_worker *worker = &run->workers[id];
-    struct mf_error error;
-    char name[32];
-    snprintf(name, sizeof name, "worker-%u", id); /* as its certificate says */
-    worker->dialed = true;
-    mf_log(MF_INFO,
-           "worker %u has not joined: dialing it at %s port %u",
-           id,
-           worker->address,
-           worker->port);
-    if (endpoint_dial(run->endpoint,
-                      authority_master(run->authority),
-                      id,
-                      name,
-                      worker->address,
-                      worker->port,
-                      &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
-}
-
-/* Started, but neither side gets through to the other: no other worker would fare better there. */
-static void give_up_unreached(struct run *run, uint32_t id)
-{
-    struct run_worker *worker = &run->workers[id];
-    char reason[512], tried[128] = "";
-    if (worker->port != 0)
-        snprintf(tried,
-                 sizeof tried,
-                 "%s be dialed at %s port %u",
-                 run->job->connect == CONNECT_MASTER ? "cannot" : ", nor can it",
-                 worker->address,
-                 worker->port);
-    snprintf(
-        reason,
-        sizeof reason,
-        "%s: the worker was started, but %s%s: let TCP through in one direction, on ports above "
-        "1023, or name an address of this machine that it can dial with --advertise",
-        fleet_host_of(run->fleet, id)->name,
-        run->job->connect == CONNECT_MASTER ? "" : "it cannot dial this master",
-        tried);
-    mf_log(MF_ERROR, "worker %u: %s", id, reason);
-    snprintf(run->launch_problem, sizeof run->launch_problem, "%s", reason);
-    worker->given_up = true;
-    fleet_leave_out(run->fleet, id, reason);
-    fleet_stop(run->fleet, id);
-}
-
-int64_t run_dial_step(struct run *run, int64_t now_us)
-{
-    int64_t dial_us = run->job->connect == CONNECT_MASTER ? 0 : DIAL_AFTER_US;
-    int64_t unreached_us = UNREACHED_US + (int64_t)run->worker_count * UNREACHED_EACH_US;
-    if (!run->awaiting)
-        return MF_NEVER;
-    if (now_us < run->dial_us)
-        return run->dial_us;
-    run->dial_us = now_us + DIAL_CHECK_US;
-    run->awaiting = false;
-    for (uint32_t id = 1; id < run->worker_count; id++) {
-        const struct run_worker *worker = &run->workers[id];
-        if (worker->launched_us == 0 || worker->address[0] == '\0' || worker->joined ||
-            worker->dismissed || worker->lost || worker->given_up)
-            continue;
-        run->awaiting = true;
-        int64_t since_us = now_us - worker->launched_us;
-        if (since_us >= unreached_us && !worker->known)
-            give_up_unreached(run, id);
-        else if (worker->port != 0 && !worker->dialed && since_us >= dial_us)
-            dial(run, id);
-    }
-    return run->dial_us;
 }
 
 static void on_died(void *arg, uint32_t id)
@@ -316,7 +227,8 @@ int run_add_addresses(const struct run *run, const struct launch_host *host, jso
 {
     const struct job *job = run->job;
     uint16_t port = endpoint_port(run->endpoint);
-    bool dials = host->is_local || job->connect != CONNECT_MASTER;
+    bool is_dialed = job->connect == CONNECT_MASTER || job->connect == CONNECT_SSH;
+    bool dials = host->is_local || !is_dialed;
     json_t *addresses = !dials           ? json_array()
                         : host->is_local ? addresses_for_here(port)
                                          : addresses_for_hosts(job->advertise, port);
@@ -505,6 +417,7 @@ void run_worker_lost(struct run *run, uint32_t id)
     scatter_forget(run->scatter, id);
     run_stage_lost(run, id);
     endpoint_undial(run->endpoint, id);
+    run_close_way(run, id);
     fleet_lost(run->fleet, id, run->job->max_losses);
     if (worker->alive || worker->launching)
         fleet_stop(run->fleet, id);
@@ -516,7 +429,8 @@ void run_leave_lost(struct run *run)
 {
     for (uint32_t id = 1; id < run->worker_count; id++) {
         const struct run_worker *worker = &run->workers[id];
-        if (worker->lost && !worker->launching && worker->address[0] != '\0')
+        const struct launch_host *host = fleet_host_of(run->fleet, id);
+        if (worker->lost && !worker->launching && host != NULL && !host->is_local)
             say_gone(run, id);
     }
 }

@@ -187,7 +187,7 @@ static void listen_for_master(struct link *link)
     nng_tls_config *tls = NULL;
     if (link->has_listener || link->input->listen_port == 0)
         return;
-    snprintf(url, sizeof url, "tls+tcp://0.0.0.0:%u", link->input->listen_port);
+    snprintf(url, sizeof url, "tls+tcp://%s:%u", mf_socket_any(), link->input->listen_port);
     int rc = make_tls(link, NNG_TLS_MODE_SERVER, &tls);
     if (rc == 0 && (rc = nng_listener_create(&link->listener, link->socket, url)) == 0) {
         link->has_listener = true;

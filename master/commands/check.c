@@ -150,7 +150,8 @@ static const char *verdict_of(const struct check_report *report, char *text, siz
         return report->error.text;
     snprintf(text,
              size,
-             "ok%s%s%s",
+             "ok%s%s%s%s",
+             strcmp(report->client, "openssh") == 0 ? " (by ssh)" : "",
              is_off ? ", but its clock is off (harmless)" : "",
              report->passed[0] == '\0' ? "" : "; passed over: ",
              report->passed);
@@ -236,7 +237,7 @@ static int print_json(const struct check *check, struct mf_error *error)
         char kernel[128], machine[128];
         split_system(report->system, kernel, machine);
         json_t *row = json_pack("{s:s, s:b, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, "
-                                "s:s, s:b, s:I, s:f}",
+                                "s:s, s:b, s:I, s:f, s:s, s:s}",
                                 "host",
                                 report->host->name,
                                 "ok",
@@ -270,7 +271,11 @@ static int print_json(const struct check *check, struct mf_error *error)
                                 "clock_offset_s",
                                 (json_int_t)report->clock_offset_s,
                                 "seconds",
-                                (double)report->took_us / 1e6);
+                                (double)report->took_us / 1e6,
+                                "client",
+                                report->client,
+                                "client_reason",
+                                report->client_reason);
         json_array_append_new(list, row);
     }
     return text_json_print(list, JSON_INDENT(2), error);

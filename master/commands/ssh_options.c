@@ -18,7 +18,9 @@ enum {
     KEY_KNOWN_HOSTS,
     KEY_ACCEPT_NEW,
     KEY_ADVERTISE,
-    KEY_KEEP
+    KEY_KEEP,
+    KEY_CLIENT,
+    KEY_CONFIG
 };
 
 static const struct argp_option options[] = {
@@ -48,6 +50,18 @@ static const struct argp_option options[] = {
      NULL,
      0,
      "Take and record the keys of hosts that are not known yet",
+     10},
+    {"ssh-config",
+     KEY_CONFIG,
+     "FILE",
+     0,
+     "ssh configuration instead of the user's own, or none (workers.ssh.config)",
+     10},
+    {"ssh-client",
+     KEY_CLIENT,
+     "CLIENT",
+     0,
+     "auto, libssh2 (built in) or openssh (the program ssh)",
      10},
     {"advertise",
      KEY_ADVERTISE,
@@ -123,6 +137,15 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return 0;
     case KEY_ACCEPT_NEW:
         sets_add(sets, "workers.ssh.accept_new=true", state);
+        return 0;
+    case KEY_CONFIG:
+        if (strcmp(text, "none") == 0)
+            sets_add_text(sets, "workers.ssh.config", text, state);
+        else
+            add_path(sets, "workers.ssh.config", text, state);
+        return 0;
+    case KEY_CLIENT:
+        sets_add_text(sets, "workers.ssh.client", text, state);
         return 0;
     case KEY_ADVERTISE:
         sets_add_text(sets, "workers.advertise", text, state);

@@ -164,19 +164,38 @@ static int parse(struct reader *reader,
     return keep_text(reader, text, error);
 }
 
-/* The key file is there: better said now than by every login. */
-static int check_identity(const struct job *job, struct mf_error *error)
+/* A file for the logins is there: better said now than by every login. */
+static int check_readable(const struct job *job,
+                          const char *path,
+                          const char *key,
+                          const char *what,
+                          struct mf_error *error)
 {
-    const char *path = job->ssh.identity;
     if (path == NULL || access(path, R_OK) == 0)
         return 0;
     int code = errno;
     return mf_raise(error,
                     MF_EUSAGE,
-                    "%s: workers.ssh.identity: the key file %s cannot be read: %s",
+                    "%s: %s: the %s %s cannot be read: %s",
                     job->path,
+                    key,
+                    what,
                     path,
                     strerror(code));
+}
+
+static int check_logins(const struct job *job, struct mf_error *error)
+{
+    const char *config = job->ssh.config;
+    bool is_file = config != NULL && strcmp(config, "none") != 0;
+    return check_readable(job, job->ssh.identity, "workers.ssh.identity", "key file", error) == 0 &&
+                   check_readable(job,
+                                  is_file ? config : NULL,
+                                  "workers.ssh.config",
+                                  "ssh configuration",
+                                  error) == 0
+               ? 0
+               : -1;
 }
 
 /* The job's own files are there: better said now than by every attempt. */
@@ -241,7 +260,7 @@ job_load(const char *path, const char *const *sets, size_t set_count, struct mf_
     }
     if (read_file(file, &text, error) == 0 && (folder = folder_of(file, error)) != NULL)
         job = job_parse(file, folder, mf_buffer_view(&text), sets, set_count, error);
-    if (job != NULL && (check_files(job, error) < 0 || check_identity(job, error) < 0)) {
+    if (job != NULL && (check_files(job, error) < 0 || check_logins(job, error) < 0)) {
         job_destroy(job);
         job = NULL;
     }
@@ -277,6 +296,7 @@ void job_destroy(struct job *job)
                      job->inventory,
                      job->ssh.identity,
                      job->ssh.known_hosts,
+                     job->ssh.config,
                      job->slurm.partition,
                      job->slurm.account,
                      job->slurm.folder,

@@ -37,11 +37,12 @@ enum staging_mode {
 };
 /* Who makes the connection between a master and a worker on another host. */
 enum connect_mode {
-    CONNECT_AUTO = 1, /* the worker; when it finds no way, the master */
+    CONNECT_AUTO = 1, /* the worker; when it finds no way, the master; then through SSH */
     CONNECT_WORKER,
-    CONNECT_MASTER
+    CONNECT_MASTER,
+    CONNECT_SSH /* the master, through a channel of SSH */
 };
-enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2 };
+enum ssh_client { SSH_CLIENT_AUTO = 1, SSH_CLIENT_LIBSSH2, SSH_CLIENT_OPENSSH };
 enum durability { DURABILITY_FULL = 1, DURABILITY_PROCESS };
 
 /* A list of strings; item i has lines[i] as its place in the job file. */
@@ -161,6 +162,7 @@ const char *notify_event_name(int event);
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
     char *identity, *known_hosts;
+    char *config; /* or "none" */
     bool accept_new;
     enum ssh_client client;
 };

@@ -244,6 +244,8 @@ static int read_path(struct reader *reader,
                      struct mf_error *error)
 {
     struct mf_error inner = {0};
+    if (strcmp(entry->row->path, "workers.ssh.config") == 0 && strcmp(text, "none") == 0)
+        return store_text(reader->job, entry->row, text, error);
     char *path = read_path_text(reader->job, text, &inner);
     if (path == NULL)
         return place_error(reader, entry, &inner, error);

@@ -461,13 +461,24 @@ static const struct schema_key keys[] = {
      .help = "Take and record the key of a host that is not known yet; a key that has changed is "
              "never taken.",
      MEMBER(ssh.accept_new)},
+    {.path = "workers.ssh.config",
+     .types = SCHEMA_TEXT,
+     .fallback = "(`~/.ssh/config` and `/etc/ssh/ssh_config`)",
+     .example = "ssh_config",
+     .target = TARGET_PATH,
+     .help =
+         "The configuration of `ssh` that says how hosts are reached, or `none`; what the job says "
+         "wins.",
+     MEMBER(ssh.config)},
     {.path = "workers.ssh.client",
      .types = SCHEMA_CHOICE,
-     .choices = "auto libssh2 openssh*",
+     .choices = "auto libssh2 openssh",
      .fallback = "auto",
-     .example = "libssh2",
+     .example = "openssh",
      .choice_base = SSH_CLIENT_AUTO,
-     .help = "The SSH client.",
+     .help =
+         "The SSH client: `libssh2` is built in, `openssh` is the program `ssh` of this machine; "
+         "`auto`: libssh2, and `ssh` for the hosts where that can't.",
      MEMBER(ssh.client)},
     {.path = "workers.advertise",
      .types = SCHEMA_TEXT,
@@ -477,12 +488,14 @@ static const struct schema_key keys[] = {
      MEMBER(advertise)},
     {.path = "workers.connect",
      .types = SCHEMA_CHOICE,
-     .choices = "auto worker master",
+     .choices = "auto worker master ssh",
      .fallback = "auto",
      .example = "master",
      .choice_base = CONNECT_AUTO,
-     .help = "Who makes the connection between a worker on another host and this machine; `auto`: "
-             "the worker, and when it finds no way, the master.",
+     .help =
+         "Who makes the connection between a worker on another host and this machine; `ssh`: the "
+         "master, through an SSH connection that stays; `auto`: the worker, and when it finds no "
+         "way, the master, and when that finds none, `ssh`.",
      MEMBER(connect)},
     {.path = "workers.keep_worker",
      .types = SCHEMA_BOOL,

@@ -402,6 +402,25 @@ void fleet_readdress(struct fleet *fleet, uint32_t worker, const char *addresses
         class->readdress(launcher, assignment_of(fleet, worker)->host, worker, addresses);
 }
 
+int fleet_open_way(
+    struct fleet *fleet, uint32_t worker, uint16_t port, uint16_t *local, struct mf_error *error)
+{
+    const struct launcher_class *class;
+    struct launcher *launcher = launcher_of(fleet, worker, &class);
+    if (launcher == NULL || class->open_way == NULL)
+        return mf_raise(error, MF_ESETUP, "worker %u can only be reached directly", worker);
+    const struct launch_host *host = assignment_of(fleet, worker)->host;
+    return class->open_way(launcher, host, worker, port, local, error);
+}
+
+void fleet_close_way(struct fleet *fleet, uint32_t worker)
+{
+    const struct launcher_class *class;
+    struct launcher *launcher = launcher_of(fleet, worker, &class);
+    if (launcher != NULL && class->close_way != NULL)
+        class->close_way(launcher, worker);
+}
+
 void fleet_stop(struct fleet *fleet, uint32_t worker)
 {
     const struct launcher_class *class;

@@ -64,6 +64,11 @@ int fleet_adopt(
 void fleet_touch(struct fleet *fleet, const char *place);
 /* An adopted worker is told where this master listens: docs/protocol.md, "Epochs". */
 void fleet_readdress(struct fleet *fleet, uint32_t worker, const char *addresses);
+/* A way for the wire where no address leads: a port of this machine's loopback, *local, that leads
+ * to the worker's `port`, until fleet_close_way. -1: there is no such way to its host. */
+int fleet_open_way(
+    struct fleet *fleet, uint32_t worker, uint16_t port, uint16_t *local, struct mf_error *error);
+void fleet_close_way(struct fleet *fleet, uint32_t worker);
 void fleet_stop(struct fleet *fleet, uint32_t worker);
 void fleet_farewell(struct fleet *fleet, uint32_t worker);
 /* The worker is lost. After `most` such ones in a row (0 = any number) without fleet_proved no

@@ -39,14 +39,22 @@ struct launch_slurm {
     size_t option_count;
 };
 
+/* Who speaks SSH. */
+enum launch_client { LAUNCH_CLIENT_AUTO, LAUNCH_CLIENT_LIBSSH2, LAUNCH_CLIENT_OPENSSH };
+
 struct launch_config {
     const char *run_id;
     const char *worker_binary; /* on this machine */
     const char *identity, *known_hosts;
+    const char *ssh_config; /* NULL = the user's own, "none" = none */
     bool accept_new;
+    enum launch_client client;
     bool keep_worker;          /* leave the worker's program on the hosts */
     const char *shared_folder; /* slurm: a folder of the run's own that master and nodes see */
     struct launch_slurm slurm;
+    /* Called before somebody is asked for something on the terminal (true) and after; or NULL. */
+    void (*hold)(void *arg, bool asks);
+    void *hold_arg;
 };
 
 /* What a worker needs to join; borrowed for the call. Goes through the launch's standard input,
@@ -64,6 +72,8 @@ struct launch_report {
     bool given_up;         /* not ok: it was stopped before it was done */
     bool touched;          /* something was begun on the host: it has to be swept */
     const char *place;     /* the host's name */
+    const char *elsewhere; /* why OpenSSH's client logs in there, and not libssh2; NULL = it
+                              doesn't, or nobody has chosen */
     const char *address;   /* ok: numeric, where the host was reached; NULL = this machine */
     uint16_t port;         /* ok: where the worker listens when nobody answers it; 0 = nowhere */
     uint32_t pid;          /* ok */
@@ -96,8 +106,10 @@ struct check_report {
     char user[64];         /* the account there */
     char passed[768];      /* the places that would not do before `folder`, each with the reason */
     char system[128];      /* uname -srm; "" = not known, as below */
-    char folder[256];      /* where the worker's program would be, or is */
-    bool has_program;      /* it is there already */
+    char client[16];       /* "libssh2", "openssh"; "" = this machine, or nobody got in */
+    char client_reason[256]; /* of openssh */
+    char folder[256];        /* where the worker's program would be, or is */
+    bool has_program;        /* it is there already */
     uint64_t cores, memory_kib, free_kib;
     int64_t clock_offset_s; /* its clock against ours */
     int64_t took_us;        /* from the first connection to the answer */
@@ -135,6 +147,15 @@ struct launcher_class {
                       const struct launch_host *host,
                       uint32_t worker,
                       const char *addresses);
+    /* Opens a port of this machine's loopback (*local) that leads to `port` of the host's, by the
+     * means by which workers are started there, until close_way. NULL = there are none such. */
+    int (*open_way)(struct launcher *launcher,
+                    const struct launch_host *host,
+                    uint32_t worker,
+                    uint16_t port,
+                    uint16_t *local,
+                    struct mf_error *error);
+    void (*close_way)(struct launcher *launcher, uint32_t worker);
     /* Ends a worker that does not end by itself; a start that has not begun yet fails. died
      * follows, also when the host is out of reach: then nobody can know. */
     void (*stop)(struct launcher *launcher, const struct launch_host *host, uint32_t worker);

@@ -19,6 +19,18 @@
 
 static void ssh_destroy(struct launcher *launcher);
 
+static enum remote_client client_of(enum launch_client client)
+{
+    switch (client) {
+    case LAUNCH_CLIENT_LIBSSH2:
+        return REMOTE_LIBSSH2;
+    case LAUNCH_CLIENT_OPENSSH:
+        return REMOTE_OPENSSH;
+    default:
+        return REMOTE_AUTO;
+    }
+}
+
 static int copy_texts(struct launcher *launcher, const struct launch_config *config)
 {
     launcher->run_id = mf_strdup(config->run_id);
@@ -27,6 +39,8 @@ static int copy_texts(struct launcher *launcher, const struct launch_config *con
     launcher->login = (struct remote_config){.identity = config->identity,
                                              .known_hosts = config->known_hosts,
                                              .accept_new = config->accept_new,
+                                             .client = client_of(config->client),
+                                             .ssh_config = config->ssh_config,
                                              .connect_us = LOGIN_US};
     launcher->keep_worker = config->keep_worker;
     return 0;
@@ -38,11 +52,14 @@ static struct launcher *ssh_create(struct mf_loop *loop,
                                    struct mf_error *error)
 {
     struct launcher *launcher = mf_calloc(1, sizeof *launcher);
-    if (launcher == NULL || copy_texts(launcher, config) < 0) {
+    if (launcher == NULL || copy_texts(launcher, config) < 0 ||
+        (launcher->login.book = remote_book_create(error)) == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the ssh launcher");
         ssh_destroy(launcher);
         return NULL;
     }
+    if (config->hold != NULL)
+        remote_book_hold(launcher->login.book, config->hold, config->hold_arg);
     launcher->loop = loop;
     launcher->callbacks = *callbacks;
     if (getrandom(&launcher->random, sizeof launcher->random, 0) != sizeof launcher->random ||
@@ -160,6 +177,8 @@ static void report_start(struct errand *errand,
     } else if (result->code == 0 && answer_started(result->output, errand->worker, &report)) {
         report.ok = true;
         report.address = remote_peer_address(errand->remote);
+        report.elsewhere =
+            launcher->login.client == REMOTE_AUTO ? remote_elsewhere(errand->remote) : NULL;
     } else {
         report.again = ssh_has_begun(result) &&
                        (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY);
@@ -248,6 +267,20 @@ static const char *verdict_of(const struct remote_result *result, bool reachable
     }
 }
 
+static void note_client(const struct errand *errand, struct check_report *report)
+{
+    const char *reason = errand->remote == NULL ? NULL : remote_elsewhere(errand->remote);
+    bool was_in = errand->remote != NULL && remote_has_begun(errand->remote);
+    snprintf(report->client,
+             sizeof report->client,
+             "%s",
+             reason != NULL ? "openssh"
+             : was_in       ? "libssh2"
+                            : "");
+    snprintf(
+        report->client_reason, sizeof report->client_reason, "%s", reason == NULL ? "" : reason);
+}
+
 static void report_check(struct errand *errand,
                          const struct remote_result *result,
                          const struct mf_error *error)
@@ -264,6 +297,7 @@ static void report_check(struct errand *errand,
         raise_refusal(errand, result, &report.error);
     if (result != NULL)
         answer_checked(result->output, &report);
+    note_client(errand, &report);
     launcher->callbacks.checked(launcher->callbacks.arg, &report);
 }
 
@@ -357,7 +391,7 @@ static bool ssh_is_idle(const struct launcher *launcher)
 
 static int64_t ssh_tick(struct launcher *launcher, int64_t now_us)
 {
-    int64_t next = MF_NEVER;
+    int64_t next = ssh_tick_ways(launcher, now_us);
     for (struct errand **at = &launcher->errands; *at != NULL;) {
         struct errand *errand = *at;
         if (errand->is_over) {
@@ -381,11 +415,13 @@ static void ssh_destroy(struct launcher *launcher)
         launcher->errands = errand->next;
         errand_destroy(errand);
     }
+    ssh_close_ways(launcher);
     while (launcher->gates != NULL) {
         struct gate *gate = launcher->gates;
         launcher->gates = gate->next;
         mf_free(gate);
     }
+    remote_book_destroy(launcher->login.book);
     ssh_program_close(&launcher->program);
     mf_free(launcher->run_id);
     mf_free(launcher);
@@ -396,6 +432,8 @@ const struct launcher_class launcher_ssh = {.name = "ssh",
                                             .start = ssh_start,
                                             .adopt = ssh_adopt,
                                             .readdress = ssh_readdress,
+                                            .open_way = ssh_open_way,
+                                            .close_way = ssh_close_way,
                                             .stop = ssh_stop,
                                             .farewell = ssh_farewell,
                                             .sweep = ssh_sweep,

@@ -13,6 +13,7 @@
  * one that is let in raises it by one.
  */
 #include <mbedtls/platform_util.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/alloc.h"
@@ -52,7 +53,7 @@ static bool is_same_sshd(const struct launch_host *a, const struct launch_host *
     return a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
-static struct gate *gate_of(struct launcher *launcher, const struct launch_host *host)
+struct gate *ssh_gate_of(struct launcher *launcher, const struct launch_host *host)
 {
     for (struct gate *gate = launcher->gates; gate != NULL; gate = gate->next)
         if (is_same_sshd(gate->host, host))
@@ -73,7 +74,7 @@ struct errand *errand_create(struct launcher *launcher,
                              struct mf_error *error)
 {
     struct errand *errand = mf_calloc(1, sizeof *errand);
-    if (errand == NULL || (errand->gate = gate_of(launcher, host)) == NULL ||
+    if (errand == NULL || (errand->gate = ssh_gate_of(launcher, host)) == NULL ||
         (input != NULL && (errand->input = mf_strdup(input)) == NULL)) {
         mf_raise(error, MF_ENOMEM, "out of memory: what is to be done on %s", host->name);
         mf_free(errand);
@@ -181,11 +182,20 @@ static void fetch_program(struct errand *errand)
         copy_program(errand);
 }
 
+/* So that later logins there do not begin with what is known to fail. */
+static void note_client(struct errand *errand)
+{
+    const char *reason = remote_elsewhere(errand->remote);
+    if (reason != NULL)
+        snprintf(errand->gate->elsewhere, sizeof errand->gate->elsewhere, "%s", reason);
+}
+
 static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
     struct gate *gate = errand->gate;
     errand->answer_by_us = 0;
+    note_client(errand);
     if (result->code < 0) {
         fail(errand, result);
         return;
@@ -299,7 +309,10 @@ static void connect(struct errand *errand)
     struct launcher *launcher = errand->launcher;
     const struct launch_host *host = errand->host;
     const struct remote_target target = {
-        .user = host->user, .host = host->host, .port = host->port};
+        .user = host->user,
+        .host = host->host,
+        .port = host->port,
+        .elsewhere = errand->gate->elsewhere[0] == '\0' ? NULL : errand->gate->elsewhere};
     struct mf_error error;
     errand->remote = remote_open(launcher->loop, &launcher->login, &target, &error);
     if (errand->remote == NULL) {
@@ -368,6 +381,10 @@ int64_t errand_tick(struct errand *errand, int64_t now_us)
     if (errand->awaits_copy && errand->gate->copier == NULL) {
         errand->awaits_copy = false;
         run_program(errand);
+    }
+    if (errand->remote != NULL && remote_is_asking(errand->remote) && !errand->cancelled) {
+        errand->answer_by_us = now_us + ANSWER_US; /* somebody types */
+        errand->give_up_us = now_us + TRY_FOR_US;
     }
     if (errand->answer_by_us != 0 && now_us >= errand->answer_by_us)
         give_up_waiting(errand);

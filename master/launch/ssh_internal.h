@@ -16,6 +16,7 @@ struct gate {
     bool is_known;               /* it has let one in */
     const struct errand *copier; /* NULL = nobody copies now */
     int64_t copied_us;           /* when the last copy was there; 0 = none of ours */
+    char elsewhere[256];         /* why libssh2 can't log in there; "" = it may */
 };
 
 enum errand_kind { ERRAND_START, ERRAND_READDRESS, ERRAND_STOP, ERRAND_SWEEP, ERRAND_CHECK };
@@ -56,7 +57,8 @@ struct launcher {
     bool keep_worker;
     struct gate *gates;
     struct errand *errands;
-    unsigned open; /* errands that are connected or connecting */
+    struct way *ways; /* ssh_way.c */
+    unsigned open;    /* errands that are connected or connecting */
     uint64_t random;
 };
 
@@ -72,6 +74,20 @@ void errand_destroy(struct errand *errand);
 void errand_cancel(struct errand *errand);
 /* Begins it when its turn has come; looks at deadlines. Its next deadline. */
 int64_t errand_tick(struct errand *errand, int64_t now_us);
+
+/* Of that host, made when it is the first time; NULL = no memory. */
+struct gate *ssh_gate_of(struct launcher *launcher, const struct launch_host *host);
+
+/* ssh_way.c: a port of this machine's loopback that leads to the worker's port on the host's. */
+int ssh_open_way(struct launcher *launcher,
+                 const struct launch_host *host,
+                 uint32_t worker,
+                 uint16_t port,
+                 uint16_t *local,
+                 struct mf_error *error);
+void ssh_close_way(struct launcher *launcher, uint32_t worker);
+void ssh_close_ways(struct launcher *launcher);
+int64_t ssh_tick_ways(struct launcher *launcher, int64_t now_us);
 
 /* ssh.c: whether the shell line was run at all: not where the account has no shell. */
 bool ssh_has_begun(const struct remote_result *result);

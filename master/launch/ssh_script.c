@@ -71,7 +71,7 @@ char *script_upload(const char *sha256, size_t size)
                             "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
                             "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours "
                             "alone;\"; fi; " LEAVE "done; echo \"no place for the worker:$e\" >&2; "
-                                                   "exit 94' mayfly %s %zu %zu",
+                            "exit 94' mayfly %s %zu %zu",
         sha256,
         size,
         size / 1024 + 1024);

@@ -52,6 +52,8 @@ enum remote_step step_idle(struct remote *remote)
         remote->lost = LOST_END;
         return session_broke(remote, "idle");
     }
+    if (remote->tunnel.is_wanted)
+        return tunnel_begin(remote);
     if (remote->first == NULL) {
         /* Not for input: what a host says unasked can wait for the next command. */
         remote->wanted = EPOLLRDHUP;

@@ -33,6 +33,7 @@ struct lookup {
     atomic_int holders;
     char *host;
     char port[8];
+    int family;
     int rc; /* of getaddrinfo */
     struct addrinfo *addresses;
 };
@@ -48,17 +49,19 @@ static void lookup_release(struct lookup *lookup)
     mf_free(lookup);
 }
 
-static int look_up(const char *host, const char *port, int flags, struct addrinfo **addresses)
+static int
+look_up(const char *host, const char *port, int family, int flags, struct addrinfo **addresses)
 {
     struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
+        .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
     return getaddrinfo(host, port, &hints, addresses);
 }
 
 static void *run_lookup(void *arg)
 {
     struct lookup *lookup = arg;
-    lookup->rc = look_up(lookup->host, lookup->port, AI_ADDRCONFIG, &lookup->addresses);
+    lookup->rc =
+        look_up(lookup->host, lookup->port, lookup->family, AI_ADDRCONFIG, &lookup->addresses);
     mf_mailbox_post(&lookup->mailbox, &lookup->mail);
     lookup_release(lookup);
     return NULL;
@@ -81,6 +84,11 @@ static int start_thread(struct lookup *lookup, struct mf_error *error)
     return mf_raise_errno(error, "cannot start a thread that looks up the name %s", lookup->host);
 }
 
+static int family_of(const struct remote *remote)
+{
+    return remote->settings == NULL ? AF_UNSPEC : remote->settings->family;
+}
+
 static struct lookup *lookup_start(struct remote *remote, const char *port, struct mf_error *error)
 {
     struct lookup *lookup = mf_calloc(1, sizeof *lookup);
@@ -90,6 +98,7 @@ static struct lookup *lookup_start(struct remote *remote, const char *port, stru
         return NULL;
     }
     snprintf(lookup->port, sizeof lookup->port, "%s", port);
+    lookup->family = family_of(remote);
     atomic_init(&lookup->holders, 1);
     lookup->mailbox.fd = -1;
     if (mf_mailbox_init(&lookup->mailbox, error) < 0)
@@ -146,7 +155,7 @@ enum remote_step step_resolve(struct remote *remote)
     }
     snprintf(port, sizeof port, "%u", (unsigned)remote->port);
     struct addrinfo *addresses = NULL;
-    int rc = look_up(remote->host, port, AI_NUMERICHOST, &addresses);
+    int rc = look_up(remote->host, port, family_of(remote), AI_NUMERICHOST, &addresses);
     if (rc != EAI_NONAME)
         return resolved(remote, rc, addresses);
     remote->lookup = lookup_start(remote, port, &remote->error);
@@ -163,8 +172,9 @@ static void close_socket(struct remote *remote)
     remote->watched = UNWATCHED;
 }
 
-/* A host that vanishes while a command runs is noticed within half a minute. */
-static void set_options(int fd)
+/* A host that vanishes while a command runs is noticed within half a minute, or as the user's
+ * ServerAliveInterval says. */
+static void set_options(int fd, const struct settings *settings)
 {
     static const struct {
         int level, name, value;
@@ -177,6 +187,15 @@ static void set_options(int fd)
     for (unsigned i = 0; i < sizeof options / sizeof *options; i++)
         setsockopt(
             fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
+    if (settings == NULL || settings->alive_s == 0)
+        return;
+    int interval = (int)settings->alive_s, count = (int)settings->alive_count;
+    int whole_ms = interval * (count < 1 ? 1 : count) * 1000;
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    if (count > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &whole_ms, sizeof whole_ms);
 }
 
 static void set_address_deadline(struct remote *remote)
@@ -239,7 +258,7 @@ static void start_connect(struct remote *remote)
         next_address(remote, errno);
         return;
     }
-    set_options(remote->fd);
+    set_options(remote->fd, remote->settings);
     set_address_deadline(remote);
     if (connect(remote->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
         next_address(remote, errno);

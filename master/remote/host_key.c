@@ -18,7 +18,7 @@
 #include "common/log.h"
 #include "master/remote/remote_internal.h"
 
-#define FILES_MAX 2
+#define FILES_MAX SETTINGS_FILES
 #define FILE_MAX (64u << 20)
 #define LOCK_TRIES 200
 #define LOCK_PAUSE_NS 5000000
@@ -31,11 +31,27 @@ static const char *const types[] = {
 /* The path of file `index` on the heap; NULL when there is none or no memory. */
 static char *file_path(const struct remote *remote, unsigned index)
 {
+    const struct settings *settings = remote->settings;
     if (remote->config->known_hosts != NULL)
         return index == 0 ? mf_strdup(remote->config->known_hosts) : NULL;
-    if (index == 1)
-        return mf_strdup("/etc/ssh/ssh_known_hosts");
+    if (settings != NULL && settings->known_count > 0)
+        return index < settings->known_count ? mf_strdup(settings->known[index]) : NULL;
+    if (index > 0)
+        return index == 1 ? mf_strdup("/etc/ssh/ssh_known_hosts") : NULL;
     return mf_format("%s/.ssh/known_hosts", remote->home == NULL ? "" : remote->home);
+}
+
+/* Under which name and port the host stands in them. */
+static const char *known_name(const struct remote *remote)
+{
+    bool has_alias = remote->settings != NULL && remote->settings->key_alias != NULL;
+    return has_alias ? remote->settings->key_alias : remote->host;
+}
+
+static uint16_t known_port(const struct remote *remote)
+{
+    bool has_alias = remote->settings != NULL && remote->settings->key_alias != NULL;
+    return has_alias ? 22 : remote->port;
 }
 
 static int read_fd(int fd, const char *path, struct mf_buffer *text, struct mf_error *error)
@@ -67,8 +83,8 @@ static int scan_fd(struct remote *remote,
     struct mf_buffer text = {0};
     int rc = read_fd(fd, path, &text, error);
     if (rc == 0)
-        rc =
-            known_host_scan(known, mf_buffer_view(&text), index, remote->host, remote->port, error);
+        rc = known_host_scan(
+            known, mf_buffer_view(&text), index, known_name(remote), known_port(remote), error);
     mf_buffer_fini(&text);
     return rc;
 }
@@ -146,7 +162,7 @@ static int append_line(struct remote *remote, int fd, struct mf_bytes key, struc
     char last = '\n';
     if (size > 0 && pread(fd, &last, 1, size - 1) != 1)
         last = '\n';
-    if (known_host_name(name, sizeof name, remote->host, remote->port) < 0 ||
+    if (known_host_name(name, sizeof name, known_name(remote), known_port(remote)) < 0 ||
         known_key_type(key, type) < 0)
         return mf_raise(error, MF_ESETUP, "the host name %.40s... is too long", remote->host);
     unsigned char *text = mf_malloc(room);
@@ -246,7 +262,7 @@ static enum remote_step refuse(struct remote *remote,
 {
     char place[512], name[512];
     place_of(remote, which, place, sizeof place);
-    known_host_name(name, sizeof name, remote->host, remote->port);
+    known_host_name(name, sizeof name, known_name(remote), known_port(remote));
     if (verdict == KNOWN_CHANGED)
         return remote_fail(remote,
                            false,
@@ -271,6 +287,8 @@ static enum remote_step refuse(struct remote *remote,
                            print,
                            place);
     if (verdict == KNOWN_BY_AUTHORITY)
+        remote_cannot(remote, "the host is known by a @cert-authority, in %.160s", place);
+    if (verdict == KNOWN_BY_AUTHORITY)
         return remote_fail(remote,
                            false,
                            "the host %s is known only by a @cert-authority (%s), and host "
@@ -281,6 +299,8 @@ static enum remote_step refuse(struct remote *remote,
                            type,
                            print);
     bool rsa = which != NULL && strcmp(which->type, "ssh-rsa") == 0;
+    if (rsa)
+        remote_cannot(remote, "of the host only an RSA key is recorded, in %.160s", place);
     return remote_fail(remote,
                        false,
                        "of the host %s %s key is recorded (%s), and it shows another, %s %s%s: "
@@ -309,7 +329,7 @@ enum remote_step step_host_key(struct remote *remote)
     known_key_print(key, print);
     const struct known_key *which = NULL;
     enum known_verdict verdict = known_host_judge(&remote->known, key, &which);
-    if (verdict == KNOWN_NEVER_SEEN && remote->config->accept_new) {
+    if (verdict == KNOWN_NEVER_SEEN && remote_accepts_new(remote)) {
         if (accept_new(remote, key, &remote->error) < 0)
             return STEP_FAILED;
     } else if (verdict == KNOWN_NEVER_SEEN) {

@@ -167,7 +167,9 @@ static int look(struct key_file *key, const char *path, struct mf_error *error)
     } else {
         key->locked = strstr(begin, "ENCRYPTED") != NULL;
     }
-    return key_type_usable(key->type, path, error);
+    int rc = key_type_usable(key->type, path, error);
+    key->foreign = rc < 0;
+    return rc;
 }
 
 int key_file_read(struct key_file *key, const char *path, struct mf_error *error)
@@ -175,7 +177,10 @@ int key_file_read(struct key_file *key, const char *path, struct mf_error *error
     *key = (struct key_file){0};
     if (read_text(key, path, error) == 0 && look(key, path, error) == 0)
         return 0;
+    struct key_file what = {.foreign = key->foreign};
+    memcpy(what.type, key->type, sizeof what.type);
     key_file_fini(key);
+    *key = what;
     return -1;
 }
 

@@ -44,6 +44,9 @@ void remote_set_state(struct remote *remote, enum remote_state state)
            states[remote->state].name,
            states[state].name);
     remote->state = state;
+    bool is_news = state == REMOTE_IDLE || state == REMOTE_OPENSSH_IDLE || state == REMOTE_FAILED;
+    if (is_news && remote->beyond != NULL)
+        remote->beyond->kicked = true;
 }
 
 enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
@@ -58,6 +61,31 @@ enum remote_step remote_fail(struct remote *remote, bool again, const char *form
     return STEP_FAILED;
 }
 
+void remote_cannot(struct remote *remote, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(remote->elsewhere, sizeof remote->elsewhere, format, args);
+    va_end(args);
+}
+
+static uint64_t connect_us(const struct remote *remote)
+{
+    if (remote->settings != NULL && remote->settings->connect_s != 0)
+        return (uint64_t)remote->settings->connect_s * 1000000;
+    return remote->config->connect_us == 0 ? CONNECT_US : remote->config->connect_us;
+}
+
+void remote_set_deadline(struct remote *remote)
+{
+    remote->deadline_us = mf_monotonic_us() + (int64_t)connect_us(remote);
+}
+
+unsigned remote_connect_seconds(const struct remote *remote)
+{
+    return (unsigned)((connect_us(remote) + 999999) / 1000000);
+}
+
 void remote_print(char *text, size_t size, const char *said, size_t length)
 {
     size_t n = length < size ? length : size - 1;
@@ -66,11 +94,50 @@ void remote_print(char *text, size_t size, const char *said, size_t length)
     text[n] = '\0';
 }
 
-static void release(struct remote *remote)
+void remote_say_elsewhere(const struct remote *remote)
 {
+    mf_log(MF_INFO,
+           "%s: OpenSSH's client logs in, since libssh2 can't: %s",
+           remote->place,
+           remote->elsewhere);
+}
+
+bool remote_accepts_new(const struct remote *remote)
+{
+    return remote->config->accept_new || (remote->settings != NULL && remote->settings->accept_new);
+}
+
+void remote_set_place(struct remote *remote)
+{
+    char address[300];
+    bool bare = strchr(remote->host, ':') == NULL;
+    if (remote->port == 22)
+        snprintf(address, sizeof address, "%s", remote->host);
+    else
+        snprintf(address,
+                 sizeof address,
+                 bare ? "%s:%u" : "[%s]:%u",
+                 remote->host,
+                 (unsigned)remote->port);
+    if (strcmp(remote->host, remote->named_host) == 0)
+        snprintf(remote->place, sizeof remote->place, "%s", address);
+    else
+        snprintf(remote->place, sizeof remote->place, "%.255s (%s)", remote->named_host, address);
+}
+
+void remote_release(struct remote *remote)
+{
+    openssh_end(remote);
     session_end(remote);
     connect_fini(remote);
+    jump_fini(remote);
     known_host_fini(&remote->known);
+    /* As before the first attempt: another one may follow. */
+    remote->cut = false;
+    remote->lost = 0;
+    remote->greeting = (struct greeting){0};
+    remote->farewell[0] = remote->host_key_types[0] = '\0';
+    remote->stuck = STUCK_NOT;
 }
 
 static enum remote_step step_failed(struct remote *remote)
@@ -118,8 +185,29 @@ static int watch(struct remote *remote, struct mf_error *error)
 static void enter_failed(struct remote *remote)
 {
     mf_log(MF_DEBUG, "ssh %s@%s: %s", remote->user, remote->place, remote->error.text);
-    release(remote);
+    remote_release(remote);
+    tunnel_fini(remote);
     remote_set_state(remote, REMOTE_FAILED);
+}
+
+/* What libssh2 cannot do, OpenSSH's client may. */
+static bool go_elsewhere(struct remote *remote)
+{
+    if (remote->config->client != REMOTE_AUTO || remote->elsewhere[0] == '\0' || remote->again ||
+        remote->state >= REMOTE_OPENSSH_LOGIN)
+        return false;
+    if (!openssh_is_there()) {
+        size_t length = strlen(remote->error.text);
+        snprintf(remote->error.text + length,
+                 sizeof remote->error.text - length,
+                 " (OpenSSH's client could, but there is no ssh here: install openssh-client)");
+        return false;
+    }
+    remote_say_elsewhere(remote);
+    remote_release(remote);
+    remote->error = (struct mf_error){0};
+    remote_set_state(remote, REMOTE_OPENSSH_IDLE);
+    return true;
 }
 
 /* False: a callback has closed the connection, and it is freed. */
@@ -132,6 +220,8 @@ static bool remote_proceed(struct remote *remote)
         remote->wanted = 0;
         step = states[remote->state].step(remote);
         if (step == STEP_FAILED && !remote->closed)
+            jump_explain(remote);
+        if (step == STEP_FAILED && !remote->closed && !go_elsewhere(remote))
             enter_failed(remote);
         if (step == STEP_WAIT && !remote->closed && watch(remote, &remote->error) < 0) {
             remote->again = false;
@@ -181,26 +271,31 @@ struct remote *remote_open(struct mf_loop *loop,
     remote->loop = loop;
     remote->config = config;
     remote->fd = -1;
+    openssh_init(remote);
+    tunnel_init(remote);
     remote->watched = UNWATCHED;
     remote->last = &remote->first;
     remote->kicked = true;
     remote->port = target->port == 0 ? 22 : target->port;
+    remote->named_port = target->port;
+    remote->named_user = target->user != NULL;
     remote->user = find_user(target);
     remote->host = mf_strdup(target->host);
     remote->home = find_home();
-    if (remote->user == NULL || remote->host == NULL)
+    remote->named_host = mf_strdup(target->host);
+    remote->jump = target->jump == NULL ? NULL : mf_strdup(target->jump);
+    if (remote->user == NULL || remote->host == NULL || remote->named_host == NULL ||
+        (target->jump != NULL && remote->jump == NULL))
         goto fail;
-    bool bare = strchr(target->host, ':') == NULL;
-    if (remote->port == 22)
-        snprintf(remote->place, sizeof remote->place, "%s", target->host);
-    else
-        snprintf(remote->place,
-                 sizeof remote->place,
-                 bare ? "%s:%u" : "[%s]:%u",
-                 target->host,
-                 (unsigned)remote->port);
-    uint64_t limit = config->connect_us == 0 ? CONNECT_US : config->connect_us;
-    remote->deadline_us = mf_monotonic_us() + (int64_t)limit;
+    remote_set_place(remote);
+    if (config_find(remote, error) < 0)
+        goto fail;
+    remote_set_deadline(remote);
+    if (config->client == REMOTE_OPENSSH)
+        remote_cannot(remote, "it was asked for");
+    else if (config->client == REMOTE_AUTO && target->elsewhere != NULL)
+        remote_cannot(remote, "%s", target->elsewhere);
+    memcpy(remote->was_elsewhere, remote->elsewhere, sizeof remote->elsewhere);
     return remote;
 fail:
     mf_raise(error, MF_ENOMEM, "out of memory: a connection to %s", target->host);
@@ -225,9 +320,23 @@ int remote_exec(struct remote *remote,
     made->arg = arg;
     *remote->last = made;
     remote->last = &made->next;
-    if (remote->state == REMOTE_IDLE || remote->state == REMOTE_FAILED)
+    if (remote->state == REMOTE_IDLE || remote->state == REMOTE_FAILED ||
+        remote->state == REMOTE_OPENSSH_IDLE)
         remote->kicked = true;
     return 0;
+}
+
+const char *remote_elsewhere(const struct remote *remote)
+{
+    bool is_other = remote->state == REMOTE_OPENSSH_LOGIN || remote->state == REMOTE_OPENSSH_IDLE ||
+                    remote->state == REMOTE_OPENSSH_RUN;
+    return is_other ? remote->elsewhere : NULL;
+}
+
+bool remote_is_asking(const struct remote *remote)
+{
+    return remote->state == REMOTE_PASSPHRASE ||
+           (remote->via != NULL && remote_is_asking(remote->via));
 }
 
 bool remote_has_begun(const struct remote *remote)
@@ -252,15 +361,30 @@ const char *remote_own_address(const struct remote *remote)
 
 static void time_out(struct remote *remote)
 {
-    double seconds =
-        (double)(remote->config->connect_us == 0 ? CONNECT_US : remote->config->connect_us) / 1e6;
-    if (remote->state == REMOTE_RESOLVE)
+    double seconds = (double)connect_us(remote) / 1e6;
+    if (remote->state == REMOTE_CONFIG)
+        remote_fail(remote,
+                    false,
+                    "ssh -G %s did not answer within %g s: does a 'Match exec' of the ssh "
+                    "configuration hang?",
+                    remote->named_host,
+                    seconds);
+    else if (remote->state == REMOTE_JUMP)
+        remote_fail(remote,
+                    false,
+                    "%s did not answer within %g s by way of %s: is it up, and does a firewall let "
+                    "port %u through from there?",
+                    remote->place,
+                    seconds,
+                    remote->via->place,
+                    (unsigned)remote->port);
+    else if (remote->state == REMOTE_RESOLVE)
         remote_fail(remote,
                     false,
                     "the name %s was not resolved within %g s: check it, and the name servers",
                     remote->host,
                     seconds);
-    else if (remote->state == REMOTE_CONNECT)
+    else if (remote->state == REMOTE_CONNECT || openssh_is_connecting(remote))
         remote_fail(remote,
                     false,
                     "%s did not answer within %g s: is it up, and does a firewall let port %u "
@@ -268,7 +392,7 @@ static void time_out(struct remote *remote)
                     remote->place,
                     seconds,
                     (unsigned)remote->port);
-    else if (!remote->greeting.ssh && remote->greeting.length > 0)
+    else if (remote->session != NULL && !remote->greeting.ssh && remote->greeting.length > 0)
         remote_fail(remote,
                     false,
                     "%s is not an SSH server (it says '%s'): check host and port",
@@ -285,11 +409,13 @@ static void time_out(struct remote *remote)
     remote->kicked = true;
 }
 
-int64_t remote_tick(struct remote *remote, int64_t now_us)
+static int64_t own_tick(struct remote *remote, int64_t now_us)
 {
     if (remote->state < REMOTE_IDLE && now_us >= remote->deadline_us)
         time_out(remote);
     if (remote->state == REMOTE_CONNECT && now_us >= remote->address_deadline_us)
+        remote->kicked = true;
+    if (remote->state == REMOTE_PASSPHRASE) /* somebody may have said it to another one */
         remote->kicked = true;
     if (remote->kicked) {
         remote->called = false;
@@ -303,18 +429,34 @@ int64_t remote_tick(struct remote *remote, int64_t now_us)
     return remote->state < REMOTE_IDLE ? remote->deadline_us : MF_NEVER;
 }
 
+int64_t remote_tick(struct remote *remote, int64_t now_us)
+{
+    /* The hop first: what it comes to is then known here. */
+    int64_t hop_us = remote->via == NULL ? MF_NEVER : remote_tick(remote->via, now_us);
+    int64_t own_us = own_tick(remote, now_us);
+    if (own_us > now_us && remote->via != NULL && remote->via->kicked)
+        return now_us; /* something was asked of it */
+    return hop_us < own_us ? hop_us : own_us;
+}
+
 static void finish(struct remote *remote)
 {
-    release(remote);
+    remote_release(remote);
+    tunnel_fini(remote);
     while (remote->first != NULL) {
         struct command *command = remote->first;
         remote->first = command->next;
         command_free(command);
     }
+    config_fini(remote);
     mf_free(remote->user);
     mf_free(remote->host);
+    mf_free(remote->named_host);
+    mf_free(remote->jump);
+    mf_free(remote->locked);
+    remote->jump = remote->locked = NULL;
     mf_free(remote->home);
-    remote->user = remote->host = remote->home = NULL;
+    remote->user = remote->host = remote->named_host = remote->home = NULL;
 }
 
 void remote_close(struct remote *remote)

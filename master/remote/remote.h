@@ -23,14 +23,38 @@
 
 #define REMOTE_OUTPUT_MAX (64u << 10) /* of each stream; what comes after is read and dropped */
 
+/*
+ * Who speaks SSH. libssh2 is quick and holds a thousand connections in one thread; OpenSSH's
+ * client, a process a command, can all that the user's `ssh` can. AUTO is libssh2 and, where that
+ * can't (RSA, hardware keys, certificates, Kerberos, no algorithm in common), OpenSSH's client, if
+ * it is installed.
+ */
+enum remote_client { REMOTE_LIBSSH2, REMOTE_AUTO, REMOTE_OPENSSH };
+
+/*
+ * What the user's ssh configuration says of hosts, each asked for once (`ssh -G`), and passphrases
+ * of keys, each asked for once on the terminal. Connections that share a book share the answers; it
+ * has to outlive them.
+ */
+struct remote_book;
+struct remote_book *remote_book_create(struct mf_error *error);
+void remote_book_destroy(struct remote_book *book); /* NULL is fine */
+/* `hold` is called before somebody is asked for a passphrase on the terminal (true), and when that
+ * is over: nothing else should be written there meanwhile. */
+void remote_book_hold(struct remote_book *book, void (*hold)(void *arg, bool asks), void *arg);
+
 /* How to log in; the same for all connections of a run. Borrowed while connections live. */
 struct remote_config {
     const char *identity; /* a private key file; NULL = the agent's keys, then ~/.ssh/id_ed25519 and
                              id_ecdsa */
-    const char *known_hosts; /* NULL = ~/.ssh/known_hosts, then /etc/ssh/ssh_known_hosts */
-    bool accept_new;         /* add the key of a host that is in neither to known_hosts; a key that
-                                differs is refused all the same */
-    uint64_t connect_us;     /* for name, connection, handshake and login together; 0 = 15 s */
+    const char *known_hosts;  /* NULL = ~/.ssh/known_hosts, then /etc/ssh/ssh_known_hosts */
+    bool accept_new;          /* add the key of a host that is in neither to known_hosts; a key that
+                                 differs is refused all the same */
+    struct remote_book *book; /* NULL: nobody's configuration counts where libssh2 logs in */
+    const char *ssh_config; /* that configuration; NULL = the user's own and this machine's, "none"
+                               = none */
+    enum remote_client client;
+    uint64_t connect_us; /* for name, connection, handshake and login together; 0 = 15 s */
 };
 
 /* Strings are copied by remote_open. */
@@ -38,6 +62,10 @@ struct remote_target {
     const char *user; /* NULL = the name of the user who runs this */
     const char *host; /* name or numeric address (an IPv6 one without brackets) */
     uint16_t port;    /* 0 = 22 */
+    const char *jump; /* "user@host:port,host": by way of these, the first one first; NULL = as the
+                         configuration says */
+    const char *elsewhere; /* why libssh2 can't, as an earlier connection found out
+                              (remote_elsewhere); NULL = it may. Copied; counts with REMOTE_AUTO */
 };
 
 struct remote_result {
@@ -82,6 +110,23 @@ int remote_exec(struct remote *remote,
                 remote_f *done,
                 void *arg,
                 struct mf_error *error);
+
+/* Which client it is, and why it is not libssh2; NULL = it is. Valid while the connection lives. */
+const char *remote_elsewhere(const struct remote *remote);
+
+/*
+ * Instead of commands, once: what comes on `fd` (a socket that does not block; taken) goes to host
+ * and port as they are seen from there, and back, until either side ends. -1: MF_ENOMEM, `fd` is
+ * closed.
+ */
+int remote_forward(
+    struct remote *remote, int fd, const char *host, uint16_t port, struct mf_error *error);
+/* Whether what was begun by remote_forward is over; *error says why, with an empty text when a side
+ * has just ended. */
+bool remote_is_over(const struct remote *remote, struct mf_error *error);
+
+/* Whether it waits for somebody to type a passphrase: that takes as long as it takes. */
+bool remote_is_asking(const struct remote *remote);
 
 /* Whether the host has been asked to run anything: until then closing leaves nothing undone. */
 bool remote_has_begun(const struct remote *remote);

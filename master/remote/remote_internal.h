@@ -6,6 +6,14 @@
  *     connect.c   name, addresses, TCP          login.c     agent, key files
  *     session.c   handshake, the end            command.c   a command on a channel
  *     host_key.c  what known_hosts says
+ *
+ * and, with the other back end, of one process each command:
+ *
+ *     openssh.c        the process     openssh_args.c   its command line
+ *     openssh_words.c  what it says
+ *
+ * jump.c is the way to a host by others, tunnel.c the channel that they open for it. Before all
+ * that, config.c asks what the user's ssh configuration says of the host.
  */
 #ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
 #define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
@@ -18,13 +26,18 @@
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/loop.h"
+#include "master/remote/ask.h"
 #include "master/remote/key_file.h"
 #include "master/remote/known_hosts.h"
 #include "master/remote/remote.h"
+#include "master/remote/settings.h"
 
 /* In the order in which a connection goes through them: all before idle is the login, all behind
  * it a command. */
 #define REMOTE_STATES(X)                                                                           \
+    X(CONFIG, config)                                                                              \
+    X(JUMP, jump)                                                                                  \
+    X(PASSPHRASE, passphrase)                                                                      \
     X(RESOLVE, resolve)                                                                            \
     X(CONNECT, connect)                                                                            \
     X(HANDSHAKE, handshake)                                                                        \
@@ -33,11 +46,16 @@
     X(AGENT, agent)                                                                                \
     X(KEY_FILE, key_file)                                                                          \
     X(REFUSED, refused)                                                                            \
+    X(OPENSSH_LOGIN, openssh_login)                                                                \
     X(IDLE, idle)                                                                                  \
     X(OPEN, open)                                                                                  \
     X(EXEC, exec)                                                                                  \
     X(TRANSFER, transfer)                                                                          \
     X(FREE, free)                                                                                  \
+    X(TUNNEL_OPEN, tunnel_open)                                                                    \
+    X(TUNNEL, tunnel)                                                                              \
+    X(OPENSSH_IDLE, openssh_idle)                                                                  \
+    X(OPENSSH_RUN, openssh_run)                                                                    \
     X(FAILED, failed)
 
 #define REMOTE_ENUM(upper, lower) REMOTE_##upper,
@@ -81,12 +99,48 @@ struct login {
     struct libssh2_agent_publickey *identity; /* the agent's key that is being tried */
     bool agent_done;
     struct key_file key;
-    char *path;    /* of `key`; owned */
-    bool only_key; /* of the agent's keys only that in `key` */
+    char *path;         /* of `key`; owned */
+    char *locked;       /* the first key file that a passphrase would unlock; owned */
+    const char *phrase; /* of `key`; the book's. NULL = it needs none */
+    bool only_key;      /* of the agent's keys only that in `key` */
     unsigned next_file;
     unsigned tried_count;
     char tried[512];   /* "the agent's ssh-ed25519 SHA256:..., ..." */
     char remarks[512]; /* why others were not tried */
+};
+
+/* OpenSSH's client, which runs the first command. */
+struct openssh {
+    pid_t pid;                              /* 0: none */
+    int pidfd, input, output, problem, log; /* -1: none, or over */
+    int log_end;             /* of our pipe, held open so that ssh can open it by its name */
+    int status;              /* when it is over */
+    struct mf_buffer said;   /* what ssh itself logged */
+    struct command *command; /* whose streams they are; not owned */
+};
+
+#define OPENSSH_ARGS_MAX 64
+
+struct openssh_command {
+    char *argv[OPENSSH_ARGS_MAX]; /* NULL at its end; owned */
+    char **env;                   /* as ours, with the ways of hops; NULL = as ours. Owned */
+    size_t own_env;               /* how many at its beginning are owned */
+    size_t count;
+    bool is_short; /* of memory, or of room */
+};
+
+#define TUNNEL_PIECE 32768u
+
+/* From this host on to another one. */
+struct tunnel {
+    int fd;           /* our socket; -1: none, or over */
+    uint32_t watched; /* events in the loop; UNWATCHED */
+    bool is_wanted;   /* and not begun yet */
+    char *host;
+    uint16_t port;
+    bool up_over;    /* nothing more comes from the socket */
+    char *up, *down; /* TUNNEL_PIECE each: on its way into the channel, out of it */
+    size_t up_at, up_length, down_at, down_length;
 };
 
 struct lookup;
@@ -95,9 +149,21 @@ struct remote {
     struct mf_loop *loop;
     const struct remote_config *config;
     char *user, *host;
-    char *home; /* NULL: unknown */
+    char *named_host; /* as it was named: maybe an alias of `host` */
+    char *home;       /* NULL: unknown */
     uint16_t port;
-    char place[320]; /* "host" or "host:port", for sentences */
+    bool named_user;                 /* not by default */
+    uint16_t named_port;             /* 0: not said */
+    char place[600];                 /* "host", "host:port" or "alias (host)", for sentences */
+    const struct settings *settings; /* of the book; NULL = none are read */
+    char *config_file;               /* for ssh; NULL = its own choice */
+    struct command asking;           /* `ssh -G` */
+    struct command forwarding;       /* `ssh -W` */
+    char *locked;                    /* the key whose passphrase is waited for */
+    char *jump;                      /* the way there; NULL = none */
+    struct remote *via;              /* the last hop of it; owned */
+    struct remote *beyond;           /* whose hop this is */
+    struct tunnel tunnel;            /* of a hop */
     enum remote_state state;
     int64_t deadline_us; /* of the login */
     bool kicked;         /* a step can be done without an event */
@@ -132,6 +198,10 @@ struct remote {
     bool code_known;
     struct command *first, **last;
 
+    struct openssh openssh;
+    char was_elsewhere[256]; /* as an earlier connection said it */
+    char elsewhere[256]; /* why libssh2 can't, where OpenSSH's client may; "" = nothing speaks so */
+
     bool answered;
     bool again, crowded;
     struct mf_error error; /* valid in REMOTE_FAILED */
@@ -147,6 +217,17 @@ void remote_on_event(void *arg, uint32_t events);
 /* Raises remote->error; whether another attempt may succeed is `again`. Returns STEP_FAILED. */
 enum remote_step remote_fail(struct remote *remote, bool again, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Notes why this is nothing for libssh2; what fails is then tried by OpenSSH's client, if that is
+ * allowed. */
+void remote_cannot(struct remote *remote, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void remote_say_elsewhere(const struct remote *remote);
+void remote_set_place(struct remote *remote); /* from host, port and name */
+bool remote_accepts_new(const struct remote *remote);
+/* The login has its whole time from now on. */
+void remote_set_deadline(struct remote *remote);
+unsigned remote_connect_seconds(const struct remote *remote);
+void remote_release(struct remote *remote); /* all that belongs to one attempt to log in */
 /* A copy of what a host says, cut to size, without what could disturb a terminal. */
 void remote_print(char *text, size_t size, const char *said, size_t length);
 /* Whether a call of libssh2 has to be repeated later. */
@@ -177,7 +258,61 @@ enum remote_step step_keys(struct remote *remote);
 enum remote_step step_agent(struct remote *remote);
 enum remote_step step_key_file(struct remote *remote);
 enum remote_step step_refused(struct remote *remote);
+enum remote_step step_passphrase(struct remote *remote);
 void login_fini(struct remote *remote);
+
+/* config.c */
+int config_find(struct remote *remote, struct mf_error *error);
+bool config_is_at_home(const struct remote *remote); /* HOME is what ssh takes for it, too */
+enum remote_step step_config(struct remote *remote);
+enum remote_step config_go_on(struct remote *remote); /* to the first state that connects */
+struct ask *config_ask(const struct remote *remote);  /* NULL: nobody is to be asked */
+void config_fini(struct remote *remote);
+
+/* jump.c */
+/* An entry of a ProxyJump; *target borrows from `text`, which is cut. -1: it is none. */
+int jump_parse(char *text, struct remote_target *target);
+enum remote_step step_jump(struct remote *remote);
+/* What failed beyond a hop that has failed did so for the hop's reason. */
+void jump_explain(struct remote *remote);
+void jump_fini(struct remote *remote);
+
+/* tunnel.c */
+void tunnel_init(struct remote *remote);
+enum remote_step tunnel_begin(struct remote *remote); /* one that is wanted, when it is idle */
+enum remote_step step_tunnel_open(struct remote *remote);
+enum remote_step step_tunnel(struct remote *remote);
+void tunnel_fini(struct remote *remote);
+
+/* openssh.c */
+int openssh_ask(struct remote *remote); /* starts `ssh -G` */
+/* 1: the program is over and all that it said was read; 0: not yet; -1: failed. */
+int openssh_pump(struct remote *remote);
+bool openssh_is_there(void); /* in PATH */
+void openssh_init(struct remote *remote);
+enum remote_step step_openssh_idle(struct remote *remote);
+enum remote_step step_openssh_login(struct remote *remote);
+enum remote_step step_openssh_run(struct remote *remote);
+void openssh_end(struct remote *remote); /* also of one that runs */
+
+/* openssh_args.c: the command line for the first command; ssh logs to our descriptor log_fd. */
+int openssh_command(const struct remote *remote,
+                    int log_fd,
+                    struct openssh_command *command,
+                    struct mf_error *error);
+int openssh_question(const struct remote *remote,
+                     struct openssh_command *command,
+                     struct mf_error *error); /* `ssh -G` */
+void openssh_command_fini(struct openssh_command *command);
+
+/* openssh_words.c: the line by which it says that it was let in; NULL = it was not, yet. */
+const char *openssh_let_in(const char *said);
+/* Whether it waits for the connection still. */
+bool openssh_is_connecting(const struct remote *remote);
+/* The command's exit code; -1: it did not run to its end. `status` as of waitpid. */
+int openssh_exit_code(const char *said, int status);
+/* A sentence out of what it said. */
+enum remote_step openssh_failed(struct remote *remote);
 
 /* command.c */
 enum remote_step step_idle(struct remote *remote);

@@ -255,6 +255,8 @@ static enum remote_step handshake_failed(struct remote *remote, int rc)
         return no_banner(remote);
     if (remote->lost == 0 && remote->farewell[0] == '\0') {
         if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_METHOD_NONE)
+            remote_cannot(remote, "it has no algorithm in common with the host");
+        if (rc == LIBSSH2_ERROR_KEX_FAILURE || rc == LIBSSH2_ERROR_METHOD_NONE)
             return remote_fail(
                 remote,
                 false,

@@ -126,9 +126,14 @@ static void write_address(nng_pipe pipe, char *text, size_t size)
         port = ntohs(address.s_in.sa_port);
         snprintf(text, size, "%s:%u", host, port);
     } else {
-        inet_ntop(AF_INET6, address.s_in6.sa_addr, host, sizeof host);
+        struct in6_addr ip;
+        memcpy(&ip, address.s_in6.sa_addr, sizeof ip);
         port = ntohs(address.s_in6.sa_port);
-        snprintf(text, size, "[%s]:%u", host, port);
+        /* IPv4 that came to a socket for both. */
+        bool is_v4 = IN6_IS_ADDR_V4MAPPED(&ip);
+        inet_ntop(
+            is_v4 ? AF_INET : AF_INET6, is_v4 ? &ip.s6_addr[12] : ip.s6_addr, host, sizeof host);
+        snprintf(text, size, is_v4 ? "%s:%u" : "[%s]:%u", host, port);
     }
 }
 

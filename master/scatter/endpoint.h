@@ -34,9 +34,9 @@ struct endpoint_mail {
 struct endpoint;
 
 /*
- * Listens on `host` (numeric; "127.0.0.1" or "0.0.0.0") and a free port. Closing of pipes, counting
- * of peers that were refused inside TLS, and everything else needs endpoint_take to be called when
- * the mailbox's descriptor is readable.
+ * Listens on `host` (numeric, an IPv6 one in brackets; "127.0.0.1" or mf_socket_any()) and a free
+ * port. Closing of pipes, counting of peers that were refused inside TLS, and everything else needs
+ * endpoint_take to be called when the mailbox's descriptor is readable.
  */
 struct endpoint *endpoint_create(const struct credential *credential,
                                  const char *host,

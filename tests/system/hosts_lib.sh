@@ -305,6 +305,14 @@ host_new_files() { # I
     done || :
 }
 
+# What a case has made on the hosts by now counts as theirs.
+hosts_are_ready() {
+    local host
+    for host in "${!HOST_PID[@]}"; do
+        host_written "$host" >"$HOSTS/h$host.files"
+    done
+}
+
 # Paths of all that was ever written on the host: its layer, and what was mounted over it; but for the journals.
 host_written() { # I
     local place name own

@@ -173,9 +173,10 @@ query() { # SQL
     sqlite3 -batch -readonly "$RUN/run.db" "$1"
 }
 
-# Listens there until the case ends, as soon as nobody else does, and comes back then.
+# Listens there until the case ends, as soon as nobody else does, and comes back then. IN_NETWORK: a command that runs
+# another one where the port is meant.
 take_port() { # ADDRESS PORT
-    python3 - "$1" "$2" "$PWD/taken" <<'END' &
+    "${IN_NETWORK[@]:-env}" python3 - "$1" "$2" "$PWD/taken" <<'END' &
 import socket, sys, time
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -99,17 +99,17 @@ case_an_rsa_key_only() {
     hosts_key ecdsa >/dev/null
     KEY=$(hosts_key rsa)
     hosts_are_ready
-    assert_refused "$(entries 1)" "cannot log in to 10.77.0.1: $KEY is an RSA key, $sentence"
+    assert_refused "$(entries 1)" "cannot log in to 10.77.0.1: $KEY is an RSA key, $sentence" --ssh-client libssh2
     assert_contains err "ssh-keygen -t ed25519"
     mkdir "$HOME/.ssh"
     cp "$KEY" "$HOME/.ssh/id_rsa"
     KEY=
-    assert_refused "$(entries 1)" "there is no key to log in to 10.77.0.1 as etl with (no agent is running (SSH_AUTH_SOCK is not set); $HOME/.ssh/id_rsa is an RSA key, $sentence"
+    assert_refused "$(entries 1)" "there is no key to log in to 10.77.0.1 as etl with (no agent is running (SSH_AUTH_SOCK is not set); $HOME/.ssh/id_rsa is an RSA key, $sentence" --ssh-client libssh2
     start_agent
     ssh-add -q "$HOSTS/id_rsa" 2>/dev/null
-    assert_refused "$(entries 1)" "there is no key to log in to 10.77.0.1 as etl with (the agent's key 'rsa' is an RSA key, $sentence"
+    assert_refused "$(entries 1)" "there is no key to log in to 10.77.0.1 as etl with (the agent's key 'rsa' is an RSA key, $sentence" --ssh-client libssh2
     ssh-add -q "$(hosts_key ecdsa)" 2>/dev/null
-    over_ssh succeed --hosts "$(entries 1)"
+    over_ssh succeed --hosts "$(entries 1)" --ssh-client libssh2
     assert_hosts_clean
 }
 

@@ -29,14 +29,6 @@ over_ssh() { # COMMAND... --hosts LIST ...
     "$@" ${key:+-i "$key"} --known-hosts "$HOSTS/known_hosts"
 }
 
-# What a case has made on the hosts by now counts as theirs.
-hosts_are_ready() {
-    local host
-    for host in "${!HOST_PID[@]}"; do
-        host_written "$host" >"$HOSTS/h$host.files"
-    done
-}
-
 # Neither a file nor a process that was not there before the runs.
 assert_hosts_clean() { # [I...]
     local host left

@@ -55,19 +55,21 @@ case_a_master_and_a_worker_are_killed() {
 
 # The new master cannot listen where the old one did, and leaves word in the workers' folders.
 case_the_port_is_taken() {
-    local port
+    local port IN_NETWORK
     hosts_start 2
+    IN_NETWORK=(nsenter --net="/proc/$HOSTS_SWITCH/ns/net" --)
     gated_job 12 4
     over_ssh start_job "$(entries 1/2 2/2)" --set lease=12s
     await_running 4
     kill_master
-    port=$(query "select replace(address, '0.0.0.0:', '') from run")
+    port=$(query "select address from run" | sed 's/.*://')
     take_port 0.0.0.0 "$port"
     start_resume
     wait_until "[ \"\$(grep -c 'says that it holds' $RUN/master.log)\" = 2 ]"
     open_gates
     await_end
     assert_complete 12
+    assert_contains "$RUN/master.log" "cannot listen on port $port, where the workers expect this master"
     assert_taken_over 1 2
     assert_equal "$(query 'select count(*) from worker')" 2 "workers in all"
     assert_pristine

@@ -219,8 +219,8 @@ static void what_is_wrong_by_itself(void **state)
            "':' for this machine");
     expect(JOB "workers: {hosts: {a: 1}}\n",
            "j.yaml:5: workers.hosts: expected text or a list of texts, got a mapping");
-    expect(JOB "workers: {hosts: a, ssh: {client: openssh}}\n",
-           "j.yaml:5: workers.ssh.client: 'openssh' is not available in this version");
+    expect(JOB "workers: {hosts: a, ssh: {client: putty}}\n",
+           "j.yaml:5: workers.ssh.client: expected auto or libssh2 or openssh, got 'putty'");
     expect(JOB "workers: {hosts: a, ssh: {identity: ''}}\n",
            "j.yaml:5: workers.ssh.identity: expected a path, got an empty text");
     expect(JOB "workers: {ssh: {identitty: x}}\n",
