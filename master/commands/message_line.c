@@ -38,14 +38,15 @@ static int
 note_member(void *arg, struct mf_bytes name, struct mf_bytes value, struct mf_error *error)
 {
     struct members *members = arg;
-    struct mf_bytes *place = is_named(name, "body")          ? &members->body
-                             : is_named(name, "body_base64") ? &members->body_base64
-                             : is_named(name, "key")         ? &members->key
-                             : is_named(name, "group")       ? &members->group
-                                                             : NULL;
     (void)error;
-    if (place != NULL)
-        *place = value;
+    if (is_named(name, "body"))
+        members->body = value;
+    else if (is_named(name, "body_base64"))
+        members->body_base64 = value;
+    else if (is_named(name, "key"))
+        members->key = value;
+    else if (is_named(name, "group"))
+        members->group = value;
     else if (members->unknown.data == NULL && !is_shown(name))
         members->unknown = name;
     return 0;

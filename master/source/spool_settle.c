@@ -20,11 +20,12 @@
 #include "master/source/spool.h"
 
 /* Those of a run whose files we have claimed for their queue: claimed messages by their index, dead
- * ones of the run's queue. A copy in another queue (fan-out) has the same key. */
+ * ones of the run's queue. A copy in another queue (fan-out) has the same key, and one with a name
+ * that is not UTF-8 is a blob. */
 #define THOSE                                                                                      \
     "SELECT m.id, m.state, m.body FROM message AS m, queue AS q, consumer AS c"                    \
     " WHERE m.run_id = ?1 AND q.id = m.queue AND"                                                  \
-    " substr(m.key, 1, length(c.name) + length(q.name) + 8) ="                                     \
+    " CAST(substr(m.key, 1, length(c.name) + length(q.name) + 8) AS TEXT) ="                       \
     " 'spool:' || c.name || '-' || q.name || '@' AND "
 static const char select_sql[] =
     THOSE "m.state = 'claimed' UNION ALL " THOSE "m.state = 'dead' AND m.queue IN"

@@ -27,7 +27,7 @@ case_files_end_where_their_run_has_ended() {
     assert_contains err "trigger.spool: there is no folder $PWD/incoming: make it first"
     mkdir incoming
     install sizes
-    arrive a 1
+    arrive $'\xff\n' 1 # any bytes may be in a name
     arrive b 22
     exec 7>incoming/c
     tick
@@ -39,8 +39,8 @@ case_files_end_where_their_run_has_ended() {
     only_run
     wait_until all_settled
     assert_equal "$(sort "$RUN/result" | tr '\n' ' ')" "1 2 3 "
-    assert_equal "$(cd incoming && find . -type f ! -name '*.lock' | sort | tr '\n' ' ')" \
-        "./done/$RUN_ID/a ./done/$RUN_ID/b ./done/$RUN_ID/c "
+    assert_equal "$(cd incoming && find . -type f ! -name '*.lock' -print0 | LC_ALL=C sort -z | tr '\0' '|')" \
+        "./done/$RUN_ID/b|./done/$RUN_ID/c|./done/$RUN_ID/"$'\xff\n|'
 }
 
 # A poisoned file: its run is partial at best, it becomes a dead letter, is mended, and comes again.

@@ -238,17 +238,22 @@ def compare_year(program, rng, args):
     texts = [t for t in texts if len(theirs_until(t, YEAR[0], YEAR[0] + 8 * 86400)) < 800]
     answers = ask(program, [f"ticks\t{YEAR[0]}\t{YEAR[1]}\t{text}" for text in texts])
     assert len(answers) == len(texts)
-    wrong = compared = 0
+    wrong = compared = known = 0
     for text, answer in zip(texts, answers):
         theirs = theirs_until(text, *YEAR)
         compared += len(theirs)
         ours = [] if answer.startswith("error: cron expression: ") and not theirs else [int(t) for t in answer.split()]
-        if ours != theirs:
+        if ours == theirs:
+            continue
+        after = slowly(text, YEAR[1], 1)[0] if ours and is_known(text, answer, YEAR[0], len(ours)) else 0
+        if after and slowly(text, ours[-1], 1) == [after]:  # and it is all of the year
+            known += 1
+        else:
             wrong += 1
             print(f"{text!r} in 2025: ours {len(ours)}, croniter {len(theirs)}; only one of them:",
                   sorted(set(ours) ^ set(theirs))[:10])
-    print(f"{len(texts)} expressions through a year, {compared} firings: {wrong} differ")
-    return wrong
+    print(f"{len(texts)} expressions through a year, {compared} firings: {wrong} differ, {known} where croniter is known to be wrong")
+    return wrong + (known > len(texts) // 10)
 
 
 def main():

@@ -363,7 +363,7 @@ static void a_link_finds_a_master_that_listens_anew(void **state)
         poll(NULL, 0, 20);
     }
     assert_int_equal(endpoint_port(stand->endpoint), port);
-    assert_false(endpoint_may_be_deaf(stand->endpoint));
+    /* Whether it may be deaf says nothing here: the link may have come and gone meanwhile. */
     assert_true(stand_await_downs(stand, 1));
     exchange(stand, link);
     link_destroy(link);
