@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2119
 # Hosts as the user's ssh knows them: aliases and all that ~/.ssh/config says of them, by `ssh -G`.
+# Functions named long_* are run by .ci/long.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_lib.sh"
@@ -9,7 +10,7 @@
 # Everything by the configuration at home: address, port, user, key, known_hosts (hashed), from a pattern and a file that
 # is included; what the job says wins. One host has a ProxyCommand, which is for OpenSSH's client, whose shared connection
 # nobody opens.
-case_aliases() {
+start() {
     hosts_start 2 'Port 2222'
     mkdir -p "$HOME/.ssh"
     cat >way <<'END'
@@ -44,6 +45,10 @@ Host nobody
     Port 9
     User etl
 END
+}
+
+case_aliases() {
+    start
     gated_job 10 3
     start_job --hosts web1/2,web2 -j 1
     await_running 3
@@ -63,20 +68,26 @@ END
     run_job --hosts web1 --known-hosts none
     assert_contains err "the host web1 (10.77.0.1:2222) is not known (its ssh-ed25519 key is "
     assert_contains err "add it with ssh-keyscan -p 2222 10.77.0.1 >> $PWD/none"
-    run_job --hosts nobody,web1:2223 -i "$HOSTS/id_ed25519"
-    assert_contains err "cannot connect to nobody (10.77.0.1:9) (Connection refused)"
-    assert_contains err "cannot connect to web1 (10.77.0.1:2223) (Connection refused)"
-    run_job --hosts web2 --ssh-client libssh2
-    assert_contains err "web2 (10.77.0.2:2222) cannot be logged in to by libssh2: it is reached by a ProxyCommand ($PWD/way %h %p); use --ssh-client openssh"
     # Without a configuration the names are nobody's.
     run_job --hosts web1 --ssh-config none
     assert_exit 3
     assert_contains err "web1"
     assert_not_contains err "10.77.0.1"
-    # Others than the user's own: one that is not understood, one whose command fails, one that is not there.
+    # Another one than the user's own, which is not understood.
     echo 'Hots web' >bad
     run_job --hosts web1 --ssh-config bad
     assert_contains err "the ssh configuration cannot be used for web1: $PWD/bad: line 1: Bad configuration option: hots: mend it, or do without (--ssh-config none)"
+    assert_pristine
+}
+
+long_refusals() {
+    start
+    gated_job 4 0
+    run_job --hosts nobody,web1:2223 -i "$HOSTS/id_ed25519"
+    assert_contains err "cannot connect to nobody (10.77.0.1:9) (Connection refused)"
+    assert_contains err "cannot connect to web1 (10.77.0.1:2223) (Connection refused)"
+    run_job --hosts web2 --ssh-client libssh2
+    assert_contains err "web2 (10.77.0.2:2222) cannot be logged in to by libssh2: it is reached by a ProxyCommand ($PWD/way %h %p); use --ssh-client openssh"
     printf '#!/bin/sh\necho no way here >&2\nexit 1\n' >no_way
     chmod +x no_way
     printf 'Host web1\n HostName 10.77.0.1\n ProxyCommand %s\n' "$PWD/no_way" >bad
@@ -85,7 +96,6 @@ END
     mayfly run job.yaml --hosts web1 --ssh-config missing
     assert_exit 2
     assert_contains err "workers.ssh.config: the ssh configuration $PWD/missing cannot be read: No such file"
-    assert_pristine
 }
 
 run_cases "$@"

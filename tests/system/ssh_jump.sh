@@ -15,6 +15,17 @@ guard() { # I FROM
         add rule inet guard in tcp dport 22 ip saddr != 10.77.0.$2 drop"
 }
 
+# Nothing but SSH by way of another host leads to the worker, and nothing leads out.
+shut_in() { # I BUT_FOR
+    command -v nft >/dev/null || skip "this test needs nft (package nftables)"
+    host_exec "$1" nft "add table inet shut
+        add chain inet shut in { type filter hook input priority 0; }
+        add chain inet shut out { type filter hook output priority 0; }
+        add rule inet shut in iif != lo ip saddr != 10.77.0.$2 drop
+        add rule inet shut in iif != lo tcp flags & (syn|ack) == syn tcp dport != 22 drop
+        add rule inet shut out oif != lo ip daddr != 10.77.0.$2 drop"
+}
+
 # target is host 3, by way of host 1 and then host 2.
 write_config() {
     cat >config <<END
@@ -48,7 +59,7 @@ start_two_hops() {
     host_shell 3 tcsh
     host_banner 3 'Welcome to h3!'
     guard 2 1
-    guard 3 2
+    shut_in 3 2
     hosts_are_ready
     write_config
     start_agent
@@ -58,15 +69,25 @@ start_two_hops() {
     gated_job 20 0
 }
 
-# That it works needs nothing more; what is wrong on the way is said of the hop where it is.
+# That it works needs nothing more, also where no address leads from the host to the master or back.
 case_just_works() {
     start_two_hops
     succeed --hosts target --ssh-config config
     assert_same "$RUN/result" <(seq 20)
     assert_equal "$(verified)" target
     assert_not_contains "$RUN/master.log" "OpenSSH's client"
+    assert_contains err "mayfly: target: no address leads from there to this machine or back: its worker is reached through SSH"
     assert_pristine
+    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>config
+    run_job --hosts loop --ssh-config config
+    assert_exit 3
+    assert_contains err "ProxyJump leads in a circle (loop -> loop2 -> loop): mend the ssh configuration"
+    kill "$SSH_AGENT_PID"
+}
 
+# What is wrong on the way is said of the hop where it is.
+long_refusing_hops() {
+    start_two_hops
     host_exec 2 nft flush ruleset
     host_sshd_config 2 'AllowTcpForwarding no'
     run_job --hosts target --ssh-config config
@@ -81,9 +102,6 @@ case_just_works() {
     grep -v '^10.77.0.1 ' "$HOSTS/known_hosts" >known
     run_job --hosts target --ssh-config config --known-hosts known
     assert_contains err "the host one (10.77.0.1) is not known"
-    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>config
-    run_job --hosts loop --ssh-config config
-    assert_contains err "ProxyJump leads in a circle (loop -> loop2 -> loop): mend the ssh configuration"
     kill "$SSH_AGENT_PID"
 }
 
@@ -112,17 +130,6 @@ long_a_hop_for_openssh() {
     assert_pristine
 }
 
-# Nothing but SSH by way of another host leads to the worker, and nothing leads out.
-shut_in() { # I BUT_FOR
-    command -v nft >/dev/null || skip "this test needs nft (package nftables)"
-    host_exec "$1" nft "add table inet shut
-        add chain inet shut in { type filter hook input priority 0; }
-        add chain inet shut out { type filter hook output priority 0; }
-        add rule inet shut in iif != lo ip saddr != 10.77.0.$2 drop
-        add rule inet shut in iif != lo tcp flags & (syn|ack) == syn tcp dport != 22 drop
-        add rule inet shut out oif != lo ip daddr != 10.77.0.$2 drop"
-}
-
 start_bastion() {
     hosts_start 2
     printf 'Host target\n HostName 10.77.0.2\n ProxyJump etl@10.77.0.1\nHost *\n UserKnownHostsFile %s\n' \
@@ -131,13 +138,12 @@ start_bastion() {
     hosts_are_ready
 }
 
-# The master reaches the worker's port through SSH, and does so again when that breaks.
-case_behind_a_bastion() {
+# What leads to the worker's port through SSH is made again when it breaks.
+long_way_that_breaks() {
     start_bastion
     gated_job 20 2
     start_job --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519"
     await_running 2
-    assert_contains err "etl@target: no address leads from there to this machine or back: its worker is reached through SSH"
     host_exec 1 pkill -KILL -u etl sshd
     wait_until "grep -q 'the way to worker 1 by SSH' $RUN/master.log"
     open_gates 2
