@@ -24,6 +24,7 @@
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
 #include "master/launch/slurm_folder.h"
+#include "master/launch/slurm_internal.h"
 #include "master/launch/slurm_sbatch.h"
 
 #define ARRAY_MAX 1000u    /* Slurm's own default (MaxArraySize) is 1001 */
@@ -31,43 +32,9 @@
 #define FIRST_US 300000    /* until squeue is asked after something has changed */
 #define PENDING_US 5000000 /* while something is awaited, at most */
 #define STEADY_US 5000000
-#define SAID_US 2000000     /* a queue that holds workers for so long is worth a word */
 #define LISTS_FAILED_MAX 1u /* squeue itself tries for 9 s */
 #define GRACE_US 1500000    /* for workers that have said goodbye */
 #define GIVE_UP_US 45000000
-#define OUTPUT_MAX 4096u
-
-enum task_state { WAITING, SUBMITTING, QUEUED, STARTED, OVER };
-enum doing { NOTHING, SUBMIT, LIST, CANCEL, CHECK };
-
-struct task {
-    struct task *next;
-    uint32_t worker, job, index;
-    enum task_state state;
-    bool unwanted;            /* to be cancelled */
-    bool cancelled;           /* scancel was told */
-    bool told_over;           /* its end is of no interest to anybody any more */
-    bool is_live, is_running; /* as squeue says */
-};
-
-struct launcher {
-    struct mf_loop *loop;
-    struct launcher_callbacks callbacks;
-    char *folder, *job_name, *run_id;
-    char sbatch[PATH_MAX], squeue[PATH_MAX], scancel[PATH_MAX];
-    struct launch_slurm options;
-    struct task *tasks;
-    struct child *child;
-    enum doing doing;
-    bool was_cancelled; /* by the sweep */
-    int64_t list_us, pace_us, pending_since_us;
-    unsigned lists_failed;
-    uint32_t listed; /* all of its jobs that Slurm has */
-    char said[256];
-    const struct launch_host *host, *swept, *checked;
-    int64_t sweep_us; /* since then; 0 = no sweep */
-    uint32_t ended;
-};
 
 static void slurm_destroy(struct launcher *launcher);
 
@@ -139,71 +106,6 @@ static void ask_soon(struct launcher *launcher)
     launcher->list_us = mf_monotonic_us() + FIRST_US;
 }
 
-static void tell_failed(
-    struct launcher *launcher, struct task *task, bool again, bool given_up, const char *reason)
-{
-    struct launch_report report = {.worker = task->worker,
-                                   .place = launcher->host->name,
-                                   .again = again,
-                                   .given_up = given_up,
-                                   .touched = true};
-    mf_raise(&report.error, MF_ESETUP, "%s", reason);
-    task->told_over = true;
-    slurm_folder_drop_input(launcher->folder, task->worker);
-    launcher->callbacks.launched(launcher->callbacks.arg, &report);
-}
-
-static void tell_started(struct launcher *launcher, struct task *task, const char *output)
-{
-    char address[64] = "";
-    struct launch_report report = {
-        .worker = task->worker, .place = launcher->host->name, .ok = true, .touched = true};
-    answer_started(output, task->worker, &report);
-    if (answer_line(output, "address", address, sizeof address))
-        address[strcspn(address, " ")] = '\0';
-    report.address = address[0] == '\0' ? NULL : address;
-    task->state = STARTED;
-    launcher->callbacks.launched(launcher->callbacks.arg, &report);
-}
-
-/* Its job is not there any more. */
-static void tell_over(struct launcher *launcher, struct task *task)
-{
-    char output[OUTPUT_MAX], problem[300], reason[800];
-    struct launch_report seen;
-    bool has_word = slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output);
-    if (task->state == QUEUED && !task->told_over && has_word &&
-        answer_started(output, task->worker, &seen))
-        tell_started(launcher, task, output); /* it has come and gone between two lists */
-    bool was_started = task->state == STARTED;
-    task->state = OVER;
-    if (task->told_over)
-        return;
-    if (was_started) {
-        task->told_over = true;
-        launcher->callbacks.died(launcher->callbacks.arg, task->worker);
-        return;
-    }
-    if (has_word) {
-        answer_problem(output, problem, sizeof problem);
-        snprintf(reason,
-                 sizeof reason,
-                 "slurm: job %u_%u ended before its worker joined: %s",
-                 task->job,
-                 task->index,
-                 problem);
-    } else {
-        snprintf(reason,
-                 sizeof reason,
-                 "slurm: job %u_%u ended and left no word in %.300s: do the nodes see that folder "
-                 "(workers.slurm.folder), or was the job cancelled?",
-                 task->job,
-                 task->index,
-                 launcher->folder);
-    }
-    tell_failed(launcher, task, true, false, reason);
-}
-
 static int make_script(struct launcher *launcher, struct mf_buffer *script, struct mf_error *error)
 {
     int rc = mf_buffer_printf(script, error, "#!/bin/sh\ntrap : TERM INT\nset --");
@@ -271,7 +173,7 @@ static void fail_submission(struct launcher *launcher, bool again, const char *r
         if (task->state == SUBMITTING) {
             task->state = OVER;
             if (!task->told_over)
-                tell_failed(launcher, task, again, false, reason);
+                slurm_tell_failed(launcher, task, again, false, reason);
         }
 }
 
@@ -373,23 +275,6 @@ static void note_line(struct launcher *launcher, const char *line, char *why, si
         snprintf(why, size, "%.*s", (int)strcspn(line + at, "\n"), line + at);
 }
 
-/* Said once for each thing that they wait for. */
-static void say_pending(struct launcher *launcher, uint32_t pending, const char *why)
-{
-    char sentence[400];
-    if (pending == 0 || mf_monotonic_us() - launcher->pending_since_us < SAID_US ||
-        strcmp(why, launcher->said) == 0 || launcher->callbacks.waits == NULL)
-        return;
-    snprintf(launcher->said, sizeof launcher->said, "%s", why);
-    snprintf(sentence,
-             sizeof sentence,
-             "%u worker%s in Slurm's queue: %s",
-             pending,
-             pending == 1 ? " waits" : "s wait",
-             why[0] == '\0' ? "Slurm does not say for what" : why);
-    launcher->callbacks.waits(launcher->callbacks.arg, sentence);
-}
-
 static void look_at_tasks(struct launcher *launcher, const char *why)
 {
     char output[OUTPUT_MAX];
@@ -399,15 +284,15 @@ static void look_at_tasks(struct launcher *launcher, const char *why)
         if (task->state != QUEUED && task->state != STARTED)
             continue;
         if (!task->is_live)
-            tell_over(launcher, task);
+            slurm_tell_over(launcher, task);
         else if (task->state == QUEUED && !task->is_running)
             pending += !task->unwanted;
         else if (task->state == QUEUED && !task->told_over &&
                  slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output) &&
                  answer_started(output, task->worker, &seen))
-            tell_started(launcher, task, output);
+            slurm_tell_started(launcher, task, output);
     }
-    say_pending(launcher, pending, why);
+    slurm_say_pending(launcher, pending, why);
 }
 
 static void tell_swept(struct launcher *launcher, const char *left)
@@ -600,7 +485,7 @@ static void slurm_farewell(struct launcher *launcher, uint32_t worker)
     if (task == NULL || task->told_over)
         return;
     if (task->state == QUEUED)
-        tell_started(launcher, task, "");
+        slurm_tell_started(launcher, task, "");
     task->told_over = true;
     launcher->callbacks.died(launcher->callbacks.arg, worker);
 }
@@ -645,7 +530,8 @@ static void give_up_unwanted(struct launcher *launcher)
             continue;
         if (task->state == WAITING)
             task->state = OVER;
-        tell_failed(launcher, task, true, true, "it was given up while it waited in Slurm's queue");
+        slurm_tell_failed(
+            launcher, task, true, true, "it was given up while it waited in Slurm's queue");
     }
 }
 
