@@ -11,6 +11,16 @@ kill_master() {
     wait "$PID" 2>/dev/null || :
 }
 
+# What the master takes for running may still be on its way to a worker: the gated commands have truly begun.
+await_begun() { # GATED
+    await_running "$1"
+    wait_until "hosts_collect_journals; [ \"\$(gated_starts $1)\" = $1 ]"
+}
+
+gated_starts() { # GATED
+    cat "$WORK"/journals/*.journal | awk -v last="$1" '$1 == "start" && $4 <= last' | wc -l
+}
+
 start_resume() {
     "$MAYFLY_BIN" resume >out 2>err </dev/null &
     PID=$!
@@ -35,7 +45,7 @@ case_a_master_and_a_worker_are_killed() {
     hosts_start 2
     gated_job 30 4
     over_ssh start_job "$(entries 1/2 2/2)" --set lease=4s
-    await_running 4
+    await_begun 4
     kill_master
     lived=$(workers_on 1)
     kill -KILL "$(workers_on 2)"
@@ -60,7 +70,7 @@ case_the_port_is_taken() {
     IN_NETWORK=(nsenter --net="/proc/$HOSTS_SWITCH/ns/net" --)
     gated_job 12 4
     over_ssh start_job "$(entries 1/2 2/2)" --set lease=12s
-    await_running 4
+    await_begun 4
     kill_master
     port=$(query "select address from run" | sed 's/.*://')
     take_port 0.0.0.0 "$port"
@@ -80,7 +90,7 @@ case_the_master_dials() {
     hosts_start 1
     gated_job 8 2
     over_ssh start_job "$(entries 1/2)" --set workers.connect=master
-    await_running 2
+    await_begun 2
     kill_master
     start_resume
     wait_until "grep -q 'says that it holds' $RUN/master.log"
