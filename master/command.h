@@ -49,6 +49,9 @@ void command_parse(const struct command *command,
                    char **argv,
                    void *input);
 
+/* Of a parser, for what is none of its options: the command has no arguments. */
+error_t command_no_arguments(int key, const char *text, const struct argp_state *state);
+
 /* Says the error on standard error and returns its exit code. */
 int command_fail(const struct mf_error *error);
 

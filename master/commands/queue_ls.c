@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/alloc.h"
 #include "common/clock.h"
 #include "master/command.h"
 #include "master/commands/queue.h"
@@ -162,14 +161,12 @@ static int ls_main(int argc, char **argv)
         &arguments);
     struct listing listing = {.arguments = &arguments, .error = &error};
     struct queues *queues = NULL;
-    char *path = queues_path(&error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error);
+    int rc = queues_open_own(false, &queues, &error);
     text_begin();
     if (rc >= 0)
         rc = list_all(queues, &listing, &error);
     int code = rc < 0 ? command_fail(&error) : 0;
     queues_close(queues);
-    mf_free(path);
     return text_end(code);
 }
 

@@ -352,7 +352,7 @@ static int list_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct mf_error error;
-    struct queues *queues = NULL;
+    struct queues *queues;
     command_parse(&command_trigger_list,
                   options,
                   parse,
@@ -362,14 +362,12 @@ static int list_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    char *path = queues_path(&error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error);
+    int rc = queues_open_own(false, &queues, &error);
     text_begin();
     if (rc >= 0)
         rc = list_all(&arguments, queues, &error);
     int code = rc < 0 ? command_fail(&error) : 0;
     queues_close(queues);
-    mf_free(path);
     return text_end(code);
 }
 

@@ -137,7 +137,7 @@ static int tick_main(int argc, char **argv)
     struct swept swept = {0};
     struct sources_polled polled = {0};
     struct mf_error error;
-    struct queues *queues = NULL;
+    struct queues *queues;
     command_parse(&command_trigger_tick,
                   options,
                   parse,
@@ -149,8 +149,7 @@ static int tick_main(int argc, char **argv)
     tick_log_turn();
     if (arguments.is_verbose)
         mf_log_to(2, MF_INFO);
-    char *path = queues_path(&error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error), code = 0;
+    int rc = queues_open_own(false, &queues, &error), code = 0;
     if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget(queues, &error) < 0))
         rc = -1;
     if (rc < 0) {
@@ -160,7 +159,6 @@ static int tick_main(int argc, char **argv)
     if (arguments.is_verbose)
         say(&swept, &polled);
     queues_close(queues);
-    mf_free(path);
     uint64_t waiting;
     if (rc >= 0 && notify_sweep(NOTIFY_SWEEP_US, &waiting, &error) < 0)
         code = command_fail(&error);

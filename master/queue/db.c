@@ -229,6 +229,15 @@ int queues_open(const char *path, bool make, struct queues **queues, struct mf_e
     return 1;
 }
 
+int queues_open_own(bool make, struct queues **queues, struct mf_error *error)
+{
+    *queues = NULL;
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, make, queues, error);
+    mf_free(path);
+    return rc;
+}
+
 void queues_close(struct queues *queues)
 {
     if (queues == NULL)

@@ -47,6 +47,8 @@ char *queues_path(struct mf_error *error);
  * version).
  */
 int queues_open(const char *path, bool make, struct queues **queues, struct mf_error *error);
+/* ... that of the user, at queues_path. */
+int queues_open_own(bool make, struct queues **queues, struct mf_error *error);
 void queues_close(struct queues *queues);
 
 /*
