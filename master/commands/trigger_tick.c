@@ -15,9 +15,9 @@
 #include "master/commands/tick_log.h"
 #include "master/commands/trigger.h"
 #include "master/notify_sweep.h"
+#include "master/queue/firing.h"
 #include "master/record/state_folder.h"
 #include "master/sources.h"
-#include "master/queue/firing.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
@@ -97,20 +97,6 @@ static int tick(struct queues *queues,
     return rc;
 }
 
-/* What nobody asks for any more. */
-static int forget(struct queues *queues, struct mf_error *error)
-{
-    int rc = queues_begin(queues, error);
-    if (rc == 0)
-        rc = queue_forget_keys(queues, mf_wall_us(), error);
-    if (rc == 0)
-        rc = firing_forget(queues, mf_wall_us() - FIRING_KEPT_US, error);
-    if (rc == 0)
-        rc = queues_commit(queues, error);
-    queues_rollback(queues);
-    return rc;
-}
-
 static void say(const struct swept *swept, const struct sources_polled *polled)
 {
     fprintf(stderr,
@@ -150,7 +136,8 @@ static int tick_main(int argc, char **argv)
     if (arguments.is_verbose)
         mf_log_to(2, MF_INFO);
     int rc = queues_open_own(false, &queues, &error), code = 0;
-    if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget(queues, &error) < 0))
+    if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 ||
+                   queues_forget(queues, mf_wall_us(), &error) < 0))
         rc = -1;
     if (rc < 0) {
         tick_log_stamp();

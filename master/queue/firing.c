@@ -277,3 +277,16 @@ int firing_forget(struct queues *queues, int64_t before_us, struct mf_error *err
     sqlite3_bind_int64(stmt, 1, before_us);
     return queue_run(queues, stmt, error) < 0 ? -1 : 0;
 }
+
+int queues_forget(struct queues *queues, int64_t now_us, struct mf_error *error)
+{
+    int rc = queues_begin(queues, error);
+    if (rc == 0)
+        rc = queue_forget_keys(queues, now_us, error);
+    if (rc == 0)
+        rc = firing_forget(queues, now_us - FIRING_KEPT_US, error);
+    if (rc == 0)
+        rc = queues_commit(queues, error);
+    queues_rollback(queues);
+    return rc;
+}

@@ -93,5 +93,8 @@ int firing_end(struct queues *queues,
                struct mf_error *error);
 /* Forgets those that ended before `before_us`, some thousand at a time. */
 int firing_forget(struct queues *queues, int64_t before_us, struct mf_error *error);
+/* What nobody asks for any more: keys whose time is over, firings that ended FIRING_KEPT_US ago. A
+ * transaction of its own. */
+int queues_forget(struct queues *queues, int64_t now_us, struct mf_error *error);
 
 #endif
