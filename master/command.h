@@ -49,7 +49,7 @@ void command_parse(const struct command *command,
                    char **argv,
                    void *input);
 
-/* Of a parser, for what is none of its options: the command has no arguments. */
+/* The end of the parser of a command that takes options only: an argument is too much. */
 error_t command_no_arguments(int key, const char *text, const struct argp_state *state);
 
 /* Says the error on standard error and returns its exit code. */

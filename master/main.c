@@ -44,6 +44,14 @@ void command_parse(const struct command *command,
     exit(rc == ENOMEM ? 3 : 2);
 }
 
+error_t command_no_arguments(int key, const char *text, const struct argp_state *state)
+{
+    if (key != ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    argp_error(state, "there are no arguments: \"%s\" is too much", text);
+    return 0;
+}
+
 int command_fail(const struct mf_error *error)
 {
     fprintf(stderr, "mayfly: %s\n", error->text);

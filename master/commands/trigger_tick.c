@@ -23,26 +23,16 @@
 #include "master/trigger/handover.h"
 #include "master/watch/place.h"
 
-struct arguments {
-    bool is_verbose;
-};
-
 static const struct argp_option options[] = {
     {"verbose", 'v', NULL, 0, "Say on standard error what was done", 0}, {0}};
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
-    switch (key) {
-    case 'v':
-        arguments->is_verbose = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "there are no arguments: \"%s\" is too much", text);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    bool *is_verbose = state->input;
+    if (key != 'v')
+        return command_no_arguments(key, text, state);
+    *is_verbose = true;
+    return 0;
 }
 
 /* A watcher that lives serves it, to the second. */
@@ -119,7 +109,7 @@ static void say(const struct swept *swept, const struct sources_polled *polled)
 
 static int tick_main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    bool is_verbose = false;
     struct swept swept = {0};
     struct sources_polled polled = {0};
     struct mf_error error;
@@ -131,9 +121,9 @@ static int tick_main(int argc, char **argv)
                   "master died. `mayfly trigger install` has it run each minute.",
                   argc,
                   argv,
-                  &arguments);
+                  &is_verbose);
     tick_log_turn();
-    if (arguments.is_verbose)
+    if (is_verbose)
         mf_log_to(2, MF_INFO);
     int rc = queues_open_own(false, &queues, &error), code = 0;
     if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 ||
@@ -143,7 +133,7 @@ static int tick_main(int argc, char **argv)
         tick_log_stamp();
         code = command_fail(&error);
     }
-    if (arguments.is_verbose)
+    if (is_verbose)
         say(&swept, &polled);
     queues_close(queues);
     uint64_t waiting;
