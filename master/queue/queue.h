@@ -88,8 +88,7 @@ int queue_create(struct queues *queues,
                  int64_t *id,
                  struct mf_error *error);
 /* What is pushed to `source` goes to `target` too, from now on. MF_EUSAGE when it is the same
- * queue, or when one of them passes on or is passed on to already: a copy is not passed on again.
- */
+ * queue, when `target` passes on itself or `source` gets copies: a copy is not passed on again. */
 int queue_add_fan_out(struct queues *queues,
                       const struct queue_info *source,
                       const struct queue_info *target,
