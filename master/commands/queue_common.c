@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "common/clock.h"
+#include "master/commands/text.h"
 #include "master/trigger/evaluate.h"
 #include "master/trigger/handover.h"
 
@@ -14,6 +15,16 @@ struct queues *queue_command_open(bool make, struct mf_error *error)
     if (queues_open_own(make, &queues, error) == 0)
         mf_raise(error, MF_EUSAGE, "there are no queues yet: mayfly queue create NAME makes one");
     return queues;
+}
+
+int queue_command_do(queue_command_f *f, const void *arguments)
+{
+    struct mf_error error;
+    struct queues *queues = queue_command_open(false, &error);
+    text_begin();
+    int code = queues == NULL || f(queues, arguments, &error) < 0 ? command_fail(&error) : 0;
+    queues_close(queues);
+    return text_end(code);
 }
 
 error_t queue_command_name(int key, char *text, struct argp_state *state)

@@ -207,8 +207,9 @@ static void print_stats(const struct queue_info *queue, const char *targets)
         printf("fan-out-to  %s\n", targets);
 }
 
-static int stats(struct queues *queues, const struct arguments *arguments, struct mf_error *error)
+static int stats(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct arguments *arguments = arg;
     struct queue_info queue;
     struct names names = {.array = json_array()};
     int rc = queue_find(queues, arguments->queue, &queue, error) < 0 ||
@@ -229,7 +230,6 @@ static int stats(struct queues *queues, const struct arguments *arguments, struc
 static int stats_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct mf_error error;
     command_parse(&queue_command_stats,
                   stats_options,
                   parse_stats,
@@ -237,11 +237,7 @@ static int stats_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    struct queues *queues = queue_command_open(false, &error);
-    text_begin();
-    int code = queues == NULL || stats(queues, &arguments, &error) < 0 ? command_fail(&error) : 0;
-    queues_close(queues);
-    return text_end(code);
+    return queue_command_do(stats, &arguments);
 }
 
 const struct command queue_command_stats = {.name = "stats",
