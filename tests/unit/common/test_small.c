@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/utf8.h"
 
 static void test_errors_read_as_sentences(void **state)
 {
@@ -135,6 +136,26 @@ static void test_log_lines_for_the_journal(void **state)
     fclose(other);
 }
 
+static void test_what_is_no_utf8_is_mended(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"", ""},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82"},
+        {"caf\xe9 is away", "caf? is away"},
+        {"cut \xe2\x82", "cut ??"},
+        {"\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80", "?? ??? ????"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%s", cases[i].from);
+        mf_utf8_mend(text);
+        assert_string_equal(text, cases[i].to);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_read_as_sentences),
@@ -143,6 +164,7 @@ int main(void)
                                        cmocka_unit_test(test_buffer_grows_and_keeps),
                                        cmocka_unit_test(test_stamp),
                                        cmocka_unit_test(test_log_escapes_control_characters),
-                                       cmocka_unit_test(test_log_lines_for_the_journal)};
+                                       cmocka_unit_test(test_log_lines_for_the_journal),
+                                       cmocka_unit_test(test_what_is_no_utf8_is_mended)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
