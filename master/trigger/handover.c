@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "common/spawn.h"
 #include "master/queue/firing.h"
 #include "master/trigger/row.h"
@@ -276,25 +277,6 @@ static void end_all(struct start *starts, size_t count)
     mf_free(starts);
 }
 
-/* This program (heap), by its path: it may be another file by now, which is as good. */
-static char *own_program(struct mf_error *error)
-{
-    static const char replaced[] = " (deleted)";
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (length < 0) {
-        mf_raise_errno(error, "cannot find this program's own file");
-        return NULL;
-    }
-    size_t n = (size_t)length, suffix = sizeof replaced - 1;
-    if (n > suffix && memcmp(path + n - suffix, replaced, suffix) == 0)
-        n -= suffix;
-    char *copy = mf_memdup(path, n);
-    if (copy == NULL)
-        raise_memory(error);
-    return copy;
-}
-
 int trigger_hand_over(struct queues *queues,
                       const struct trigger_fired *fired,
                       const struct handover *handover,
@@ -310,7 +292,7 @@ int trigger_hand_over(struct queues *queues,
     MF_CRASH(TRIGGER_AFTER_COMMIT);
     const char *named = handover == NULL ? NULL : handover->program;
     int64_t wait_us = handover == NULL || handover->wait_us == 0 ? WAIT_US : handover->wait_us;
-    char *program = named == NULL ? own_program(error) : mf_strdup(named);
+    char *program = named == NULL ? mf_process_program(error) : mf_strdup(named);
     struct start *starts = mf_calloc(fired->count, sizeof *starts);
     int rc = -1;
     if (program == NULL || starts == NULL) {
