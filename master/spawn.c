@@ -3,12 +3,11 @@
 #include "master/spawn.h"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "common/spawn.h"
 
 #define OWN 3u /* variables that all have */
 
@@ -24,12 +23,7 @@ int spawn_in_group_with(
     char *const *argv, char *const *env, const char *folder, int in, int out, int err, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
     if (in >= 0)
         posix_spawn_file_actions_adddup2(&actions, in, 0);
     else
@@ -37,13 +31,7 @@ int spawn_in_group_with(
     redirect(&actions, out, 1);
     redirect(&actions, err, 2);
     posix_spawn_file_actions_addchdir_np(&actions, folder);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
+    int rc = mf_spawn(argv, env, &actions, POSIX_SPAWN_SETPGROUP, pid);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
 }

@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "common/utf8.h"
 
 static void test_errors_read_as_sentences(void **state)
@@ -33,6 +34,18 @@ static void test_errors_read_as_sentences(void **state)
     assert_int_equal(mf_raise_errno(&error, "cannot open %s", "x"), -1);
     assert_string_equal(error.text, "cannot open x: No such file or directory");
     assert_int_equal(mf_raise(NULL, MF_ENOMEM, "unread"), -1);
+}
+
+static void test_program_is_found(void **state)
+{
+    (void)state;
+    struct mf_error error;
+    char *path = mf_process_program(&error);
+    assert_non_null(path);
+    assert_int_equal(path[0], '/');
+    assert_string_equal(strrchr(path, '/'), "/test_small");
+    assert_int_equal(access(path, X_OK), 0);
+    mf_free(path);
 }
 
 static void test_long_errors_are_cut_not_overrun(void **state)
@@ -159,6 +172,7 @@ static void test_what_is_no_utf8_is_mended(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_read_as_sentences),
+                                       cmocka_unit_test(test_program_is_found),
                                        cmocka_unit_test(test_long_errors_are_cut_not_overrun),
                                        cmocka_unit_test(test_exit_codes),
                                        cmocka_unit_test(test_buffer_grows_and_keeps),
