@@ -13,6 +13,26 @@ function(mayfly_module name)
     target_link_libraries(${name} PUBLIC ${ARGN})
 endfunction()
 
+# mayfly_schema(TARGET VARIABLE): schema.sql of the current folder stays a file that sqlite3 can read; the library
+# carries it as the string VARIABLE, which the schema.h beside it declares.
+function(mayfly_schema target variable)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS schema.sql)
+    file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+    file(READ schema.sql schema)
+    string(REPLACE "\\" "\\\\" schema "${schema}")
+    string(REPLACE "\"" "\\\"" schema "${schema}")
+    string(REPLACE "\n" "\\n\"\n    \"" schema "${schema}")
+    file(CONFIGURE OUTPUT schema.c CONTENT [=[
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Made from schema.sql by CMake. */
+#include "@folder@/schema.h"
+
+const char @variable@[] =
+    "@schema@";
+]=] @ONLY)
+    target_sources(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/schema.c)
+endfunction()
+
 # mayfly_unit_test(NAME LIBRARY...): tests/unit/.../NAME.c, run by ctest under that name.
 function(mayfly_unit_test name)
     add_executable(${name} ${name}.c)

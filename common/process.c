@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/alloc.h"
+
 #define STEP 4096
 
 int mf_process_read(pid_t pid, const char *name, struct mf_buffer *out)
@@ -33,4 +35,22 @@ bool mf_process_has(const struct mf_buffer *strings, const char *wanted)
         if (strcmp(at, wanted) == 0)
             return true;
     return false;
+}
+
+char *mf_process_program(struct mf_error *error)
+{
+    static const char replaced[] = " (deleted)"; /* is what the kernel adds */
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length < 0) {
+        mf_raise_errno(error, "cannot find this program's own file");
+        return NULL;
+    }
+    size_t n = (size_t)length, suffix = sizeof replaced - 1;
+    if (n > suffix && memcmp(path + n - suffix, replaced, suffix) == 0)
+        n -= suffix;
+    char *copy = mf_memdup(path, n);
+    if (copy == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    return copy;
 }

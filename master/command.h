@@ -49,6 +49,9 @@ void command_parse(const struct command *command,
                    char **argv,
                    void *input);
 
+/* The end of the parser of a command that takes options only: an argument is too much. */
+error_t command_no_arguments(int key, const char *text, const struct argp_state *state);
+
 /* Says the error on standard error and returns its exit code. */
 int command_fail(const struct mf_error *error);
 

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/crash.h"
+#include "common/process.h"
 #include "master/command.h"
 
 static const struct command *const commands[] = {
@@ -44,6 +44,14 @@ void command_parse(const struct command *command,
     exit(rc == ENOMEM ? 3 : 2);
 }
 
+error_t command_no_arguments(int key, const char *text, const struct argp_state *state)
+{
+    if (key != ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    argp_error(state, "there are no arguments: \"%s\" is too much", text);
+    return 0;
+}
+
 int command_fail(const struct mf_error *error)
 {
     fprintf(stderr, "mayfly: %s\n", error->text);
@@ -52,16 +60,13 @@ int command_fail(const struct mf_error *error)
 
 char *command_worker_binary(struct mf_error *error)
 {
-    char own[4096];
-    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
-    if (length < 0) {
-        mf_raise_errno(error, "cannot find this program's own file");
+    char *own = mf_process_program(error);
+    if (own == NULL)
         return NULL;
-    }
-    own[length] = '\0';
     char *slash = strrchr(own, '/');
     *slash = '\0';
     char *path = mf_format("%s/mayfly-worker", own);
+    mf_free(own);
     if (path == NULL)
         mf_raise(error, MF_ENOMEM, "out of memory: a path");
     return path;

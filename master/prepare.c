@@ -24,23 +24,14 @@
 #include "common/process.h"
 #include "master/spawn.h"
 
-#define ENV_MAX 8
 #define END_LIMIT_US 5000000 /* what was killed is gone by then */
 
 static char **make_environment(const char *run_id, const char *prepared)
 {
-    const char *home = getenv("HOME");
-    char **env = mf_calloc(ENV_MAX, sizeof *env);
-    if (env == NULL)
-        return NULL;
-    unsigned n = 0;
-    env[n++] = mf_strdup("PATH=/usr/local/bin:/usr/bin:/bin");
-    env[n++] = mf_strdup("LANG=C.UTF-8");
-    env[n++] = mf_format("HOME=%s", home == NULL ? "/" : home);
-    env[n++] = mf_format("TMPDIR=%s", prepared);
-    env[n++] = mf_format("MAYFLY_PREPARED=%s", prepared);
-    env[n++] = mf_format("MAYFLY_RUN=%s", run_id);
-    return env;
+    char *const more[] = {mf_format("TMPDIR=%s", prepared),
+                          mf_format("MAYFLY_PREPARED=%s", prepared),
+                          mf_format("MAYFLY_RUN=%s", run_id)};
+    return spawn_environment(more, sizeof more / sizeof *more);
 }
 
 static int
@@ -162,9 +153,7 @@ int prepare_run(const struct job *job,
 out:
     if (log_fd >= 0)
         close(log_fd);
-    for (unsigned i = 0; env != NULL && i < ENV_MAX; i++)
-        mf_free(env[i]);
-    mf_free(env);
+    spawn_environment_free(env);
     mf_free(log_path);
     return rc;
 }

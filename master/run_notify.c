@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "master/notify/notify.h"
 #include "master/notify/outbox.h"
 #include "master/notify/outbox_json.h"
@@ -83,10 +84,14 @@ static json_t *subtasks(struct run *run)
 /* What all subscribers of an event are told; docs/notifications.md has the keys. */
 static json_t *make_payload(struct run *run, int event, const char *state, const char *reason)
 {
-    char host[256] = "";
+    char host[256] = "", why[sizeof((struct mf_error *)NULL)->text] = "";
     bool is_end = event != NOTIFY_STARTED && event != NOTIFY_DEAD;
     bool has_result =
         (event == NOTIFY_SUCCEEDED || event == NOTIFY_PARTIAL) && run->job->gather != GATHER_NONE;
+    /* It may quote what is no text (a path, what a command said), or be cut within a character. */
+    if (reason != NULL)
+        snprintf(why, sizeof why, "%s", reason);
+    mf_utf8_mend(why);
     gethostname(host, sizeof host - 1);
     json_t *payload = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s*, s:o}",
                                 "version",
@@ -100,7 +105,7 @@ static json_t *make_payload(struct run *run, int event, const char *state, const
                                 "state",
                                 state,
                                 "reason",
-                                reason != NULL && *reason != '\0' ? reason : NULL,
+                                *why != '\0' ? why : NULL,
                                 "subtasks",
                                 subtasks(run));
     if (payload == NULL)

@@ -32,6 +32,13 @@ void secret_wipe(struct mf_buffer *value)
     mf_buffer_fini(value);
 }
 
+void secret_trim(struct mf_buffer *value)
+{
+    while (value->length > 0 &&
+           (value->data[value->length - 1] == '\n' || value->data[value->length - 1] == '\r'))
+        value->length--;
+}
+
 static bool is_given_up(const struct secret_patience *patience)
 {
     struct pollfd signals = {.fd = patience->signal_fd, .events = POLLIN};

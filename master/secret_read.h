@@ -25,5 +25,7 @@ int secret_read(const char *folder,
                 struct mf_buffer *value,
                 struct mf_error *error);
 void secret_wipe(struct mf_buffer *value);
+/* Drops what editors and `echo` put behind a value of one line: line feeds and carriage returns. */
+void secret_trim(struct mf_buffer *value);
 
 #endif

@@ -3,8 +3,13 @@
 #include "master/spawn.h"
 
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "common/spawn.h"
+
+#define OWN 3u /* variables that all have */
 
 static void redirect(posix_spawn_file_actions_t *actions, int to, int stream)
 {
@@ -18,12 +23,7 @@ int spawn_in_group_with(
     char *const *argv, char *const *env, const char *folder, int in, int out, int err, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
     if (in >= 0)
         posix_spawn_file_actions_adddup2(&actions, in, 0);
     else
@@ -31,13 +31,7 @@ int spawn_in_group_with(
     redirect(&actions, out, 1);
     redirect(&actions, err, 2);
     posix_spawn_file_actions_addchdir_np(&actions, folder);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
+    int rc = mf_spawn(argv, env, &actions, POSIX_SPAWN_SETPGROUP, pid);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
 }
@@ -46,4 +40,34 @@ int spawn_in_group(
     char *const *argv, char *const *env, const char *folder, int out, int err, pid_t *pid)
 {
     return spawn_in_group_with(argv, env, folder, -1, out, err, pid);
+}
+
+void spawn_environment_free(char **environment)
+{
+    for (size_t i = 0; environment != NULL && environment[i] != NULL; i++)
+        mf_free(environment[i]);
+    mf_free(environment);
+}
+
+char **spawn_environment(char *const *more, size_t count)
+{
+    const char *home = getenv("HOME");
+    char **environment = mf_calloc(OWN + count + 1, sizeof *environment);
+    bool has_all = environment != NULL;
+    char *const own[OWN] = {mf_strdup("PATH=/usr/local/bin:/usr/bin:/bin"),
+                            mf_strdup("LANG=C.UTF-8"),
+                            mf_format("HOME=%s", home == NULL ? "/" : home)};
+    size_t n = 0;
+    for (size_t i = 0; i < OWN + count; i++) {
+        char *variable = i < OWN ? own[i] : more[i - OWN];
+        has_all = has_all && variable != NULL;
+        if (environment == NULL)
+            mf_free(variable);
+        else if (variable != NULL)
+            environment[n++] = variable;
+    }
+    if (has_all)
+        return environment;
+    spawn_environment_free(environment);
+    return NULL;
 }

@@ -4,6 +4,7 @@
 #ifndef MAYFLY_MASTER_SPAWN_H
 #define MAYFLY_MASTER_SPAWN_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "common/error.h"
@@ -18,5 +19,11 @@ int spawn_in_group(
 /* The same with `in` as its standard input; -1 = empty. */
 int spawn_in_group_with(
     char *const *argv, char *const *env, const char *folder, int in, int out, int err, pid_t *pid);
+
+/* The environment of such a command: the few variables that a subtask has, whoever starts it, and
+ * the `count` ones of `more`, "NAME=value" on the heap, which become its own (NULL: memory is
+ * exhausted). NULL when memory is exhausted; else ended by spawn_environment_free. */
+char **spawn_environment(char *const *more, size_t count);
+void spawn_environment_free(char **environment); /* NULL is fine */
 
 #endif

@@ -18,9 +18,6 @@
 #include "master/trigger/evaluate.h"
 #include "master/trigger/row.h"
 
-#define MINUTE_US (60 * INT64_C(1000000))
-#define BACKOFF_MAX_US (60 * MINUTE_US) /* as in firing.h */
-
 static int raise_memory(struct mf_error *error)
 {
     return mf_raise(error, MF_ENOMEM, "out of memory: a firing");
@@ -34,13 +31,6 @@ struct recovery {
     struct mf_error *error;
     bool is_broken; /* queues.db cannot be used: `error` says why */
 };
-
-/* A rest that ends later than any can was begun before the clock was set back. */
-static bool is_resting(const struct firing *firing, int64_t now_us)
-{
-    return firing->not_before_us > now_us &&
-           firing->not_before_us - now_us <= BACKOFF_MAX_US + MINUTE_US;
-}
 
 /* What `firing` borrows does not last: a copy of what is needed. */
 struct open_firing {
@@ -184,7 +174,7 @@ static int recover_firing(void *arg, const struct firing *firing)
     struct recovery *recovery = arg;
     struct open_firing open;
     struct mf_error error = {0};
-    bool rests = is_resting(firing, mf_wall_us());
+    bool rests = firing_rests(firing->not_before_us, mf_wall_us());
     int rc = copy_firing(firing, &open, &error);
     if (rc == 0 && !is_tended(&open) && !rests)
         rc = access(open.folder, F_OK) == 0 ? go_on(recovery, &open, &error)

@@ -24,6 +24,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/process.h"
 #include "master/record/state_folder.h"
 #include "master/watcher_internal.h"
 
@@ -126,16 +127,6 @@ static int find_folder(struct watcher *watcher, const char *name, struct mf_erro
     return -1;
 }
 
-static int find_program(struct watcher *watcher, struct mf_error *error)
-{
-    char path[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-    if (length < 0)
-        return mf_raise_errno(error, "cannot find this program's own file");
-    watcher->program = mf_memdup(path, (size_t)length);
-    return watcher->program == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
-}
-
 static int find_places(struct watcher *watcher, const char *folder, struct mf_error *error)
 {
     if (find_folder(watcher, folder, error) < 0 || (watcher->state = state_folder(error)) == NULL ||
@@ -154,7 +145,8 @@ static int watch_fd(struct watcher *watcher, int fd, mf_loop_f *callback, struct
 
 static int begin(struct watcher *watcher, const char *folder, struct mf_error *error)
 {
-    if (find_places(watcher, folder, error) < 0 || find_program(watcher, error) < 0 ||
+    if (find_places(watcher, folder, error) < 0 ||
+        (watcher->program = mf_process_program(error)) == NULL ||
         take_signals(watcher, error) < 0 || (watcher->loop = mf_loop_create(error)) == NULL ||
         (watcher->files = files_open(watcher->folder, error)) == NULL)
         return -1;

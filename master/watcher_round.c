@@ -431,26 +431,12 @@ static void deliver(struct watcher *watcher)
     }
 }
 
-/* Keys of messages whose time is over. */
-static int forget_keys(struct queues *queues, struct mf_error *error)
-{
-    int rc = queues_begin(queues, error);
-    if (rc == 0)
-        rc = queue_forget_keys(queues, mf_wall_us(), error);
-    if (rc == 0)
-        rc = firing_forget(queues, mf_wall_us() - FIRING_KEPT_US, error);
-    if (rc == 0)
-        rc = queues_commit(queues, error);
-    queues_rollback(queues);
-    return rc;
-}
-
 static int sweep_all(struct watcher *watcher, struct queues *queues, struct mf_error *error)
 {
     deliver(watcher);
     if (sweep_others(watcher, queues, error) < 0)
         return -1;
-    return forget_keys(queues, error);
+    return queues_forget(queues, mf_wall_us(), error);
 }
 
 static int ask_until_armed(struct round *round, struct queues *queues, struct mf_error *error)

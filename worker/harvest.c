@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/checksum.h"
 #include "common/clock.h"
+#include "common/utf8.h"
 #include "worker/place.h"
 
 static int out_of_memory(const struct attempt *attempt, struct mf_error *error)
@@ -102,18 +103,7 @@ static void settle_outputs(struct executed *executed)
 /* How long the valid UTF-8 sequence at `text` is, 0 if it is none or a control character. */
 static size_t printable_length(const unsigned char *text, size_t left)
 {
-    unsigned char c = text[0];
-    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : 4;
-    if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xc2) || c > 0xf4 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    if (length < 3)
-        return length;
-    bool bad = (c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
-               (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f);
-    return bad ? 0 : length;
+    return text[0] < 0x20 || text[0] == 0x7f ? 0 : mf_utf8_length(text, left);
 }
 
 /* `out` has room for four times the length. */

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 struct scan {
     const unsigned char *data;
     size_t length, at;
@@ -46,28 +48,6 @@ static bool is_hex(unsigned char byte)
     return is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
 }
 
-/* The length of the UTF-8 sequence that begins here; 0 when there is none (overlong forms and
- * surrogates are none). */
-static size_t sequence_length(const struct scan *scan)
-{
-    const unsigned char *at = scan->data + scan->at;
-    size_t left = scan->length - scan->at;
-    size_t length = at[0] < 0x80                    ? 1
-                    : at[0] >= 0xc2 && at[0] < 0xe0 ? 2
-                    : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
-                    : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
-                                                    : 0;
-    if (length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_wrong =
-        length > 2 && ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-                       (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f));
-    return is_wrong ? 0 : length;
-}
-
 static int scan_escape(struct scan *scan)
 {
     scan->at++;
@@ -95,7 +75,7 @@ static int scan_string(struct scan *scan)
                 return -1;
             continue;
         }
-        size_t length = sequence_length(scan);
+        size_t length = mf_utf8_length(scan->data + scan->at, scan->length - scan->at);
         if (length == 0)
             return refuse(scan, "UTF-8");
         scan->at += length;

@@ -34,11 +34,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case 'J':
         arguments->json = true;
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "there are no arguments: \"%s\" is too much", text);
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_no_arguments(key, text, state);
     }
 }
 

@@ -17,6 +17,11 @@ extern const struct command queue_command_create, queue_command_dead, queue_comm
  */
 struct queues *queue_command_open(bool make, struct mf_error *error);
 
+/* A command on the queues that there are: does f with them, says what went wrong, and rolls back
+ * what f has begun and not committed. The exit code. */
+typedef int queue_command_f(struct queues *queues, const void *arguments, struct mf_error *error);
+int queue_command_do(queue_command_f *f, const void *arguments);
+
 /* Evaluates what waits for the queue, commits, and hands over what was fired: the end of each
  * transaction that makes messages ready. `started` (may be NULL) gets {trigger, run_id} objects. */
 int queue_command_commit(struct queues *queues,

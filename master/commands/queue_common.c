@@ -4,21 +4,27 @@
 
 #include <stdio.h>
 
-#include "common/alloc.h"
 #include "common/clock.h"
+#include "master/commands/text.h"
 #include "master/trigger/evaluate.h"
 #include "master/trigger/handover.h"
 
 struct queues *queue_command_open(bool make, struct mf_error *error)
 {
-    struct queues *queues = NULL;
-    char *path = queues_path(error);
-    if (path == NULL)
-        return NULL;
-    if (queues_open(path, make, &queues, error) == 0)
+    struct queues *queues;
+    if (queues_open_own(make, &queues, error) == 0)
         mf_raise(error, MF_EUSAGE, "there are no queues yet: mayfly queue create NAME makes one");
-    mf_free(path);
     return queues;
+}
+
+int queue_command_do(queue_command_f *f, const void *arguments)
+{
+    struct mf_error error;
+    struct queues *queues = queue_command_open(false, &error);
+    text_begin();
+    int code = queues == NULL || f(queues, arguments, &error) < 0 ? command_fail(&error) : 0;
+    queues_close(queues);
+    return text_end(code);
 }
 
 error_t queue_command_name(int key, char *text, struct argp_state *state)

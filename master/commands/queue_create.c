@@ -190,9 +190,9 @@ static error_t parse_remove(int key, char *text, struct argp_state *state)
     return rc;
 }
 
-static int
-remove_queue(struct queues *queues, const struct removal *removal, struct mf_error *error)
+static int remove_queue(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct removal *removal = arg;
     struct queue_info queue;
     if (queues_begin(queues, error) < 0 || queue_find(queues, removal->queue, &queue, error) < 0)
         return -1;
@@ -212,7 +212,6 @@ remove_queue(struct queues *queues, const struct removal *removal, struct mf_err
 static int remove_main(int argc, char **argv)
 {
     struct removal removal = {0};
-    struct mf_error error;
     command_parse(&queue_command_remove,
                   remove_options,
                   parse_remove,
@@ -222,10 +221,7 @@ static int remove_main(int argc, char **argv)
                   argc,
                   argv,
                   &removal);
-    struct queues *queues = queue_command_open(false, &error);
-    int rc = queues == NULL ? -1 : remove_queue(queues, &removal, &error);
-    queues_close(queues);
-    return rc < 0 ? command_fail(&error) : 0;
+    return queue_command_do(remove_queue, &removal);
 }
 
 const struct command queue_command_remove = {.name = "remove",

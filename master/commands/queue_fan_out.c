@@ -5,7 +5,6 @@
 #include "common/alloc.h"
 #include "master/command.h"
 #include "master/commands/queue.h"
-#include "master/commands/text.h"
 
 enum { KEY_TO = 256, KEY_NOT_TO };
 
@@ -77,8 +76,9 @@ static int print_name(void *arg, const struct queue_info *queue)
     return 0;
 }
 
-static int fan_out(struct queues *queues, const struct arguments *arguments, struct mf_error *error)
+static int fan_out(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct arguments *arguments = arg;
     struct queue_info queue;
     if (queues_begin(queues, error) < 0 || queue_find(queues, arguments->queue, &queue, error) < 0)
         return -1;
@@ -93,7 +93,6 @@ static int fan_out(struct queues *queues, const struct arguments *arguments, str
 static int fan_out_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct mf_error error;
     command_parse(&queue_command_fan_out,
                   options,
                   parse,
@@ -104,12 +103,9 @@ static int fan_out_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    struct queues *queues = queue_command_open(false, &error);
-    text_begin();
-    int code = queues == NULL || fan_out(queues, &arguments, &error) < 0 ? command_fail(&error) : 0;
-    queues_close(queues); /* rolls back what is open */
+    int code = queue_command_do(fan_out, &arguments);
     mf_free(arguments.changes);
-    return text_end(code);
+    return code;
 }
 
 const struct command queue_command_fan_out = {.name = "fan-out",

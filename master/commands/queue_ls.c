@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/alloc.h"
 #include "common/clock.h"
 #include "master/command.h"
 #include "master/commands/queue.h"
@@ -35,11 +34,8 @@ static error_t parse_ls(int key, char *text, struct argp_state *state)
     case 'J':
         arguments->json = true;
         return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "there are no arguments: \"%s\" is too much", text);
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return command_no_arguments(key, text, state);
     }
 }
 
@@ -162,14 +158,12 @@ static int ls_main(int argc, char **argv)
         &arguments);
     struct listing listing = {.arguments = &arguments, .error = &error};
     struct queues *queues = NULL;
-    char *path = queues_path(&error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error);
+    int rc = queues_open_own(false, &queues, &error);
     text_begin();
     if (rc >= 0)
         rc = list_all(queues, &listing, &error);
     int code = rc < 0 ? command_fail(&error) : 0;
     queues_close(queues);
-    mf_free(path);
     return text_end(code);
 }
 
@@ -213,8 +207,9 @@ static void print_stats(const struct queue_info *queue, const char *targets)
         printf("fan-out-to  %s\n", targets);
 }
 
-static int stats(struct queues *queues, const struct arguments *arguments, struct mf_error *error)
+static int stats(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct arguments *arguments = arg;
     struct queue_info queue;
     struct names names = {.array = json_array()};
     int rc = queue_find(queues, arguments->queue, &queue, error) < 0 ||
@@ -235,7 +230,6 @@ static int stats(struct queues *queues, const struct arguments *arguments, struc
 static int stats_main(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct mf_error error;
     command_parse(&queue_command_stats,
                   stats_options,
                   parse_stats,
@@ -243,11 +237,7 @@ static int stats_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    struct queues *queues = queue_command_open(false, &error);
-    text_begin();
-    int code = queues == NULL || stats(queues, &arguments, &error) < 0 ? command_fail(&error) : 0;
-    queues_close(queues);
-    return text_end(code);
+    return queue_command_do(stats, &arguments);
 }
 
 const struct command queue_command_stats = {.name = "stats",

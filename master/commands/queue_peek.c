@@ -154,9 +154,9 @@ static int print_one(void *arg, const struct queue_message *message)
     return printing->rc != 0 || ferror(stdout) != 0;
 }
 
-static int
-print_all(struct queues *queues, const struct arguments *arguments, struct mf_error *error)
+static int print_all(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct arguments *arguments = arg;
     static const char *const titles[] = {
         "ID", "ARRIVED", "CLAIMS", "FAILURES", "KEY", "GROUP", "RUN", "BODY"};
     static const char *const dead_titles[] = {
@@ -181,17 +181,6 @@ print_all(struct queues *queues, const struct arguments *arguments, struct mf_er
     return rc;
 }
 
-static int print(const struct arguments *arguments)
-{
-    struct mf_error error;
-    struct queues *queues = queue_command_open(false, &error);
-    text_begin();
-    int code =
-        queues == NULL || print_all(queues, arguments, &error) < 0 ? command_fail(&error) : 0;
-    queues_close(queues);
-    return text_end(code);
-}
-
 static int peek_main(int argc, char **argv)
 {
     struct arguments arguments = {.state = "ready", .most = PEEK_MOST};
@@ -204,7 +193,7 @@ static int peek_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    return print(&arguments);
+    return queue_command_do(print_all, &arguments);
 }
 
 static int dead_main(int argc, char **argv)
@@ -219,7 +208,7 @@ static int dead_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    return print(&arguments);
+    return queue_command_do(print_all, &arguments);
 }
 
 const struct command queue_command_peek = {.name = "peek",

@@ -84,8 +84,9 @@ static int replay_ids(struct queues *queues,
     return 0;
 }
 
-static int replay(struct queues *queues, const struct replay *replay, struct mf_error *error)
+static int replay(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct replay *replay = arg;
     struct queue_info queue;
     uint64_t count;
     if (queues_begin(queues, error) < 0 || queue_find(queues, replay->queue, &queue, error) < 0 ||
@@ -99,7 +100,6 @@ static int replay(struct queues *queues, const struct replay *replay, struct mf_
 static int replay_main(int argc, char **argv)
 {
     struct replay arguments = {0};
-    struct mf_error error;
     command_parse(&queue_command_replay,
                   replay_options,
                   parse_replay,
@@ -110,12 +110,9 @@ static int replay_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    struct queues *queues = queue_command_open(false, &error);
-    text_begin();
-    int code = queues == NULL || replay(queues, &arguments, &error) < 0 ? command_fail(&error) : 0;
-    queues_close(queues);
+    int code = queue_command_do(replay, &arguments);
     mf_free(arguments.ids);
-    return text_end(code);
+    return code;
 }
 
 const struct command queue_command_replay = {.name = "replay",
@@ -144,8 +141,9 @@ static error_t parse_purge(int key, char *text, struct argp_state *state)
     return rc;
 }
 
-static int purge(struct queues *queues, const struct purge *purge, struct mf_error *error)
+static int purge(struct queues *queues, const void *arg, struct mf_error *error)
 {
+    const struct purge *purge = arg;
     struct queue_info queue;
     uint64_t count;
     const char *state = purge->dead ? "dead" : "ready";
@@ -159,7 +157,6 @@ static int purge(struct queues *queues, const struct purge *purge, struct mf_err
 static int purge_main(int argc, char **argv)
 {
     struct purge arguments = {0};
-    struct mf_error error;
     command_parse(&queue_command_purge,
                   purge_options,
                   parse_purge,
@@ -169,11 +166,7 @@ static int purge_main(int argc, char **argv)
                   argc,
                   argv,
                   &arguments);
-    struct queues *queues = queue_command_open(false, &error);
-    text_begin();
-    int code = queues == NULL || purge(queues, &arguments, &error) < 0 ? command_fail(&error) : 0;
-    queues_close(queues);
-    return text_end(code);
+    return queue_command_do(purge, &arguments);
 }
 
 const struct command queue_command_purge = {.name = "purge",

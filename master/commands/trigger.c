@@ -41,16 +41,12 @@ const struct command command_trigger = {.name = "trigger",
 
 struct queues *trigger_command_open(struct mf_error *error)
 {
-    struct queues *queues = NULL;
-    char *path = queues_path(error);
-    if (path == NULL)
-        return NULL;
-    if (queues_open(path, false, &queues, error) == 0)
+    struct queues *queues;
+    if (queues_open_own(false, &queues, error) == 0)
         mf_raise(
             error,
             MF_EUSAGE,
             "no trigger is installed: mayfly trigger install JOB registers a job that has one");
-    mf_free(path);
     return queues;
 }
 

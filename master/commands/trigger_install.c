@@ -131,25 +131,15 @@ static int install_row(const struct arguments *arguments,
     return rc;
 }
 
-static struct queues *open_queues(struct mf_error *error)
-{
-    struct queues *queues = NULL;
-    char *path = queues_path(error);
-    if (path != NULL)
-        queues_open(path, true, &queues, error);
-    mf_free(path);
-    return queues;
-}
-
 static int install(const struct arguments *arguments,
                    const struct job *job,
                    const struct trigger_place *place,
                    struct mf_error *error)
 {
     struct trigger_fired fired = {0};
-    struct queues *queues = open_queues(error);
+    struct queues *queues;
     int code = 0;
-    if (queues == NULL)
+    if (queues_open_own(true, &queues, error) < 0)
         return command_fail(error);
     if (install_row(arguments, queues, job, place, &fired, error) < 0) {
         code = command_fail(error);

@@ -17,26 +17,16 @@
 #include "master/trigger/due.h"
 #include "master/trigger/settings.h"
 
-struct arguments {
-    bool json;
-};
-
 static const struct argp_option options[] = {
     {"json", 'J', NULL, 0, "Write a JSON array, an object a trigger", 0}, {0}};
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
-    switch (key) {
-    case 'J':
-        arguments->json = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "there are no arguments: \"%s\" is too much", text);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    bool *json = state->input;
+    if (key != 'J')
+        return command_no_arguments(key, text, state);
+    *json = true;
+    return 0;
 }
 
 /* A trigger and how it stands. */
@@ -328,20 +318,19 @@ static int print_table(struct listing *listing, struct mf_error *error)
     return rc;
 }
 
-static int
-list_all(const struct arguments *arguments, struct queues *queues, struct mf_error *error)
+static int list_all(bool json, struct queues *queues, struct mf_error *error)
 {
     static const char *const titles[] = {
         "JOB", "KIND", "WAITS FOR", "THERE", "LAST RUN", "STATE", "NEXT"};
     struct listing listing = {.now_us = mf_wall_us()};
-    if (arguments->json)
+    if (json)
         listing.array = json_array();
     else if ((listing.table = table_create(7, titles, error)) == NULL)
         return -1;
     int rc = queues == NULL ? 0 : trigger_row_each(queues, list_one, &listing, error);
     if (rc == 0)
-        rc = arguments->json ? text_json_print(json_incref(listing.array), JSON_INDENT(2), error)
-                             : print_table(&listing, error);
+        rc = json ? text_json_print(json_incref(listing.array), JSON_INDENT(2), error)
+                  : print_table(&listing, error);
     json_decref(listing.array);
     table_destroy(listing.table);
     mf_buffer_fini(&listing.errors);
@@ -350,9 +339,9 @@ list_all(const struct arguments *arguments, struct queues *queues, struct mf_err
 
 static int list_main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    bool json = false;
     struct mf_error error;
-    struct queues *queues = NULL;
+    struct queues *queues;
     command_parse(&command_trigger_list,
                   options,
                   parse,
@@ -361,15 +350,13 @@ static int list_main(int argc, char **argv)
                   "firing is said below.",
                   argc,
                   argv,
-                  &arguments);
-    char *path = queues_path(&error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error);
+                  &json);
+    int rc = queues_open_own(false, &queues, &error);
     text_begin();
     if (rc >= 0)
-        rc = list_all(&arguments, queues, &error);
+        rc = list_all(json, queues, &error);
     int code = rc < 0 ? command_fail(&error) : 0;
     queues_close(queues);
-    mf_free(path);
     return text_end(code);
 }
 

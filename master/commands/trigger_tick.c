@@ -15,34 +15,24 @@
 #include "master/commands/tick_log.h"
 #include "master/commands/trigger.h"
 #include "master/notify_sweep.h"
+#include "master/queue/firing.h"
 #include "master/record/state_folder.h"
 #include "master/sources.h"
-#include "master/queue/firing.h"
 #include "master/sweep.h"
 #include "master/trigger/due.h"
 #include "master/trigger/handover.h"
 #include "master/watch/place.h"
-
-struct arguments {
-    bool is_verbose;
-};
 
 static const struct argp_option options[] = {
     {"verbose", 'v', NULL, 0, "Say on standard error what was done", 0}, {0}};
 
 static error_t parse(int key, char *text, struct argp_state *state)
 {
-    struct arguments *arguments = state->input;
-    switch (key) {
-    case 'v':
-        arguments->is_verbose = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        argp_error(state, "there are no arguments: \"%s\" is too much", text);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    bool *is_verbose = state->input;
+    if (key != 'v')
+        return command_no_arguments(key, text, state);
+    *is_verbose = true;
+    return 0;
 }
 
 /* A watcher that lives serves it, to the second. */
@@ -97,20 +87,6 @@ static int tick(struct queues *queues,
     return rc;
 }
 
-/* What nobody asks for any more. */
-static int forget(struct queues *queues, struct mf_error *error)
-{
-    int rc = queues_begin(queues, error);
-    if (rc == 0)
-        rc = queue_forget_keys(queues, mf_wall_us(), error);
-    if (rc == 0)
-        rc = firing_forget(queues, mf_wall_us() - FIRING_KEPT_US, error);
-    if (rc == 0)
-        rc = queues_commit(queues, error);
-    queues_rollback(queues);
-    return rc;
-}
-
 static void say(const struct swept *swept, const struct sources_polled *polled)
 {
     fprintf(stderr,
@@ -133,11 +109,11 @@ static void say(const struct swept *swept, const struct sources_polled *polled)
 
 static int tick_main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    bool is_verbose = false;
     struct swept swept = {0};
     struct sources_polled polled = {0};
     struct mf_error error;
-    struct queues *queues = NULL;
+    struct queues *queues;
     command_parse(&command_trigger_tick,
                   options,
                   parse,
@@ -145,22 +121,21 @@ static int tick_main(int argc, char **argv)
                   "master died. `mayfly trigger install` has it run each minute.",
                   argc,
                   argv,
-                  &arguments);
+                  &is_verbose);
     tick_log_turn();
-    if (arguments.is_verbose)
+    if (is_verbose)
         mf_log_to(2, MF_INFO);
-    char *path = queues_path(&error);
-    int rc = path == NULL ? -1 : queues_open(path, false, &queues, &error), code = 0;
-    if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 || forget(queues, &error) < 0))
+    int rc = queues_open_own(false, &queues, &error), code = 0;
+    if (rc > 0 && ((rc = tick(queues, &swept, &polled, &error)) < 0 ||
+                   queues_forget(queues, mf_wall_us(), &error) < 0))
         rc = -1;
     if (rc < 0) {
         tick_log_stamp();
         code = command_fail(&error);
     }
-    if (arguments.is_verbose)
+    if (is_verbose)
         say(&swept, &polled);
     queues_close(queues);
-    mf_free(path);
     uint64_t waiting;
     if (rc >= 0 && notify_sweep(NOTIFY_SWEEP_US, &waiting, &error) < 0)
         code = command_fail(&error);

@@ -2,10 +2,11 @@
 /*
  * The next time: see cron.h. Two ways to go from the calendar to time:
  *
- *     fixed hours   each time on the clock is due when the clock first reaches it. That is in the
- * same order as the clock's times, so the first one that is later than `after` is it. wild hours
- * from one clock change to the next, the calendar runs along with time. What fits beyond the next
- * change is not looked at; it goes on from the change instead.
+ * Fixed hours: each time on the clock is due when the clock first reaches it. That is in the same
+ * order as the clock's times, so the first one that is later than `after` is it.
+ *
+ * Wild hours: from one clock change to the next, the calendar runs along with time. What fits
+ * beyond the next change is not looked at; it goes on from the change instead.
  */
 #include <stddef.h>
 

@@ -5,9 +5,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/process.h"
 #include "master/install/crontab.h"
 #include "master/install/kinds.h"
 
@@ -21,17 +21,6 @@ static int check_path(const char *what, const char *path, struct mf_error *error
                             "scheduler can hold: use another place",
                             what);
     return 0;
-}
-
-static int find_program(struct install *install, struct mf_error *error)
-{
-    char own[4096];
-    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
-    if (length < 0)
-        return mf_raise_errno(error, "cannot find this program's own file");
-    own[length] = '\0';
-    install->program = mf_strdup(own);
-    return install->program == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
 }
 
 static int find_folders(struct install *install, const char *state_folder, struct mf_error *error)
@@ -53,7 +42,8 @@ static int find_folders(struct install *install, const char *state_folder, struc
 int install_here(struct install *install, const char *state_folder, struct mf_error *error)
 {
     *install = (struct install){0};
-    if (find_program(install, error) < 0 || find_folders(install, state_folder, error) < 0 ||
+    if ((install->program = mf_process_program(error)) == NULL ||
+        find_folders(install, state_folder, error) < 0 ||
         check_path("mayfly", install->program, error) < 0 ||
         check_path("XDG_STATE_HOME", install->state_folder, error) < 0)
         return -1;

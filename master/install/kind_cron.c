@@ -187,6 +187,24 @@ say_end(const struct crontab_look *look, struct install_report *report, struct m
                        "was added");
 }
 
+/* Calls `change` with what the crontab holds now. */
+static int with_table(const struct install *install,
+                      int (*change)(const struct install *install,
+                                    struct mf_bytes text,
+                                    struct install_report *report,
+                                    struct mf_error *error),
+                      struct install_report *report,
+                      struct mf_error *error)
+{
+    struct mf_buffer text = {0};
+    report->kind = INSTALL_CRON;
+    int rc = read_table(&text, error);
+    if (rc == 0)
+        rc = change(install, mf_buffer_view(&text), report, error);
+    mf_buffer_fini(&text);
+    return rc;
+}
+
 /* The entry, then all that is foreign. */
 static int put_entry(const struct install *install,
                      struct mf_bytes text,
@@ -228,12 +246,7 @@ int cron_install(const struct install *install,
                  struct install_report *report,
                  struct mf_error *error)
 {
-    struct mf_buffer text = {0};
-    report->kind = INSTALL_CRON;
-    int rc = read_table(&text, error);
-    if (rc == 0)
-        rc = install_in(install, mf_buffer_view(&text), report, error);
-    mf_buffer_fini(&text);
+    int rc = with_table(install, install_in, report, error);
     if (rc == 0 && !cron_is_running())
         rc = install_say(report,
                          error,
@@ -270,11 +283,5 @@ int cron_remove(const struct install *install,
                 struct install_report *report,
                 struct mf_error *error)
 {
-    struct mf_buffer text = {0};
-    report->kind = INSTALL_CRON;
-    int rc = read_table(&text, error);
-    if (rc == 0)
-        rc = remove_from(install, mf_buffer_view(&text), report, error);
-    mf_buffer_fini(&text);
-    return rc;
+    return with_table(install, remove_from, report, error);
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/spawn.h"
 #include "common/write.h"
 
 #define LIMIT_MS 60000
@@ -33,19 +33,10 @@ static int open_streams(int fds[3], struct mf_bytes input, struct mf_error *erro
 static int start(const char *const *argv, const int fds[3], pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
     for (int i = 0; i < 3; i++)
         posix_spawn_file_actions_adddup2(&actions, fds[i], i);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, (char *const *)argv, environ);
-    posix_spawnattr_destroy(&attributes);
+    int rc = mf_spawn((char *const *)argv, environ, &actions, 0, pid);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
 }

@@ -6,13 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/spawn.h"
 
 #define STREAM_MAX (64u << 10)
 
@@ -107,22 +107,11 @@ static int spawn(struct child *child,
                  struct mf_error *error)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_adddup2(&actions, in[0], 0);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
     posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawn(&child->pid, argv[0], &actions, &attributes, (char *const *)argv, envp);
-    posix_spawnattr_destroy(&attributes);
+    int rc = mf_spawn((char *const *)argv, envp, &actions, POSIX_SPAWN_SETPGROUP, &child->pid);
     posix_spawn_file_actions_destroy(&actions);
     if (rc == 0)
         return 0;

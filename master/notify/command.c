@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
@@ -20,23 +19,7 @@
 #include "master/notify/tell.h"
 #include "master/spawn.h"
 
-#define ENV_MAX 6
 #define LOOK_MS 100
-
-static char **make_environment(const struct tell *tell)
-{
-    const char *home = getenv("HOME");
-    char **env = mf_calloc(ENV_MAX, sizeof *env);
-    if (env == NULL)
-        return NULL;
-    unsigned n = 0;
-    env[n++] = mf_strdup("PATH=/usr/local/bin:/usr/bin:/bin");
-    env[n++] = mf_strdup("LANG=C.UTF-8");
-    env[n++] = mf_format("HOME=%s", home == NULL ? "/" : home);
-    env[n++] = mf_format("MAYFLY_EVENT=%s", tell->event);
-    env[n++] = mf_format("MAYFLY_EVENT_ID=%s", tell->id);
-    return env;
-}
 
 /* A pipe that holds all of the body and a line feed, so that nobody waits for a command that does
  * not read it; its reading end, or -1. */
@@ -126,12 +109,12 @@ static int await(const struct tell *tell, pid_t pid, bool *is_late)
 
 void tell_command(const struct tell *tell, struct told *told)
 {
-    char **env = make_environment(tell);
-    bool is_late, has_all = env != NULL;
+    char *const more[] = {mf_format("MAYFLY_EVENT=%s", tell->event),
+                          mf_format("MAYFLY_EVENT_ID=%s", tell->id)};
+    char **env = spawn_environment(more, sizeof more / sizeof *more);
+    bool is_late;
     pid_t pid = 0;
-    for (unsigned i = 0; has_all && i < ENV_MAX - 1; i++)
-        has_all = env[i] != NULL;
-    if (!has_all) {
+    if (env == NULL) {
         told_set(told, TELL_LATER, "out of memory");
     } else if (start(tell, env, &pid, told) == 0) {
         int status = await(tell, pid, &is_late);
@@ -151,7 +134,5 @@ void tell_command(const struct tell *tell, struct told *told)
                      WIFEXITED(status) ? "ended with exit code" : "was killed by signal",
                      WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     }
-    for (unsigned i = 0; env != NULL && i < ENV_MAX; i++)
-        mf_free(env[i]);
-    mf_free(env);
+    spawn_environment_free(env);
 }

@@ -28,6 +28,7 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "master/notify/outbox.h"
 #include "master/notify/tell.h"
 
@@ -67,6 +68,7 @@ void told_set(struct told *told, enum told_verdict verdict, const char *format, 
     va_start(args, format);
     vsnprintf(told->text, sizeof told->text, format, args);
     va_end(args);
+    mf_utf8_mend(told->text); /* it goes into JSON */
     told->verdict = verdict;
 }
 

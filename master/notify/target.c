@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "master/notify/notify.h"
 
 #define SHOWN_MAX 100
@@ -62,5 +63,6 @@ const char *notify_target(const struct job_notify *subscriber, char out[NOTIFY_T
             append(out, subscriber->command.items[i], strlen(subscriber->command.items[i]));
         }
     }
+    mf_utf8_mend(out); /* a path need not be text, and this goes into JSON */
     return out;
 }

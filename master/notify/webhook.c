@@ -54,14 +54,6 @@ on_progress(void *arg, curl_off_t in_all, curl_off_t in, curl_off_t out_all, cur
     return __atomic_load_n(request->tell->stop, __ATOMIC_RELAXED) != 0;
 }
 
-/* A value without what editors and `echo` put behind it. */
-static void trim(struct mf_buffer *value)
-{
-    while (value->length > 0 &&
-           (value->data[value->length - 1] == '\n' || value->data[value->length - 1] == '\r'))
-        value->length--;
-}
-
 static int read_value(const struct tell *tell,
                       const struct job_secret *source,
                       struct mf_buffer *value,
@@ -72,7 +64,7 @@ static int read_value(const struct tell *tell,
         return mf_buffer_append_text(value, source->text, error);
     if (secret_read(tell->job->folder, source, &patience, value, error) < 0)
         return -1;
-    trim(value);
+    secret_trim(value);
     return value->length > 0 ? 0 : mf_raise(error, MF_EUSAGE, "%s: it is empty", source->place);
 }
 

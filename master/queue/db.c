@@ -108,6 +108,17 @@ static int check(struct queues *queues, struct mf_error *error)
                     QUEUE_SCHEMA_VERSION);
 }
 
+/* The same of one moment: what stands in the header and what the tables are must belong together
+ * while somebody else makes the file. */
+static int check_at_once(struct queues *queues, struct mf_error *error)
+{
+    if (sql_exec(queues->db, queues->path, "BEGIN", error) < 0)
+        return -1;
+    int is_made = check(queues, error);
+    queues_rollback(queues);
+    return is_made;
+}
+
 static int make_tables(struct queues *queues, struct mf_error *error)
 {
     if (queues_begin(queues, error) < 0)
@@ -172,7 +183,7 @@ static int connect_to(struct queues *queues, bool make, struct mf_error *error)
     sqlite3_busy_handler(queues->db, wait_for_others, queues);
     sqlite3_wal_hook(queues->db, note_log, queues); /* and no checkpoints by itself */
     sqlite3_db_config(queues->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    int is_made = check(queues, error);
+    int is_made = check_at_once(queues, error);
     if (is_made == 0 && make)
         is_made = make_tables(queues, error) < 0 ? -1 : 1;
     if (is_made <= 0)
@@ -216,6 +227,15 @@ int queues_open(const char *path, bool make, struct queues **queues, struct mf_e
     }
     *queues = opened;
     return 1;
+}
+
+int queues_open_own(bool make, struct queues **queues, struct mf_error *error)
+{
+    *queues = NULL;
+    char *path = queues_path(error);
+    int rc = path == NULL ? -1 : queues_open(path, make, queues, error);
+    mf_free(path);
+    return rc;
 }
 
 void queues_close(struct queues *queues)

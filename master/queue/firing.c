@@ -19,6 +19,8 @@
     " ended_us, text, tries, not_before_us"
 #define COLUMN_COUNT 15
 #define BOOT_ID_SIZE 40
+#define REST FIRING_REST_SQL("tries - 7")
+#define REST_MAX_US (3600 * INT64_C(1000000)) /* of FIRING_REST_SQL */
 
 static const char insert_sql[] =
     "INSERT INTO firing(run_id, trigger, queue, cause, due_us, input, made_us, starter, messages,"
@@ -33,7 +35,7 @@ static const char take_sql[] =
     "UPDATE firing SET starter = ?3 WHERE run_id = ?1 AND state = 'open' AND starter = ?2";
 static const char release_sql[] = "UPDATE firing SET starter = '', tries = tries + 1, "
                                   "not_before_us = CASE WHEN tries < 7 THEN NULL"
-                                  " ELSE ?3 + min(60000000 << min(tries - 7, 6), 3600000000) END"
+                                  " ELSE ?3 + " REST " END"
                                   " WHERE run_id = ?1 AND starter = ?2";
 static const char forget_sql[] =
     "DELETE FROM firing WHERE rowid IN (SELECT rowid FROM firing WHERE ended_us < ?1 LIMIT 5000)";
@@ -85,6 +87,11 @@ bool firing_starter_lives(const char *starter)
     if (pid <= 0 || *end != ' ' || strcmp(end + 1, boot_id) != 0)
         return false;
     return start != 0 && start_of((pid_t)pid) == start;
+}
+
+bool firing_rests(int64_t not_before_us, int64_t now_us)
+{
+    return not_before_us > now_us && not_before_us - now_us <= REST_MAX_US + FIRING_CLOCK_SLACK_US;
 }
 
 int firing_insert(struct queues *queues, const struct firing *firing, struct mf_error *error)
@@ -276,4 +283,17 @@ int firing_forget(struct queues *queues, int64_t before_us, struct mf_error *err
         return -1;
     sqlite3_bind_int64(stmt, 1, before_us);
     return queue_run(queues, stmt, error) < 0 ? -1 : 0;
+}
+
+int queues_forget(struct queues *queues, int64_t now_us, struct mf_error *error)
+{
+    int rc = queues_begin(queues, error);
+    if (rc == 0)
+        rc = queue_forget_keys(queues, now_us, error);
+    if (rc == 0)
+        rc = firing_forget(queues, now_us - FIRING_KEPT_US, error);
+    if (rc == 0)
+        rc = queues_commit(queues, error);
+    queues_rollback(queues);
+    return rc;
 }

@@ -14,9 +14,18 @@
 #ifndef MAYFLY_MASTER_QUEUE_FIRING_H
 #define MAYFLY_MASTER_QUEUE_FIRING_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "master/queue/queue.h"
 
 #define FIRING_KEPT_US (90 * 86400 * INT64_C(1000000)) /* after its end, for people to look at */
+
+/* A rest after the n-th failure in a row, as SQL, of n - 1: 1, 2, 4 ... minutes, an hour at most.
+ * Triggers rest so, and firings whose master was started in vain. */
+#define FIRING_REST_SQL(n) "min(60000000 << min(" n ", 6), 3600000000)"
+/* Clocks that differ by less were not set back. */
+#define FIRING_CLOCK_SLACK_US (60 * INT64_C(1000000))
 
 struct firing {
     const char *run_id, *trigger; /* trigger NULL = a run by hand */
@@ -40,6 +49,10 @@ struct firing {
 char *firing_starter(void);
 /* Whether the process that a starter names still lives; "" does not. */
 bool firing_starter_lives(const char *starter);
+
+/* Whether a rest that ends at `not_before_us` (0 = there is none) goes on. One that ends later than
+ * any can was begun before the clock was set back, and is over. */
+bool firing_rests(int64_t not_before_us, int64_t now_us);
 
 /* Within a transaction; run_id, trigger, queue, cause, due_us, input, made_us, starter, messages.
  */
@@ -93,5 +106,8 @@ int firing_end(struct queues *queues,
                struct mf_error *error);
 /* Forgets those that ended before `before_us`, some thousand at a time. */
 int firing_forget(struct queues *queues, int64_t before_us, struct mf_error *error);
+/* What nobody asks for any more: keys whose time is over, firings that ended FIRING_KEPT_US ago. A
+ * transaction of its own. */
+int queues_forget(struct queues *queues, int64_t now_us, struct mf_error *error);
 
 #endif

@@ -32,7 +32,7 @@ static const char names_sql[] = "SELECT name FROM queue WHERE name NOT LIKE 'aft
                                 " ORDER BY name";
 static const char insert_sql[] =
     "INSERT INTO queue(name, created_us, body_max, claims_max, key_us) VALUES(?1, ?2, ?3, ?4, ?5)";
-static const char passes_sql[] = "SELECT source = ?1 FROM fan_out WHERE source = ?2 OR target = ?1";
+static const char passes_sql[] = "SELECT 1 FROM fan_out WHERE source = ?2 OR target = ?1";
 static const char fan_out_sql[] = "INSERT OR IGNORE INTO fan_out(source, target) VALUES(?1, ?2)";
 static const char no_fan_out_sql[] = "DELETE FROM fan_out WHERE source = ?1 AND target = ?2";
 static const char trigger_sql[] = "SELECT name FROM trigger WHERE queue = ?1";
@@ -271,7 +271,7 @@ int queue_each_target(
     return each(queues, stmt, f, arg, error);
 }
 
-/* Whether somebody needs the queue: `sql` yields a name for it, `format` says what that means. */
+/* Whether somebody needs the queue: `sql` yields its name, `why` says what for. */
 static int check_unused(struct queues *queues,
                         const struct queue_info *queue,
                         const char *sql,

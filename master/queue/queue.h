@@ -47,6 +47,8 @@ char *queues_path(struct mf_error *error);
  * version).
  */
 int queues_open(const char *path, bool make, struct queues **queues, struct mf_error *error);
+/* ... that of the user, at queues_path. */
+int queues_open_own(bool make, struct queues **queues, struct mf_error *error);
 void queues_close(struct queues *queues);
 
 /*
@@ -86,8 +88,7 @@ int queue_create(struct queues *queues,
                  int64_t *id,
                  struct mf_error *error);
 /* What is pushed to `source` goes to `target` too, from now on. MF_EUSAGE when it is the same
- * queue, or when one of them passes on or is passed on to already: a copy is not passed on again.
- */
+ * queue, when `target` passes on itself or `source` gets copies: a copy is not passed on again. */
 int queue_add_fan_out(struct queues *queues,
                       const struct queue_info *source,
                       const struct queue_info *target,

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 static int last_errno_of(sqlite3_file *file)
 {
     int number = 0;
@@ -142,42 +144,11 @@ int sql_integer(
     return result;
 }
 
-static bool is_continuation(unsigned char byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-/* The length of the UTF-8 sequence at `at` (overlong forms and surrogates are none), 0 if it is
- * none. */
-static size_t sequence_length(const unsigned char *at, size_t left)
-{
-    if (at[0] < 0x80)
-        return at[0] != 0;
-    if (at[0] >= 0xc2 && at[0] <= 0xdf)
-        return left >= 2 && is_continuation(at[1]) ? 2 : 0;
-    if (at[0] >= 0xe0 && at[0] <= 0xef) {
-        if (left < 3 || !is_continuation(at[1]) || !is_continuation(at[2]))
-            return 0;
-        if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0))
-            return 0;
-        return 3;
-    }
-    if (at[0] >= 0xf0 && at[0] <= 0xf4) {
-        if (left < 4 || !is_continuation(at[1]) || !is_continuation(at[2]) ||
-            !is_continuation(at[3]))
-            return 0;
-        if ((at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] >= 0x90))
-            return 0;
-        return 4;
-    }
-    return 0;
-}
-
 static bool is_text(struct mf_bytes bytes)
 {
     for (size_t at = 0; at < bytes.length;) {
-        size_t length = sequence_length(bytes.data + at, bytes.length - at);
-        if (length == 0)
+        size_t length = mf_utf8_length(bytes.data + at, bytes.length - at);
+        if (length == 0 || bytes.data[at] == 0)
             return false;
         at += length;
     }

@@ -21,6 +21,7 @@
 #include "master/trigger/after.h"
 
 #define CAUSE_MAX 512
+#define REST FIRING_REST_SQL("failed")
 
 /* The ending being read. */
 struct reading {
@@ -318,7 +319,7 @@ static int settle_messages(struct queues *queues,
 static const char trigger_change[] =
     "UPDATE trigger SET last_run = ?2, last_error = ?3,"
     " not_before_us = CASE ?5 WHEN 1 THEN NULL WHEN 0 THEN ?4 + 60000000"
-    " ELSE ?4 + min(60000000 << min(failed, 6), 3600000000) END,"
+    " ELSE ?4 + " REST " END,"
     " failed = CASE ?5 WHEN 1 THEN 0 WHEN 0 THEN failed ELSE failed + 1 END"
     " WHERE name = ?1";
 

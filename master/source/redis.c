@@ -17,6 +17,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 
 #define NAME_MAX_LENGTH 256u
 #define CHUNK_BYTES (4u << 20)
@@ -136,7 +137,8 @@ uint64_t redis_chunk(const struct redis_feed *redis, uint64_t most)
     return redis->chunk < most ? redis->chunk : most;
 }
 
-void redis_learn(struct redis_feed *redis, uint64_t count, uint64_t bytes)
+/* After `count` messages of `bytes` in all. */
+static void learn(struct redis_feed *redis, uint64_t count, uint64_t bytes)
 {
     uint64_t fits = count == 0 ? CHUNK_MAX : CHUNK_BYTES / (bytes / count + 1);
     uint64_t more = 4 * redis->chunk;
@@ -145,6 +147,28 @@ void redis_learn(struct redis_feed *redis, uint64_t count, uint64_t bytes)
         redis->chunk = CHUNK_MAX;
     if (redis->chunk == 0)
         redis->chunk = 1;
+}
+
+int redis_commit(struct redis_feed *redis,
+                 const struct feed_count *count,
+                 uint64_t messages,
+                 uint64_t bytes,
+                 struct mf_error *error)
+{
+    MF_CRASH(SOURCE_AFTER_TAKE);
+    if (feed_commit(&redis->feed, count, error) < 0)
+        return -1;
+    MF_CRASH(SOURCE_AFTER_COMMIT);
+    learn(redis, messages, bytes);
+    return 0;
+}
+
+int redis_raise_reply(const struct redis_feed *redis, struct mf_error *error)
+{
+    return mf_raise(error,
+                    MF_ESETUP,
+                    "the Redis server %s answers in a way that Redis would not",
+                    redis->server);
 }
 
 static int connect_server(struct redis_feed *redis, struct mf_error *error)

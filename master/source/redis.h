@@ -45,7 +45,13 @@ struct redis_feed {
 
 /* How many messages to ask for. */
 uint64_t redis_chunk(const struct redis_feed *redis, uint64_t most);
-/* After `count` messages of `bytes` in all. */
-void redis_learn(struct redis_feed *redis, uint64_t count, uint64_t bytes);
+/* Commits what feed_begin began: of `messages` of the server, `bytes` in all. 0, or -1. */
+int redis_commit(struct redis_feed *redis,
+                 const struct feed_count *count,
+                 uint64_t messages,
+                 uint64_t bytes,
+                 struct mf_error *error);
+/* -1: a reply that is not of the form that its command has. */
+int redis_raise_reply(const struct redis_feed *redis, struct mf_error *error);
 
 #endif

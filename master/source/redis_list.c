@@ -25,8 +25,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "common/crash.h"
-
 #define KEY_MAX 640u /* a name of 256, the consumer, and what stands between */
 #define ID_SIZE 33u
 
@@ -36,14 +34,6 @@ struct taken {
     char id[ID_SIZE];                       /* "" = no such hash */
     uint64_t first, length;
 };
-
-static int raise_reply(const struct redis_feed *redis, struct mf_error *error)
-{
-    return mf_raise(error,
-                    MF_ESETUP,
-                    "the Redis server %s answers in a way that Redis would not",
-                    redis->server);
-}
 
 static int raise_type(const struct redis_feed *redis, const char *key, struct mf_error *error)
 {
@@ -77,7 +67,7 @@ static int64_t length_of(struct redis_feed *redis, const char *key, struct mf_er
     if (reply == NULL)
         return raise_type(redis, key, error);
     int64_t length =
-        reply->type == REDIS_REPLY_INTEGER ? reply->integer : raise_reply(redis, error);
+        reply->type == REDIS_REPLY_INTEGER ? reply->integer : redis_raise_reply(redis, error);
     redis_free(reply);
     return length;
 }
@@ -88,7 +78,7 @@ static int read_batch(struct redis_feed *redis,
                       struct mf_error *error)
 {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
-        return raise_reply(redis, error);
+        return redis_raise_reply(redis, error);
     const redisReply *id = reply->element[0], *first = reply->element[1];
     taken->id[0] = '\0';
     taken->first = 0;
@@ -192,12 +182,7 @@ static int push_elements(struct redis_feed *redis,
             return -1;
         }
     }
-    MF_CRASH(SOURCE_AFTER_TAKE);
-    if (feed_commit(&redis->feed, &count, error) < 0)
-        return -1;
-    MF_CRASH(SOURCE_AFTER_COMMIT);
-    redis_learn(redis, elements->elements, bytes);
-    return 0;
+    return redis_commit(redis, &count, elements->elements, bytes, error);
 }
 
 /* Drops what is committed; nothing when somebody else has. */

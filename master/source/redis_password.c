@@ -70,8 +70,7 @@ int redis_password_read(const struct redis_password *password,
     const struct secret_patience patience = {.signal_fd = -1, .stop = &stop};
     if (secret_read(password->folder, &password->source, &patience, value, error) < 0)
         return -1;
-    while (value->length > 0 && strchr("\r\n", value->data[value->length - 1]) != NULL)
-        value->length--;
+    secret_trim(value);
     int rc = 0;
     if (value->length == 0 || memchr(value->data, '\0', value->length) != NULL)
         rc = mf_raise(

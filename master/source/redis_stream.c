@@ -23,19 +23,10 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
-#include "common/crash.h"
 
 #define CLAIM_US INT64_C(60000000)
 #define LEFT_ALONE_MS "300000"
 #define KEY_MAX QUEUE_KEY_MAX
-
-static int raise_reply(const struct redis_feed *redis, struct mf_error *error)
-{
-    return mf_raise(error,
-                    MF_ESETUP,
-                    "the Redis server %s answers in a way that Redis would not",
-                    redis->server);
-}
 
 /* With all that is in the stream from its beginning, which is made if it is not there: else there
  * would be nothing to wait for. */
@@ -165,12 +156,7 @@ static int push_entries(struct redis_feed *redis, const redisReply *entries, str
             queues_rollback(redis->feed.queues);
             return -1;
         }
-    MF_CRASH(SOURCE_AFTER_TAKE);
-    if (feed_commit(&redis->feed, &count, error) < 0)
-        return -1;
-    MF_CRASH(SOURCE_AFTER_COMMIT);
-    redis_learn(redis, entries->elements, bytes);
-    return 0;
+    return redis_commit(redis, &count, entries->elements, bytes, error);
 }
 
 static int acknowledge(struct redis_feed *redis, const redisReply *entries, struct mf_error *error)
@@ -193,10 +179,10 @@ static int64_t
 move_entries(struct redis_feed *redis, const redisReply *entries, struct mf_error *error)
 {
     if (entries->type != REDIS_REPLY_ARRAY)
-        return raise_reply(redis, error);
+        return redis_raise_reply(redis, error);
     for (size_t i = 0; i < entries->elements; i++)
         if (!is_entry(entries->element[i]))
-            return raise_reply(redis, error);
+            return redis_raise_reply(redis, error);
     if (entries->elements == 0)
         return 0;
     if (push_entries(redis, entries, error) < 0 || acknowledge(redis, entries, error) < 0)
@@ -211,7 +197,7 @@ static int64_t move_read(struct redis_feed *redis, const redisReply *reply, stru
         return 0;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
         reply->element[0]->type != REDIS_REPLY_ARRAY || reply->element[0]->elements != 2)
-        return raise_reply(redis, error);
+        return redis_raise_reply(redis, error);
     return move_entries(redis, reply->element[0]->element[1], error);
 }
 
@@ -247,7 +233,7 @@ static int64_t move_claimed(struct redis_feed *redis,
                             struct mf_error *error)
 {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 || !is_text(reply->element[0]))
-        return raise_reply(redis, error);
+        return redis_raise_reply(redis, error);
     snprintf(cursor, size, "%s", reply->element[0]->str);
     return move_entries(redis, reply->element[1], error);
 }

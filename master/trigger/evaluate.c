@@ -12,10 +12,6 @@
 #include "master/trigger/fire.h"
 #include "master/trigger/row.h"
 
-#define SECOND INT64_C(1000000)
-#define BACKOFF_MAX_US (3600 * SECOND) /* as in settle.h */
-#define CLOCK_SLACK_US (60 * SECOND)   /* clocks that differ by less were not set back */
-
 static const char waiting_sql[] = "UPDATE trigger SET waiting = waiting - 1 WHERE name = ?1";
 
 struct evaluation {
@@ -23,19 +19,12 @@ struct evaluation {
     struct trigger_fired *fired;
 };
 
-/* A rest that ends later than any rest can was begun before the clock was set back. */
-static bool is_resting(const struct trigger_row *row, int64_t now_us)
-{
-    return row->not_before_us > now_us &&
-           row->not_before_us - now_us <= BACKOFF_MAX_US + CLOCK_SLACK_US;
-}
-
-/* Neither does a message wait until the clock is again what it was when the message came. */
+/* After the clock was set back no message waits until it is again what it was when that came. */
 static bool is_old(const struct trigger_row *row, const struct queue_info *queue, int64_t now_us)
 {
     if (row->when_age_us == 0 || queue->oldest_us == 0)
         return false;
-    return queue->oldest_us - CLOCK_SLACK_US > now_us ||
+    return queue->oldest_us - FIRING_CLOCK_SLACK_US > now_us ||
            now_us - queue->oldest_us >= (int64_t)row->when_age_us;
 }
 
@@ -109,7 +98,7 @@ evaluate(void *arg, struct queues *queues, struct trigger_row *row, struct mf_er
 {
     const struct evaluation *evaluation = arg;
     int rc;
-    if (is_resting(row, evaluation->now_us))
+    if (firing_rests(row->not_before_us, evaluation->now_us))
         return 0;
     if (row->kind == TRIGGER_CRON)
         return release_waiting(queues, row, evaluation, error);

@@ -10,8 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -21,6 +19,8 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
+#include "common/process.h"
+#include "common/spawn.h"
 #include "master/queue/firing.h"
 #include "master/trigger/row.h"
 
@@ -72,22 +72,12 @@ static char *folder_of(const char *path)
 static int spawn(char *const *argv, char *const *env, const char *folder, int out, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out, 1);
     posix_spawn_file_actions_adddup2(&actions, out, 2);
     posix_spawn_file_actions_addchdir_np(&actions, folder);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-    int rc = posix_spawn(pid, argv[0], &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
+    int rc = mf_spawn(argv, env, &actions, POSIX_SPAWN_SETSID, pid);
     posix_spawn_file_actions_destroy(&actions);
     return rc;
 }
@@ -287,25 +277,6 @@ static void end_all(struct start *starts, size_t count)
     mf_free(starts);
 }
 
-/* This program (heap), by its path: it may be another file by now, which is as good. */
-static char *own_program(struct mf_error *error)
-{
-    static const char replaced[] = " (deleted)";
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (length < 0) {
-        mf_raise_errno(error, "cannot find this program's own file");
-        return NULL;
-    }
-    size_t n = (size_t)length, suffix = sizeof replaced - 1;
-    if (n > suffix && memcmp(path + n - suffix, replaced, suffix) == 0)
-        n -= suffix;
-    char *copy = mf_memdup(path, n);
-    if (copy == NULL)
-        raise_memory(error);
-    return copy;
-}
-
 int trigger_hand_over(struct queues *queues,
                       const struct trigger_fired *fired,
                       const struct handover *handover,
@@ -321,7 +292,7 @@ int trigger_hand_over(struct queues *queues,
     MF_CRASH(TRIGGER_AFTER_COMMIT);
     const char *named = handover == NULL ? NULL : handover->program;
     int64_t wait_us = handover == NULL || handover->wait_us == 0 ? WAIT_US : handover->wait_us;
-    char *program = named == NULL ? own_program(error) : mf_strdup(named);
+    char *program = named == NULL ? mf_process_program(error) : mf_strdup(named);
     struct start *starts = mf_calloc(fired->count, sizeof *starts);
     int rc = -1;
     if (program == NULL || starts == NULL) {

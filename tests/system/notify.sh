@@ -219,6 +219,15 @@ END
     sed -i 's/range: 1-3/files: ["nothing*"]/' job.yaml
     mayfly run job.yaml
     assert_equal "$(wc -l <events)" 2
+    # What the reason quotes need not be text.
+    printf '#!/bin/sh\nprintf "caf\\351 is away\\n"\nexit 1\n' >prepare.sh
+    chmod +x prepare.sh
+    notify_job 'prepare: [./prepare.sh]' <<END
+  - {on: failed, shell: "cat >>events"}
+END
+    mayfly run job.yaml
+    assert_equal "$(wc -l <events)" 3
+    assert_contains events 'it said: caf? is away'
 }
 
 # The lines of the result are pushed on, once, however often that is tried; what waits for a queue starts.

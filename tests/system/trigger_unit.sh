@@ -12,8 +12,9 @@ make_unit() {
 
 verify() { # NAME: sets CODE
     command -v systemd-analyze >/dev/null || skip "systemd-analyze is not there (package systemd)"
+    local runtime=$PWD/runtime
     CODE=0
-    (cd units && XDG_RUNTIME_DIR=$WORK/work/runtime systemd-analyze verify --user "$1") >out 2>&1 || CODE=$?
+    (cd units && XDG_RUNTIME_DIR=$runtime systemd-analyze verify --user "$1") >out 2>&1 || CODE=$?
 }
 
 case_systemd_finds_nothing_wrong() {

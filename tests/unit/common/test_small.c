@@ -18,6 +18,8 @@
 #include "common/clock.h"
 #include "common/error.h"
 #include "common/log.h"
+#include "common/process.h"
+#include "common/utf8.h"
 
 static void test_errors_read_as_sentences(void **state)
 {
@@ -32,6 +34,18 @@ static void test_errors_read_as_sentences(void **state)
     assert_int_equal(mf_raise_errno(&error, "cannot open %s", "x"), -1);
     assert_string_equal(error.text, "cannot open x: No such file or directory");
     assert_int_equal(mf_raise(NULL, MF_ENOMEM, "unread"), -1);
+}
+
+static void test_program_is_found(void **state)
+{
+    (void)state;
+    struct mf_error error;
+    char *path = mf_process_program(&error);
+    assert_non_null(path);
+    assert_int_equal(path[0], '/');
+    assert_string_equal(strrchr(path, '/'), "/test_small");
+    assert_int_equal(access(path, X_OK), 0);
+    mf_free(path);
 }
 
 static void test_long_errors_are_cut_not_overrun(void **state)
@@ -135,14 +149,36 @@ static void test_log_lines_for_the_journal(void **state)
     fclose(other);
 }
 
+static void test_what_is_no_utf8_is_mended(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"", ""},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x99\x82"},
+        {"caf\xe9 is away", "caf? is away"},
+        {"cut \xe2\x82", "cut ??"},
+        {"\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80", "?? ??? ????"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%s", cases[i].from);
+        mf_utf8_mend(text);
+        assert_string_equal(text, cases[i].to);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_errors_read_as_sentences),
+                                       cmocka_unit_test(test_program_is_found),
                                        cmocka_unit_test(test_long_errors_are_cut_not_overrun),
                                        cmocka_unit_test(test_exit_codes),
                                        cmocka_unit_test(test_buffer_grows_and_keeps),
                                        cmocka_unit_test(test_stamp),
                                        cmocka_unit_test(test_log_escapes_control_characters),
-                                       cmocka_unit_test(test_log_lines_for_the_journal)};
+                                       cmocka_unit_test(test_log_lines_for_the_journal),
+                                       cmocka_unit_test(test_what_is_no_utf8_is_mended)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

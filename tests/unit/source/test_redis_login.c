@@ -183,6 +183,10 @@ static void test_wrong_password(void **state)
     write_password(fixture, path, sizeof path, ""); /* only the end of a line */
     assert_says(poll_fails(fixture, &settings, MF_EUSAGE),
                 "job.yaml:7: trigger.redis.password: the value is empty");
+    FILE *file = fopen(path, "w");
+    fwrite(secret, 1, strlen(secret) + 1, file); /* with its NUL: not the password any more */
+    fclose(file);
+    assert_says(poll_fails(fixture, &settings, MF_EUSAGE), "or has a NUL in it");
     assert_int_equal(unlink(path), 0);
     assert_says(poll_fails(fixture, &settings, MF_EUSAGE), "cannot be read: No such file");
 }
