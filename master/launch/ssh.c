@@ -97,6 +97,8 @@ bool ssh_has_begun(const struct remote_result *result)
            answer_line(result->output, "system", system, sizeof system);
 }
 
+#define NOT_FOUND 127 /* what shells say of a command that is not there */
+
 /* Why a host whose shell answered does not take the worker, in a sentence. */
 static void raise_refusal(const struct errand *errand,
                           const struct remote_result *result,
@@ -110,11 +112,15 @@ static void raise_refusal(const struct errand *errand,
             result->problem[0] == '\0' ? result->output : result->problem, text, sizeof text);
         mf_raise(error,
                  MF_ESETUP,
-                 "%s: its login shell runs no command (exit code %d: %s): give the account a shell "
-                 "with chsh, or look at its authorized_keys for a forced command",
+                 "%s: its login shell runs no command (exit code %d: %s): %s",
                  name,
                  result->code,
-                 text);
+                 text,
+                 result->code == NOT_FOUND
+                     ? "look at the PATH that its sshd_config (SetEnv) or the shell's start files "
+                       "give it, sh has to be there"
+                     : "give the account a shell with chsh, or look at its authorized_keys for a "
+                       "forced command");
         return;
     }
     answer_line(result->output, "system", system, sizeof system);

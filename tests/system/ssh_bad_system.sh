@@ -41,8 +41,26 @@ $(uname -srm)" "with $shell:"
     done
 }
 
+# What sshd gives all its sessions.
+force_path() { # I PATH
+    host_exec "$1" sed -i -e "1i SetEnv PATH=$2" -e '/^SetEnv/d' /etc/ssh/sshd_config
+    host_stop_sshd "$1"
+    host_start_sshd "$1"
+}
+
 case_an_account_that_runs_nothing() {
     hosts_start 2
+    # A PATH that is forced upon it will do when the usual programs are there, wherever that is.
+    host_exec 1 mkdir /opt/few
+    host_exec 1 cp -s /usr/bin/sh /usr/bin/uname /usr/bin/id /usr/bin/ls /usr/bin/df /usr/bin/tail /usr/bin/mkdir \
+        /usr/bin/rmdir /usr/bin/rm /usr/bin/mv /usr/bin/cat /usr/bin/wc /usr/bin/chmod /usr/bin/dd /opt/few
+    force_path 1 /opt/few
+    hosts_are_ready
+    small_job 2
+    over_ssh succeed --hosts "$(entries 1)"
+    assert_equal "$(worked)" "h1 "
+    force_path 1 /opt/none
+    assert_refused "$(entries 1)" "etl@10.77.0.1: its login shell runs no command (exit code 127: bash: line 1: sh: command not found): look at the PATH that its sshd_config (SetEnv) or the shell's start files give it, sh has to be there"
     host_shell 1 /usr/sbin/nologin
     hosts_are_ready
     assert_refused "$(entries 1)" "etl@10.77.0.1: its login shell runs no command (exit code 1: This account is currently not available.): give the account a shell with chsh, or look at its authorized_keys for a forced command"

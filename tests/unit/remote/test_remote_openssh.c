@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands over OpenSSH's client: what the other back end does, this one does alike, and says in
  * the same words; what only this one can; and that nothing stays of a process that is not wanted.
+ * With MAYFLY_LONG=1 (.ci/long) also what takes many logins.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -428,15 +429,20 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_codes_and_streams),
-                                       cmocka_unit_test(test_large_streams),
-                                       cmocka_unit_test(test_many_at_once),
                                        cmocka_unit_test(test_refusals),
                                        cmocka_unit_test(test_hosts_that_are_none),
                                        cmocka_unit_test(test_servers_that_are_none),
-                                       cmocka_unit_test(test_sshd_that_refuses),
                                        cmocka_unit_test(test_broken_in_a_command),
                                        cmocka_unit_test(test_auto),
-                                       cmocka_unit_test(test_closed_at_any_time),
                                        cmocka_unit_test(test_no_process_is_left)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    const struct CMUnitTest long_tests[] = {cmocka_unit_test(test_large_streams),
+                                            cmocka_unit_test(test_many_at_once),
+                                            cmocka_unit_test(test_sshd_that_refuses),
+                                            cmocka_unit_test(test_closed_at_any_time),
+                                            cmocka_unit_test(test_no_process_is_left)};
+    int failed = cmocka_run_group_tests(tests, set_up, tear_down);
+    const char *is_long = getenv("MAYFLY_LONG");
+    if (is_long != NULL && strcmp(is_long, "1") == 0)
+        failed += cmocka_run_group_tests(long_tests, set_up, tear_down);
+    return failed;
 }

@@ -140,8 +140,8 @@ static void test_locked_rsa(void **state)
 {
     (void)state;
     char path[128], lines[128];
-    stand_shell("cd %s && ssh-keygen -q -t rsa -b 2048 -N secret -f rsa && ssh-keygen -q -t rsa -b "
-                "2048 -m PEM -N secret -f pem && cat rsa.pub pem.pub >> authorized_keys",
+    stand_shell("cd %s && ssh-keygen -q -t rsa -b 1024 -N secret -f rsa && ssh-keygen -q -t rsa -b "
+                "1024 -m PEM -N secret -f pem && cat rsa.pub pem.pub >> authorized_keys",
                 stand.folder);
     static const char *const names[] = {"rsa", "pem"};
     for (unsigned i = 0; i < 2; i++) {
@@ -184,7 +184,7 @@ static void test_silence(void **state)
         snprintf(command[i],
                  sizeof command[i],
                  cases[i].said == NULL
-                     ? "sleep 5; echo rested"
+                     ? "sleep 4.5; echo rested"
                      : "echo $PPID >> %s/stopped; kill -STOP $PPID; exec sleep 60",
                  stand.folder);
         remotes[i] = stand_open_at(&stand, &configs[i], cases[i].host, 0);

@@ -90,6 +90,12 @@ static void test_what_only_ssh_can(void **state)
     s = parse("hostname a\ncertificatefile ~/cert.pub\n");
     assert_string_equal(s.elsewhere, "the ssh configuration has certificatefile ~/cert.pub");
     settings_fini(&s);
+    s = parse("hostname a\nrevokedhostkeys /etc/ssh/revoked\n");
+    assert_string_equal(s.elsewhere, "the ssh configuration has revokedhostkeys /etc/ssh/revoked");
+    settings_fini(&s);
+    s = parse("hostname a\nknownhostscommand /bin/keys %H\n");
+    assert_string_equal(s.elsewhere, "the ssh configuration has knownhostscommand /bin/keys %H");
+    settings_fini(&s);
     s = parse("hostname a\nidentityfile ~/%C\n");
     assert_string_equal(s.elsewhere, "the ssh configuration has IdentityFile ~/%C");
     settings_fini(&s);
