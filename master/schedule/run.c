@@ -279,8 +279,11 @@ void core_run_pace_launches(struct schedule *s)
 static uint32_t relaunches(const struct schedule *s, uint32_t used)
 {
     uint64_t max = s->config.relaunch_max;
+    /* One that kills its workers is to be found out before they are used up; the first of them may
+     * be lost before they have said what runs there. */
+    uint64_t least = s->config.poison_losses + 2ull;
     if (max == SCHEDULE_RELAUNCH_AUTO)
-        max = 3ull * s->worker_added;
+        max = 3ull * s->worker_added > least ? 3ull * s->worker_added : least;
     uint64_t left = max > used ? max - used : 0;
     uint64_t ids = SCHEDULE_WORKER_MAX - 1 - s->worker_last;
     return (uint32_t)(left < ids ? left : ids);
