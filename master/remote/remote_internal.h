@@ -12,6 +12,8 @@
  *     openssh.c        the process     openssh_args.c   its command line
  *     openssh_words.c  what it says
  *
+ * direct.c uses these parts for commands whose streams are the caller's own.
+ *
  * jump.c is the way to a host by others, tunnel.c the channel that they open for it; alive.c asks
  * a host that has fallen silent. Before all that, config.c asks what the user's ssh configuration
  * says of the host.
@@ -114,8 +116,10 @@ struct login {
 struct openssh {
     pid_t pid;                              /* 0: none */
     int pidfd, input, output, problem, log; /* -1: none, or over */
-    int log_end;             /* of our pipe, held open so that ssh can open it by its name */
-    int status;              /* when it is over */
+    int log_end;       /* of our pipe, held open so that ssh can open it by its name */
+    int status;        /* when it is over */
+    bool has_terminal; /* for a direct command (direct.h): as struct direct_manner has it */
+    bool may_ask;
     struct mf_buffer said;   /* what ssh itself logged */
     struct command *command; /* whose streams they are; not owned */
 };
