@@ -230,9 +230,19 @@ static enum remote_step take_answer(struct remote *remote)
     return apply(remote, &page->settings);
 }
 
+/* Whether the user has one: a name that does not resolve may be an alias in it. */
+static bool has_own(const struct remote *remote)
+{
+    char *path = remote->home == NULL ? NULL : mf_format("%s/.ssh/config", remote->home);
+    bool is_there = path != NULL && access(path, F_OK) == 0;
+    mf_free(path);
+    return is_there;
+}
+
 static enum remote_step ask(struct remote *remote)
 {
     if (!openssh_is_there()) {
+        remote->has_unread = has_own(remote);
         if (remote->config->ssh_config == NULL)
             return config_go_on(remote);
         return remote_fail(remote,

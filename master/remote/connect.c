@@ -133,9 +133,12 @@ static enum remote_step resolved(struct remote *remote, int rc, struct addrinfo 
         return remote_fail(remote,
                            false,
                            "the host name %s does not resolve (%s): check its spelling, or add it "
-                           "to /etc/hosts",
+                           "to /etc/hosts%s",
                            remote->host,
-                           rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+                           rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc),
+                           remote->has_unread ? "; ~/.ssh/config is not read, since there is no "
+                                                "ssh here: install openssh-client"
+                                              : "");
     remote->addresses = remote->address = addresses;
     remote_set_state(remote, REMOTE_CONNECT);
     return STEP_ON;

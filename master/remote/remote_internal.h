@@ -162,6 +162,7 @@ struct remote {
     char place[600];                 /* "host", "host:port" or "alias (host)", for sentences */
     const struct settings *settings; /* of the book; NULL = none are read */
     char *config_file;               /* for ssh; NULL = its own choice */
+    bool has_unread;                 /* there is a configuration, but no ssh that reads it */
     struct command asking;           /* `ssh -G` */
     struct command forwarding;       /* `ssh -W` */
     char *locked;                    /* the key whose passphrase is waited for */

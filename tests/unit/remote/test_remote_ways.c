@@ -207,6 +207,28 @@ static void test_silence(void **state)
     }
 }
 
+/* An alias is nobody's name where nothing reads the configuration: the sentence says so. */
+static void test_no_ssh(void **state)
+{
+    (void)state;
+    char path[128];
+    const char *before = getenv("PATH");
+    char *saved = strdup(before == NULL ? "/usr/bin:/bin" : before);
+    assert_non_null(saved);
+    stand_shell("echo 'Host alias' > %s/home/.ssh/config", stand.folder);
+    struct remote_config config = configure(path, "auto", "");
+    config.ssh_config = NULL;
+    setenv("PATH", "/nonexistent", 1);
+    struct answer answer = run(&config, "-", "true"); /* no name server is asked for that */
+    setenv("PATH", saved, 1);
+    stand_shell("rm %s/home/.ssh/config", stand.folder);
+    answer_says(&answer, "the host name - does not resolve (");
+    answer_says(&answer, "~/.ssh/config is not read, since there is no ssh here: install");
+    answer_fini(&answer);
+    remote_book_destroy(config.book);
+    free(saved);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -227,6 +249,7 @@ int main(void)
                                        cmocka_unit_test(test_certificate),
                                        cmocka_unit_test(test_kerberos),
                                        cmocka_unit_test(test_locked_rsa),
+                                       cmocka_unit_test(test_no_ssh),
                                        cmocka_unit_test(test_silence)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
