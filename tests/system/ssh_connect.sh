@@ -6,10 +6,10 @@
 . "$(dirname "$0")/ssh_bad_lib.sh"
 
 # As many subtasks as keep two hosts busy until the second one has joined.
-long_job() {
-    job <<'END'
+long_job() { # COUNT
+    job <<END
 mayfly: 1
-split: {range: 1-60}
+split: {range: 1-$1}
 task: {shell: 'sleep 0.2; uname -n'}
 END
 }
@@ -19,12 +19,13 @@ case_the_master_dials() {
     host_block_dialling 2
     hosts_are_ready
     # By itself when a host lets nothing out; the other one does not wait for that.
-    long_job
+    long_job 60
     over_ssh succeed --hosts "$(entries 1 2)"
     assert_equal "$(worked)" "h1 h2 "
     assert_equal "$(grep -o 'could not dial this master and was dialed at 10.77.0..' "$RUN/master.log")" \
         "could not dial this master and was dialed at 10.77.0.2"
     # Always.
+    long_job 24
     over_ssh succeed --hosts "$(entries 1 2)" --set workers.connect=master
     assert_equal "$(worked)" "h1 h2 "
     assert_equal "$(grep -c 'dialing it at 10.77.0.. port' "$RUN/master.log")" 2
