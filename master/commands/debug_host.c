@@ -141,6 +141,7 @@ static size_t ssh_arguments(struct on_host *on, bool has_terminal, const char **
 {
     const struct job_host *host = on->order->host;
     const struct job_ssh *ssh = &on->order->job->ssh;
+    const char *identity = host->identity != NULL ? host->identity : ssh->identity;
     size_t n = 0;
     argv[n++] = "ssh";
     argv[n++] = has_terminal ? "-tt" : "-T";
@@ -151,11 +152,11 @@ static size_t ssh_arguments(struct on_host *on, bool has_terminal, const char **
         argv[n++] = "-o";
         argv[n++] = on->port;
     }
-    if (ssh->identity != NULL) {
+    if (identity != NULL) {
         argv[n++] = "-o";
         argv[n++] = "IdentitiesOnly=yes";
         argv[n++] = "-i";
-        argv[n++] = ssh->identity;
+        argv[n++] = identity;
     }
     if (ssh->known_hosts != NULL) {
         snprintf(
