@@ -54,6 +54,7 @@ struct run_worker {
     int64_t way_us;     /* monotonic: since when there is a way through SSH; 0 = there is none */
     char address[64];   /* numeric, of its host; "" = this machine */
     char host[64];
+    bool is_placed;      /* a queue has said which host it is */
     int64_t begun_us;    /* monotonic: its launch was asked for */
     int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
