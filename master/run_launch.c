@@ -139,7 +139,7 @@ static void on_launched(void *arg, const struct launch_report *report)
     MF_CRASH(MASTER_AFTER_LAUNCH);
     note_launch(run, report);
     if (worker->dismissed || worker->lost) {
-        if (!report->ok && !worker->joined)
+        if (!report->ok && (!worker->joined || !report->given_up))
             say_gone(run, id);
         else if (!worker->joined)
             fleet_stop(run->fleet, id);
@@ -237,6 +237,16 @@ void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks)
                                           .unusable = on_unusable,
                                           .waits = on_waits,
                                           .arg = run};
+}
+
+const char *run_host_name(const struct run *run, uint32_t id)
+{
+    const struct launch_host *host = fleet_host_of(run->fleet, id);
+    const struct run_worker *worker = id < run->worker_count ? &run->workers[id] : NULL;
+    if (host == NULL)
+        return NULL;
+    bool is_queue = host->kind == LAUNCH_BY_SLURM;
+    return is_queue && worker != NULL && worker->host[0] != '\0' ? worker->host : host->name;
 }
 
 static void hex(const unsigned char *bytes, size_t size, char *text)

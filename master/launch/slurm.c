@@ -84,6 +84,7 @@ static struct launcher *slurm_create(struct mf_loop *loop,
     }
     if (find_programs(launcher, error) < 0)
         goto fail;
+    launcher->is_fresh = launcher->folder[0] != '\0' && access(launcher->folder, F_OK) < 0;
     if (launcher->folder[0] != '\0' &&
         slurm_folder_make(launcher->folder, config->worker_binary, error) < 0)
         goto fail;
@@ -469,11 +470,13 @@ static bool slurm_is_idle(const struct launcher *launcher)
     return launcher->child == NULL && launcher->sweep_us == 0 && !has_waiting(launcher);
 }
 
-/* Nobody waits any longer for what has not begun. */
+/* Nobody waits any longer for what has not begun. What has (its input is gone) ends by scancel, and
+ * is told when the list says so. */
 static void give_up_unwanted(struct launcher *launcher)
 {
     for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
-        if (!task->unwanted || task->told_over || task->state >= STARTED)
+        if (!task->unwanted || task->told_over || task->state >= STARTED || task->is_running ||
+            !slurm_folder_has_input(launcher->folder, task->worker))
             continue;
         if (task->state == WAITING)
             task->state = OVER;
@@ -488,6 +491,12 @@ static void end_command(struct launcher *launcher)
     const struct child_result result = {
         .code = 124, .output = "", .problem = "it did not answer within 60 s"};
     child_abandon(launcher->child);
+    if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
+        uint32_t removed;
+        struct mf_error error;
+        if (slurm_folder_remove(launcher->folder, &removed, &error) < 0)
+            mf_log(MF_WARNING, "slurm: %s", error.text);
+    }
     command_over(launcher, &result);
 }
 
@@ -520,6 +529,12 @@ static void slurm_destroy(struct launcher *launcher)
     if (launcher == NULL)
         return;
     child_abandon(launcher->child);
+    if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
+        uint32_t removed;
+        struct mf_error error;
+        if (slurm_folder_remove(launcher->folder, &removed, &error) < 0)
+            mf_log(MF_WARNING, "slurm: %s", error.text);
+    }
     while (launcher->tasks != NULL) {
         struct task *task = launcher->tasks;
         launcher->tasks = task->next;

@@ -38,6 +38,7 @@ struct launcher {
     struct task *tasks;
     struct child *child;
     enum doing doing;
+    bool is_fresh;      /* its folder was not there before */
     bool was_cancelled; /* by the sweep */
     int64_t list_us, pace_us, pending_since_us;
     int64_t command_us;      /* when the command that runs has run for too long */
