@@ -71,7 +71,7 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 
 #define RECEIVE                                                                                    \
     "t=$d/.new-$h; w=$d/mayfly-worker; " BEGIN_FILE " && chmod 700 \"$t\" || "                     \
-    "{ rm -f \"$t\"; " LEAVE "exit 96; }; "                                                        \
+    "{ rm -f \"$t\" \"$d/.fill-$h\"; " LEAVE "exit 96; }; rm -f \"$d/.fill-$h\"; "                 \
     "if cat >> \"$t\"; then "                                                                      \
     "[ -f \"$t\" ] || { [ -x \"$w\" ] && exit 0; " LEAVE "exit 96; }; "                            \
     "z=$(($(wc -c < \"$t\"))); "                                                                   \
@@ -85,17 +85,19 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 /* A part that does not fit goes, so that the next copy, which begins anew, has its room. */
 #define DROP_PART "[ \"$o\" = - ] || { rm -f \"$d/$o\" \"$t\"; " LEAVE "exit 96; }; "
 
+/* The file $t keeps the folder: until it is there, whoever leaves may take that away. */
+#define BEGIN_PLACE "{ mkdir -p \"$d\" && (true > \"$t\"); } 2>/dev/null"
+
 char *script_upload(const char *sha256, size_t size, const struct script_part *part)
 {
     return mf_format("sh -c 's=$1 n=$2 k=$3 o=$4 c=$5 l=$6 e=; umask 077; h=$(uname -n)-$$; "
                      "for p in " PLACES "; do " END_NAME "d=$p/bin/$s; t=$d/.fill-$h; "
                      "[ \"$o\" = - ] || [ -f \"$d/$o\" ] || continue; "
-                     "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS
-                     " && (true > \"$t\") 2>/dev/null; then "
+                     "if { " BEGIN_PLACE " || " BEGIN_PLACE "; } && " IS_OURS "; then "
                      "chmod 700 \"$t\"; "
                      "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
                      "if [ \"${4:-0}\" -ge \"$k\" ]; then "
-                     "if " FILL("$k") "; then rm -f \"$t\"; " RECEIVE "else e=\"$e $p" NO_ROOM(
+                     "if " FILL("$k") "; then true > \"$t\"; " RECEIVE "else e=\"$e $p" NO_ROOM(
                          "$k") "\"; fi; "
                                "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
                                "else e=\"$e $p is on a file system mounted noexec;\"; fi; "

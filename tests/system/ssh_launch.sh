@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2016 # what stands in single quotes is meant as it is
 # Workers on several hosts at once: the program goes to each host once, side by side, also where that is cut, and the
-# work begins with the first worker. The same with 64 hosts is in tests/bench/launch64.sh.
+# work begins with the first worker. The same with 64 hosts is in tests/bench/launch64.sh. Functions named
+# long_* are run by .ci/long.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_bad_lib.sh"
@@ -62,6 +63,35 @@ END
     assert_contains "$RUN/master.log" "copying the rest of the worker's program to etl@10.77.0.1, which has 976 KiB of it"
     host_exec 1 rm -r /dev/shm/first /dev/shm/second
     wait_until '[ -z "$(host_processes 1)" ]' # what kept the part looks once a second whether it is there
+    assert_hosts_clean
+}
+
+# All hosts are behind one that drops most logins from the third at a time on, and all from the fifth on: that is nothing
+# the hosts are to blame for. (They are names of one machine here, which itself drops none.)
+long_many_hosts_behind_a_small_bastion() {
+    local name listed=''
+    hosts_start 2 'MaxStartups 2:90:4'
+    host_sshd_config 2 'MaxStartups 100'
+    hosts_are_ready
+    for name in $(seq -f t%g 16); do
+        listed+=,etl@$name
+        printf 'Host %s\n HostName 10.77.0.2\n ProxyJump etl@10.77.0.1\n' "$name" >>config
+    done
+    printf 'Host *\n UserKnownHostsFile %s\n' "$HOSTS/known_hosts" >>config
+    job <<'END'
+mayfly: 1
+split: {range: 1-16}
+task: {shell: 'touch /dev/shm/on.$MAYFLY_WORKER; until [ $(ls /dev/shm/on.* | wc -l) -ge 16 ]; do sleep 0.1; done'}
+workers: {slots: 1, connect: ssh}
+END
+    over_ssh succeed --hosts "${listed#,}" --ssh-config config
+    assert_equal "$(counts)" "16 0 0 0"
+    host_exec 1 grep -q 'past MaxStartups' /var/log/sshd.log || fail "the bastion dropped no login"
+    host_exec 2 sh -c 'rm /dev/shm/on.*'
+    assert_equal "$(query "select count(joined_us) from worker")" 16 "workers that joined:"
+    assert_equal "$(summary '.hosts_left_out | length')" 0
+    assert_equal "$(query "select (select min(started_us) from attempt) < (select max(joined_us) from worker)")" 1 \
+        "the first subtask began before the last worker had joined:"
     assert_hosts_clean
 }
 
