@@ -281,8 +281,13 @@ void core_run_pace_launches(struct schedule *s)
 static uint32_t relaunches(const struct schedule *s, uint32_t used)
 {
     uint64_t max = s->config.relaunch_max;
-    if (max == SCHEDULE_RELAUNCH_AUTO)
+    /* One that kills its workers is to be found out before they are used up; the first of them may
+     * be lost before they have said what runs there. */
+    uint64_t least = s->config.poison_losses + 2ull;
+    if (max == SCHEDULE_RELAUNCH_AUTO) {
         max = 3ull * (elastic_on(s) ? s->config.workers_max : s->worker_added);
+        max = max > least ? max : least;
+    }
     uint64_t left = max > used ? max - used : 0;
     uint64_t ids = SCHEDULE_WORKER_MAX - 1 - s->worker_last;
     return (uint32_t)(left < ids ? left : ids);

@@ -67,7 +67,7 @@ struct schedule_config {
     uint32_t plan_ahead; /* ask for the plan when fewer are pending (8192) */
     uint32_t relaunch_max; /* lost workers replaced, while work is left, without a subtask becoming
                               final in between (default SCHEDULE_RELAUNCH_AUTO: 3 x the workers
-                              that were added) */
+                              that were added, and 2 more than poison_losses at least) */
     double straggler_factor;   /* near the end, what runs for more than so many times the median of
                                   the done attempts gets a second attempt elsewhere (3; 0 = never) */
     uint64_t straggler_min_us; /* and for at least this time (30 s) */
