@@ -69,7 +69,8 @@ static uint64_t workers_for(const struct schedule *s, uint64_t slots)
 /* So many workers have GROW_US to do with all that there is. */
 static uint64_t worthy(const struct schedule *s)
 {
-    double us = (double)demand(s) * (double)(s->duration_us16 / 16 + 1);
+    uint64_t each_us = s->duration_us16 / 16 + 1;
+    double us = (double)demand(s) * (double)each_us;
     double count = us / ((double)GROW_US * slots_each(s));
     return count < (double)UINT32_MAX ? (uint64_t)count + 1 : UINT32_MAX;
 }

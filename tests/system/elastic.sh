@@ -18,7 +18,7 @@ task:
     echo {}
   retries: {max: 2, backoff: 3s, jitter: none}
   stragglers: {factor: 0}
-workers: {min: 1, max: 4, idle: 1s, slots: 1}
+workers: {hosts: [":", ":", ":", ":"], min: 1, max: 9, idle: 1s, slots: 1} # each place is used again
 END
     start_job
     wait_until '"$MAYFLY_BIN" status "$RUN_ID" | grep -q "[3-9] let go; [1-4] wanted of 1 to 4"'
