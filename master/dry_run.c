@@ -66,6 +66,13 @@ int dry_run(const struct job *job)
     if (fflush(stdout) != 0)
         return 3;
     warn_of_subscribers(job);
+    if (job->worker_max > job->worker_min)
+        fprintf(stderr,
+                "mayfly: %u to %u workers, as there is work for; one that has nothing for %.3g s "
+                "ends\n",
+                job->worker_min,
+                job->worker_max,
+                (double)job->worker_idle_us / 1e6);
     fprintf(stderr, "mayfly: %" PRIu64 " subtasks, nothing was run\n", count);
     return 0;
 }

@@ -192,6 +192,35 @@ static void on_wire(void *arg, uint32_t events)
     scatter_receive(run->scatter);
 }
 
+/* What is known before the worker itself says it. */
+static uint32_t slots_of(const struct run *run, uint32_t host)
+{
+    const struct job *job = run->job;
+    uint32_t slots = host < job->hosts.count ? job->hosts.items[host].slots : 0;
+    return slots > 0 ? slots : job->slots > 0 ? job->slots : 1;
+}
+
+/* Of any host; where nothing is said each has one a core, and they may be as large as this one. */
+static uint32_t usual_slots(const struct run *run)
+{
+    const struct job *job = run->job;
+    bool is_said = job->slots > 0 || (job->hosts.count > 0 && job->hosts.items[0].slots > 0);
+    long cores = is_said ? 0 : sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 ? (uint32_t)cores : slots_of(run, 0);
+}
+
+static void configure_workers(const struct run *run, struct schedule_config *config)
+{
+    const struct job *job = run->job;
+    config->worker_last = run->again != NULL ? run->again->last_worker : 0;
+    if (job->worker_max == job->worker_min)
+        return;
+    config->workers_min = job->worker_min;
+    config->workers_max = job->worker_max;
+    config->worker_slots = usual_slots(run);
+    config->idle_us = job->worker_idle_us;
+}
+
 static void configure(const struct run *run, struct schedule_config *config)
 {
     const struct job *job = run->job;
@@ -216,7 +245,7 @@ static void configure(const struct run *run, struct schedule_config *config)
     if (fleet_is_remote(run->fleet))
         config->join_us = job->launcher == LAUNCHER_SLURM ? QUEUED_JOIN_US : REMOTE_JOIN_US;
     config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
-    config->worker_last = run->again != NULL ? run->again->last_worker : 0;
+    configure_workers(run, config);
     config->base_ended = run->base_done + run->base_failed + run->base_dead;
     config->base_failures = run->base_failed + run->base_dead;
 }
@@ -257,7 +286,7 @@ static int open_rest(struct run *run, struct mf_error *error)
 static int check_limits(const struct run *run, struct mf_error *error)
 {
     char what[64];
-    uint64_t count = run->job->worker_count;
+    uint64_t count = run->job->worker_max;
     snprintf(what,
              sizeof what,
              "%llu worker%s need%s",
@@ -340,14 +369,6 @@ static int64_t tick(struct run *run)
     if (progress_is_due(run->progress, now_us))
         show_progress(run, now_us);
     return earliest(next, progress_deadline(run->progress));
-}
-
-/* What is known before the worker itself says it. */
-static uint32_t slots_of(const struct run *run, uint32_t host)
-{
-    const struct job *job = run->job;
-    uint32_t slots = host < job->hosts.count ? job->hosts.items[host].slots : 0;
-    return slots > 0 ? slots : job->slots > 0 ? job->slots : 1;
 }
 
 /* So many as the job asks for, without those that may still live. Ids are never used again. */

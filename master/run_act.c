@@ -301,7 +301,7 @@ static void act(struct run *run, const struct schedule_action *action)
         run_loss_add(run, action);
         break;
     case SCHEDULE_DISMISS:
-        run_worker_dismiss(run, action->worker);
+        run_worker_dismiss(run, action->worker, action->early);
         break;
     case SCHEDULE_RUN_STATE:
         note_state(run, action->state);

@@ -161,8 +161,9 @@ static void explain_absent(struct explaining *e, uint32_t coming)
     if (e->core.wanted > 0)
         add(e,
             "relaunch",
-            "%u workers are to be launched in the place of lost ones%s%s%s%s",
+            "%u workers are to be launched%s%s%s%s%s",
             e->core.wanted,
+            e->core.is_elastic ? "" : " in the place of lost ones",
             e->core.relaunch_us == INT64_MAX ? "" : ", not before ",
             e->core.relaunch_us == INT64_MAX ? "" : stamp_of(e, e->core.relaunch_us, stamp),
             *problem == '\0' ? "" : "; the last launch failed: ",

@@ -8,7 +8,7 @@
 struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error)
 {
     bool is_slurm = job->launcher == LAUNCHER_SLURM;
-    *count = is_slurm ? job->worker_count : (uint32_t)job->hosts.count;
+    *count = is_slurm ? job->worker_max : (uint32_t)job->hosts.count;
     struct launch_host *hosts = mf_calloc(*count + 1, sizeof *hosts);
     if (hosts == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the hosts of the run");

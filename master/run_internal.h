@@ -288,7 +288,8 @@ void run_worker_connected(struct run *run, uint32_t id, const char *address);
 /* What leads to a worker through SSH is not needed any more. */
 void run_close_way(struct run *run, uint32_t id);
 void run_worker_lost(struct run *run, uint32_t id);
-void run_worker_dismiss(struct run *run, uint32_t id);
+/* early: the run goes on without it. */
+void run_worker_dismiss(struct run *run, uint32_t id, bool early);
 /* At the end nobody waits for lost workers on other hosts: the sweep looks for them, too. */
 void run_leave_lost(struct run *run);
 /* Dials workers that do not come by themselves; the time it wants to be called again. */

@@ -485,7 +485,7 @@ int64_t run_leave_step(struct run *run, int64_t now_us)
     return MF_NEVER;
 }
 
-void run_worker_dismiss(struct run *run, uint32_t id)
+void run_worker_dismiss(struct run *run, uint32_t id, bool early)
 {
     struct run_worker *worker = run_worker(run, id);
     if (worker == NULL || worker->gone)
@@ -497,6 +497,11 @@ void run_worker_dismiss(struct run *run, uint32_t id)
             0)
         run_trouble(run, &error);
     worker->dismissed = true;
+    if (early)
+        mf_log(MF_INFO,
+               "worker %u on %s has nothing to do, and is let go",
+               id,
+               worker->host[0] == '\0' ? "its host" : worker->host);
     if (worker->alive && worker->joined && !worker->lost) {
         scatter_dismiss(run->scatter, id);
         if (!scatter_is_connected(run->scatter, id))

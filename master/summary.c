@@ -53,6 +53,25 @@ static json_t *subtasks_json(const struct totals *totals)
     return object;
 }
 
+/* The bounds, and how many are wanted for the work that there is, where that varies. */
+static json_t *workers_json(const struct run *run, const struct schedule_counts *counts)
+{
+    json_t *workers = json_pack("{s:i, s:i, s:i}",
+                                "launched",
+                                (int)run->stats.launched,
+                                "alive",
+                                (int)counts->workers_alive,
+                                "lost",
+                                (int)run->stats.lost);
+    if (workers == NULL || run->job->worker_max == run->job->worker_min)
+        return workers;
+    json_object_set_new(workers, "min", json_integer(run->job->worker_min));
+    json_object_set_new(workers, "max", json_integer(run->job->worker_max));
+    json_object_set_new(workers, "wanted", json_integer(counts->workers_wanted));
+    json_object_set_new(workers, "let_go", json_integer(counts->workers_let_go));
+    return workers;
+}
+
 json_t *run_status_json(struct run *run)
 {
     struct schedule_counts counts;
@@ -94,15 +113,7 @@ json_t *run_status_json(struct run *run)
                                   (json_int_t)counts.running,
                                   "retried",
                                   (json_int_t)counts.retried));
-    json_object_set_new(status,
-                        "workers",
-                        json_pack("{s:i, s:i, s:i}",
-                                  "launched",
-                                  (int)run->stats.launched,
-                                  "alive",
-                                  (int)counts.workers_alive,
-                                  "lost",
-                                  (int)run->stats.lost));
+    json_object_set_new(status, "workers", workers_json(run, &counts));
     const char *held_up = run->finished ? NULL : run_held_up(run);
     json_object_set_new(status, "held_up", held_up == NULL ? json_null() : json_string(held_up));
     json_object_set_new(
@@ -265,11 +276,13 @@ json_t *run_summary_json(struct run *run)
                                   (json_int_t)counts.fenced));
     json_object_set_new(summary,
                         "workers",
-                        json_pack("{s:i, s:i, s:i, s:i}",
+                        json_pack("{s:i, s:i, s:i, s:i, s:i}",
                                   "launched",
                                   (int)stats->launched,
                                   "lost",
                                   (int)stats->lost,
+                                  "let_go",
+                                  (int)counts.workers_let_go,
                                   "verified_gone",
                                   (int)stats->verified_gone,
                                   "unverified",

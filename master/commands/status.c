@@ -160,10 +160,18 @@ static void print_live(const json_t *status)
            integer(status, "live", "pending"),
            integer(status, "live", "waiting"));
     printf("workers  %" JSON_INTEGER_FORMAT " alive of %" JSON_INTEGER_FORMAT
-           " launched, %" JSON_INTEGER_FORMAT " lost\n",
+           " launched, %" JSON_INTEGER_FORMAT " lost",
            integer(status, "workers", "alive"),
            integer(status, "workers", "launched"),
            integer(status, "workers", "lost"));
+    if (integer(status, "workers", "max") > 0)
+        printf(", %" JSON_INTEGER_FORMAT " let go; %" JSON_INTEGER_FORMAT
+               " wanted of %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT,
+               integer(status, "workers", "let_go"),
+               integer(status, "workers", "wanted"),
+               integer(status, "workers", "min"),
+               integer(status, "workers", "max"));
+    putchar('\n');
     printf("rate     %.1f subtasks/s\n", json_number_value(json_object_get(status, "rate_per_s")));
 }
 

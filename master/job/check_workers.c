@@ -6,6 +6,7 @@
  */
 #include <arpa/inet.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "master/job/hosts.h"
@@ -16,15 +17,18 @@
 static const char *const sources[SOURCES] = {
     "workers.hosts", "workers.hosts_file", "workers.inventory"};
 
+/* How many: a count, or bounds. */
+static const char *const bounds[] = {"workers.min", "workers.max", "workers.idle"};
+
 static size_t rank_of(const struct reader *reader, const char *path)
 {
     return tree_rank(&reader->tree, reader_seen(reader, path));
 }
 
-/* Drops `path` of the file when hosts come from the command line. */
-static void give_way(struct reader *reader, const char *path, const char *hosts)
+/* Drops `path` of the file when `other` comes from the command line. */
+static void give_way(struct reader *reader, const char *path, const char *other)
 {
-    if (reader_seen(reader, hosts) > 0 && rank_of(reader, hosts) > 0 &&
+    if (reader_seen(reader, other) > 0 && rank_of(reader, other) > 0 &&
         reader_seen(reader, path) > 0 && rank_of(reader, path) == 0)
         reader_drop(reader, path);
 }
@@ -32,6 +36,10 @@ static void give_way(struct reader *reader, const char *path, const char *hosts)
 static void settle_ranks(struct reader *reader)
 {
     struct job *job = reader->job;
+    for (size_t i = 0; i < 3; i++) { /* a number on the command line, against one of the file */
+        give_way(reader, "workers.count", bounds[i]);
+        give_way(reader, bounds[i], "workers.count");
+    }
     for (size_t i = 0; i < SOURCES; i++) {
         give_way(reader, "workers.count", sources[i]);
         give_way(reader, "workers.launcher", sources[i]);
@@ -255,6 +263,77 @@ static int check_advertise(const struct reader *reader, struct mf_error *error)
     return 0;
 }
 
+/* What is said of neither: as many as there may usefully be. */
+static uint32_t default_max(const struct job *job)
+{
+    if (job->hosts.count > 0)
+        return (uint32_t)job->hosts.count;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t most = processors > 0 ? (uint32_t)processors : 1;
+    most = job->slots == 0 ? 1 : most / job->slots; /* without slots one worker takes them all */
+    return most > job->worker_min ? most : job->worker_min;
+}
+
+static int check_max(const struct reader *reader, struct mf_error *error)
+{
+    struct job *job = reader->job;
+    bool has_max = reader_seen(reader, "workers.max") > 0;
+    uint32_t hosts = (uint32_t)job->hosts.count;
+    if (!has_max && job->launcher != LAUNCHER_LOCAL && hosts == 0)
+        return reader_raise(reader,
+                            reader_seen(reader, "workers.min") > 0 ? "workers.min" : "workers.idle",
+                            error,
+                            "how many workers there may be is not known here: workers.max is "
+                            "expected, too");
+    if (!has_max)
+        job->worker_max = default_max(job);
+    if (hosts > 0 && job->worker_min > hosts)
+        return reader_raise(reader,
+                            "workers.min",
+                            error,
+                            "there are %u hosts, and each is one worker; expected at most that, "
+                            "got %u",
+                            hosts,
+                            job->worker_min);
+    if (hosts > 0 && job->worker_max > hosts)
+        job->worker_max = hosts;
+    if (job->worker_min > job->worker_max)
+        return reader_raise(reader,
+                            "workers.min",
+                            error,
+                            "it is larger than workers.max: %u and %u",
+                            job->worker_min,
+                            job->worker_max);
+    return 0;
+}
+
+/* Between which bounds the number of workers moves. */
+static int check_bounds(const struct reader *reader, struct mf_error *error)
+{
+    struct job *job = reader->job;
+    bool is_elastic =
+        reader_seen(reader, "workers.min") > 0 || reader_seen(reader, "workers.max") > 0;
+    if (!is_elastic && reader_seen(reader, "workers.idle") > 0)
+        return reader_raise(
+            reader, "workers.idle", error, "it counts with workers.min or workers.max only");
+    if (is_elastic && reader_seen(reader, "workers.count") > 0)
+        return reader_raise(reader,
+                            "workers.count",
+                            error,
+                            "how many workers there are is said twice: either a count, or "
+                            "workers.min and workers.max");
+    if (is_elastic && job->inventory != NULL && job->hosts.count == 0)
+        return job->worker_min <= job->worker_max || reader_seen(reader, "workers.max") == 0
+                   ? 0
+                   : check_max(reader, error);
+    if (is_elastic && check_max(reader, error) < 0)
+        return -1;
+    if (!is_elastic)
+        job->worker_min = job->worker_max = job->worker_count;
+    job->worker_count = job->worker_min;
+    return 0;
+}
+
 /* A worker is one task of an array, which has 1,000 by default. */
 #define SLURM_WORKERS_MAX 1000u
 
@@ -266,13 +345,14 @@ static int check_slurm(const struct reader *reader, struct mf_error *error)
                    ? 0
                    : reader_raise(
                          reader, "workers.slurm", error, "it counts with launcher: slurm only");
-    if (job->worker_count > SLURM_WORKERS_MAX)
+    if (job->worker_max > SLURM_WORKERS_MAX)
         return reader_raise(reader,
-                            "workers.count",
+                            reader_seen(reader, "workers.max") > 0 ? "workers.max"
+                                                                   : "workers.count",
                             error,
                             "slurm has up to %u workers a run, got %u",
                             SLURM_WORKERS_MAX,
-                            job->worker_count);
+                            job->worker_max);
     if (job->slurm.cpus == 0)
         job->slurm.cpus = job->slots > 0 ? job->slots : 1;
     if (job->slots == 0)
@@ -284,8 +364,8 @@ int check_workers(struct reader *reader, struct mf_error *error)
 {
     settle_ranks(reader);
     if (check_one_source(reader, error) < 0 || read_hosts_file(reader, error) < 0 ||
-        check_hosts(reader, error) < 0 || check_slurm(reader, error) < 0 ||
-        check_identities(reader, error) < 0)
+        check_hosts(reader, error) < 0 || check_bounds(reader, error) < 0 ||
+        check_slurm(reader, error) < 0 || check_identities(reader, error) < 0)
         return -1;
     return check_advertise(reader, error);
 }

@@ -237,12 +237,14 @@ struct job {
     enum gather_kind gather;
     char *gather_sql;
     enum launcher_kind launcher;
-    uint32_t worker_count;  /* 1; with hosts, one for each of them */
-    struct job_hosts hosts; /* launcher ssh: at least one */
-    char *hosts_file;       /* that they were read from; NULL = none (the copy in the run folder has
-                               them in a list) */
-    char *inventory; /* of Ansible, absolute, perhaps with `:group`; NULL = none. Its hosts are not
-                        in `hosts`: master/inventory.h makes a job of it that has them */
+    uint32_t worker_count; /* 1; with hosts, one for each of them; elastic: of the beginning */
+    uint32_t worker_min, worker_max; /* elastic: worker_min < worker_max; else both worker_count */
+    uint64_t worker_idle_us;         /* elastic: one that has nothing for so long ends; 30 s */
+    struct job_hosts hosts;          /* launcher ssh: at least one */
+    char *hosts_file; /* that they were read from; NULL = none (the copy in the run folder has
+                         them in a list) */
+    char *inventory;  /* of Ansible, absolute, perhaps with `:group`; NULL = none. Its hosts are not
+                         in `hosts`: master/inventory.h makes a job of it that has them */
     struct job_ssh ssh; /* paths are absolute */
     struct job_slurm slurm;
     char *advertise;  /* an address of this machine that workers can dial; NULL = those found */

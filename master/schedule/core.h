@@ -292,7 +292,8 @@ bool elastic_launch(struct schedule *s);           /* true: something was pushed
 bool elastic_let_go(struct schedule *s);
 int64_t elastic_deadline(const struct schedule *s);
 void elastic_no_host(struct schedule *s); /* a launch failed, and none can take its place */
-uint32_t elastic_wanted(const struct schedule *s);
+uint32_t elastic_wanted(const struct schedule *s);  /* for the work that there is */
+uint32_t elastic_missing(const struct schedule *s); /* to be launched as soon as pace allows */
 
 /* run.c: the run as a whole. */
 void core_run_step(struct schedule *s, enum run_event event);

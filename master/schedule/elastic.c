@@ -69,7 +69,8 @@ static uint64_t workers_for(const struct schedule *s, uint64_t slots)
 /* So many workers have GROW_US to do with all that there is. */
 static uint64_t worthy(const struct schedule *s)
 {
-    double us = (double)demand(s) * (double)(s->duration_us16 / 16 + 1);
+    uint64_t each_us = s->duration_us16 / 16 + 1;
+    double us = (double)demand(s) * (double)each_us;
     double count = us / ((double)GROW_US * slots_each(s));
     return count < (double)UINT32_MAX ? (uint64_t)count + 1 : UINT32_MAX;
 }
@@ -116,7 +117,7 @@ static bool is_unpaced(const struct schedule *s)
 }
 
 /* Workers to launch now, but for the pace after failed launches. */
-static uint32_t missing(const struct schedule *s)
+uint32_t elastic_missing(const struct schedule *s)
 {
     if (!core_run_working(s) || s->worker_added == 0 || !elastic_may_grow(s))
         return 0;
@@ -147,7 +148,7 @@ bool elastic_launch(struct schedule *s)
     note_excess(s);
     if (BREAKS(GREED))
         s->elastic.most = s->config.workers_max + 1;
-    if (missing(s) == 0 || (s->launch_failures > 0 && s->now_us < s->relaunch_us) ||
+    if (elastic_missing(s) == 0 || (s->launch_failures > 0 && s->now_us < s->relaunch_us) ||
         (BREAKS(STARVE) && s->elastic.let_go > 0))
         return false;
     core_worker_add(s, s->worker_last + 1, slots_each(s), 0);
@@ -194,7 +195,7 @@ int64_t elastic_deadline(const struct schedule *s)
         return INT64_MAX;
     const struct worker *w = first_to_go(s);
     int64_t first = w == NULL ? INT64_MAX : w->rest_us + (int64_t)s->config.idle_us;
-    if (missing(s) > 0 && s->launch_failures > 0)
+    if (elastic_missing(s) > 0 && s->launch_failures > 0)
         first = s->relaunch_us < first ? s->relaunch_us : first;
     if (core_run_working(s) && elastic_may_grow(s) && excess(s) > 0 && !is_unpaced(s) &&
         s->elastic.short_us != INT64_MAX && s->elastic.short_us + GROW_US < first)

@@ -47,6 +47,7 @@ static int64_t held_until(const struct schedule *s)
 void schedule_explain(const struct schedule *s, struct schedule_explanation *explanation)
 {
     const struct schedule_counts *counts = &s->counts;
+    uint32_t wanted = elastic_on(s) ? elastic_missing(s) : s->list[LIST_WANTED].count;
     *explanation = (struct schedule_explanation){
         .state = s->state,
         .paused = counts->paused,
@@ -70,9 +71,9 @@ void schedule_explain(const struct schedule *s, struct schedule_explanation *exp
         .away = s->worker_in[WORKER_READY] - s->workers_connected,
         .draining = s->worker_in[WORKER_DRAINING],
         .idle = s->list[LIST_IDLE].count,
-        .wanted = s->list[LIST_WANTED].count,
-        .relaunch_us =
-            s->list[LIST_WANTED].count > 0 && s->launch_failures > 0 ? s->relaunch_us : INT64_MAX,
+        .wanted = wanted,
+        .is_elastic = elastic_on(s),
+        .relaunch_us = wanted > 0 && s->launch_failures > 0 ? s->relaunch_us : INT64_MAX,
         .timeout_us = core_run_timeout(s),
     };
 }

@@ -45,9 +45,10 @@ struct schedule_explanation {
     uint32_t launching, joining;    /* workers (known ones are joining) */
     uint32_t ready, away, draining; /* away: ready, but not connected */
     uint32_t idle;                  /* ready, with a slot for which it has nothing */
-    uint32_t wanted;                /* lost, to be replaced */
-    int64_t relaunch_us;            /* not before */
-    int64_t timeout_us;             /* the run is given up */
+    uint32_t wanted;                /* to be launched: lost, or elastic and work waits */
+    bool is_elastic;
+    int64_t relaunch_us; /* not before */
+    int64_t timeout_us;  /* the run is given up */
 };
 
 /* Of the run; constant time. */

@@ -238,8 +238,7 @@ void elastic_step(struct sim *sim)
         violation(sim, "only %u workers are there or on their way", book->alive);
     if (lasts(sim, lacks, &book->lacks_since) > GROW_SLACK_US)
         violation(sim, "work waits, and no worker is launched beside the %u", book->alive);
-    if (works)
-        check_idle(sim, &counts, joined);
+    check_idle(sim, &counts, works ? joined : 0);
 }
 
 void elastic_end(struct sim *sim)

@@ -323,9 +323,84 @@ static void every_failing_allocation_is_reported(void **state)
     unlink(path);
 }
 
+static void bounds_instead_of_a_count(void **state)
+{
+    (void)state;
+    struct job *job = parse_set(JOB "workers: {min: 2, max: 6, idle: 90s, slots: 1}\n", NULL);
+    assert_int_equal(job->worker_count, 2);
+    assert_int_equal(job->worker_min, 2);
+    assert_int_equal(job->worker_max, 6);
+    assert_int_equal(job->worker_idle_us, 90000000);
+    struct job *again = read_copy(job);
+    assert_int_equal(again->worker_max, 6);
+    job_destroy(again);
+    job_destroy(job);
+    job = parse_set(JOB "workers: {hosts: [a, b, c], min: 1}\n", NULL);
+    assert_int_equal(job->worker_count, 1);
+    assert_int_equal(job->worker_max, 3);
+    assert_int_equal(job->worker_idle_us, 30000000);
+    job_destroy(job);
+    job = parse_set(JOB "workers: {hosts: [a, b, c], max: 64}\n", "workers.hosts=[x, y]");
+    assert_int_equal(job->worker_max, 2);
+    job_destroy(job);
+    job = parse_set(JOB "workers: {min: 3, slots: 4096}\n", NULL); /* no processor is left */
+    assert_int_equal(job->worker_count, 3);
+    assert_int_equal(job->worker_max, 3);
+    job_destroy(job);
+    job = parse_set(JOB "workers: {count: 5}\n", NULL);
+    assert_int_equal(job->worker_min, 5);
+    assert_int_equal(job->worker_max, 5);
+    job_destroy(job);
+}
+
+static void the_number_on_the_command_line_counts(void **state)
+{
+    (void)state;
+    struct job *job = parse_set(JOB "workers: {min: 2, max: 6, idle: 5s}\n", "workers.count=4");
+    assert_int_equal(job->worker_count, 4);
+    assert_int_equal(job->worker_max, 4);
+    struct job *again = read_copy(job);
+    assert_int_equal(again->worker_max, 4);
+    job_destroy(again);
+    job_destroy(job);
+    job = parse_set(JOB "workers: {count: 4}\n", "workers.max=9");
+    assert_int_equal(job->worker_count, 1);
+    assert_int_equal(job->worker_max, 9);
+    job_destroy(job);
+}
+
+static void wrong_bounds(void **state)
+{
+    (void)state;
+    expect(JOB "workers: {min: 4, max: 2}\n",
+           "j.yaml:5: workers.min: it is larger than workers.max: 4 and 2");
+    expect(JOB "workers: {idle: 10s}\n",
+           "j.yaml:5: workers.idle: it counts with workers.min or workers.max only");
+    expect(JOB "workers: {count: 2, max: 4}\n",
+           "j.yaml:5: workers.count: how many workers there are is said twice: either a count, or "
+           "workers.min and workers.max");
+    expect(JOB "workers: {hosts: [a, b], min: 3}\n",
+           "j.yaml:5: workers.min: there are 2 hosts, and each is one worker; expected at most "
+           "that, got 3");
+    expect(JOB "workers: {launcher: slurm, min: 3}\n",
+           "j.yaml:5: workers.min: how many workers there may be is not known here: workers.max is "
+           "expected, too");
+    expect(JOB "workers: {launcher: slurm, max: 1001}\n",
+           "j.yaml:5: workers.max: slurm has up to 1000 workers a run, got 1001");
+    expect(JOB "workers: {inventory: hosts.yml, min: 3, max: 2}\n",
+           "j.yaml:5: workers.min: it is larger than workers.max: 3 and 2");
+    expect(JOB "workers: {min: 0, max: 2}\n",
+           "j.yaml:5: workers.min: expected 1 to 10000, got '0'");
+    expect(JOB "workers: {max: 2, idle: 0s}\n",
+           "j.yaml:5: workers.idle: expected 1 to 315360000 s, got '0s'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bounds_instead_of_a_count),
+        cmocka_unit_test(the_number_on_the_command_line_counts),
+        cmocka_unit_test(wrong_bounds),
         cmocka_unit_test(hosts_mean_workers_over_ssh),
         cmocka_unit_test(hosts_have_keys_of_their_own),
         cmocka_unit_test(without_hosts_workers_are_local),

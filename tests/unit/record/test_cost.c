@@ -165,6 +165,25 @@ static void two_workers_of_a_host_are_paid_once(void **state)
     cost_fini(&cost);
 }
 
+/* The host of a worker that was let go is paid for until then, and again when another one comes. */
+static void who_is_let_go_costs_less(void **state)
+{
+    worker(*state, 1, "stays", 1, "100", "102", "152");
+    worker(*state, 2, "goes", 1, "100", "102", "113");
+    worker(*state, 3, "goes", 1, "140", "141", "152");
+    event(*state, "worker dismissed", 2, 112);
+    event(*state, "worker dismissed", 1, 151);
+    event(*state, "worker dismissed", 3, 151);
+    attempt(*state, 1, 1, 1, 49);
+    attempt(*state, 2, 1, 2, 5);
+    attempt(*state, 3, 1, 3, 10); /* 15 of 20 slot seconds */
+    struct cost cost = read_cost(*state, 160);
+    assert_int_equal(cost.count, 2);
+    expect(&cost.hosts[0], "goes", 2, 3, 15, 5, 2);
+    expect(&cost.hosts[1], "stays", 1, 2, 49, 0, 1);
+    cost_fini(&cost);
+}
+
 /* A lost worker, on whose place another one came after a while in which nobody was there. */
 static void a_lost_worker_and_its_successor(void **state)
 {
@@ -300,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_worker_in_its_four_phases, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_in_vain_was_busy, setup, teardown),
         cmocka_unit_test_setup_teardown(two_workers_of_a_host_are_paid_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_let_go_costs_less, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_worker_and_its_successor, setup, teardown),
         cmocka_unit_test_setup_teardown(what_has_no_end_counts_up_to_now, setup, teardown),
         cmocka_unit_test_setup_teardown(clocks_that_jump, setup, teardown),
