@@ -17,7 +17,7 @@
     "LogVerbose=*:ssh_userauth2():*,*:client_input_channel_req():*,*:verify_host_key():*,"         \
     "*:kex_exchange_identification():*,*:ssh_connect_direct():*,*:ssh_proxy_connect():*,"          \
     "*:input_userauth_failure():*,*:channel_input_open_failure():*,*:client_status_confirm():*,*:" \
-    "sshpkt_vfatal():*,*:ssh_packet_read_poll_seqnr():*"
+    "sshpkt_vfatal():*,*:ssh_packet_read_poll_seqnr():*,*:server_alive_check():*"
 
 static const char *const always[] = {"-T",
                                      "-x",
@@ -115,6 +115,8 @@ static void add_policy(struct openssh_command *command, const struct remote *rem
         add_path(command, "IdentityFile", config->identity);
         add(command, mf_strdup("-oIdentitiesOnly=yes"));
     }
+    if (strstr(remote->elsewhere, KERBEROS) != NULL)
+        add(command, mf_strdup("-oGSSAPIAuthentication=yes"));
 }
 
 static void add_each(struct openssh_command *command, const char *const *texts, size_t count)
@@ -266,7 +268,7 @@ int openssh_command(const struct remote *remote,
     add(command, mf_format("-oConnectTimeout=%u", remote_connect_seconds(remote)));
     if (remote->settings == NULL || remote->settings->alive_s == 0) {
         add(command, mf_strdup("-oServerAliveInterval=10"));
-        add(command, mf_strdup("-oServerAliveCountMax=3"));
+        add(command, mf_strdup("-oServerAliveCountMax=2"));
     }
     add_policy(command, remote);
     add_usual(command, remote);

@@ -14,8 +14,9 @@
  *
  * direct.c uses these parts for commands whose streams are the caller's own.
  *
- * jump.c is the way to a host by others, tunnel.c the channel that they open for it. Before all
- * that, config.c asks what the user's ssh configuration says of the host.
+ * jump.c is the way to a host by others, tunnel.c the channel that they open for it; alive.c asks
+ * a host that has fallen silent. Before all that, config.c asks what the user's ssh configuration
+ * says of the host.
  */
 #ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
 #define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
@@ -187,6 +188,8 @@ struct remote {
     uint32_t wanted;  /* events that the current step waits for; 0 = ask libssh2 */
     int lost;         /* errno of the socket, LOST_END when the host closed it, 0 while it lives */
     bool cut;         /* we have hung up: libssh2 must not touch the socket any more */
+    int64_t heard_us,
+        asked_us; /* when bytes came last, and when it was asked whether it is alive */
 
     LIBSSH2_SESSION *session;
     bool shaking; /* libssh2 is in the middle of a handshake */
@@ -211,6 +214,9 @@ struct remote {
     struct mf_error error; /* valid in REMOTE_FAILED */
 };
 
+/* In `elsewhere`, when that is the reason: ssh is told to use it. */
+#define KERBEROS "Kerberos (GSSAPI)"
+
 #define UNWATCHED UINT32_MAX
 #define LOST_END (-1)
 
@@ -225,6 +231,8 @@ enum remote_step remote_fail(struct remote *remote, bool again, const char *form
  * allowed. */
 void remote_cannot(struct remote *remote, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* After remote_fail, outside of a step. */
+void remote_give_up(struct remote *remote);
 void remote_say_elsewhere(const struct remote *remote);
 void remote_set_place(struct remote *remote); /* from host, port and name */
 bool remote_accepts_new(const struct remote *remote);
@@ -287,6 +295,10 @@ enum remote_step tunnel_begin(struct remote *remote); /* one that is wanted, whe
 enum remote_step step_tunnel_open(struct remote *remote);
 enum remote_step step_tunnel(struct remote *remote);
 void tunnel_fini(struct remote *remote);
+
+/* alive.c: asks when it is time to, gives the connection up when there was no answer for too long.
+ * Returns when it has to be called again. */
+int64_t alive_tick(struct remote *remote, int64_t now_us);
 
 /* openssh.c */
 int openssh_ask(struct remote *remote); /* starts `ssh -G` */
