@@ -111,6 +111,7 @@ END
 
 start_waiting() { # HOST I
     host_exec "$2" touch /run/wait
+    : >err # of the one before
     "$MAYFLY_BIN" debug last 1 --host="$1" >out 2>err </dev/null &
     PID=$!
     wait_until "grep -q '^on h$2' err || has_ended $PID"
