@@ -48,6 +48,7 @@ without_folder() {
 }
 
 it_is_as_it_was_in_the_run() {
+    echo "task: {shell: another job by now}" >job.yaml
     fingerprint >before
     mayfly debug last 2
     assert_exit 7

@@ -77,6 +77,7 @@ case_running_subtasks_are_taken_over() {
     # One account of both masters: workers that join again are not launched again.
     assert_equal "$(summary ".cost | .workers == 2 and .paid > $paid and .launching == $launching and .busy > 0")" true \
         "the cost account"
+    assert_cost_adds_up
 }
 
 # Again and again, and with one of the workers killed along with its master.

@@ -47,6 +47,9 @@ case_a_worker_is_killed() {
     assert_contains "$RUN/master.log" "died"
     assert_equal "$(summary '.workers | "\(.launched) \(.lost) \(.verified_gone) \(.unverified)"')" "3 1 3 0"
     assert_equal "$(summary '.cost.workers')" 3 "workers that were paid for"
+    assert_cost_adds_up
+    grep -qE '^mayfly: paid for [0-9.]+ host-seconds: [0-9.]+ busy \([0-9]+ %\), [0-9.]+ idle, [0-9.]+ launching, [0-9.]+ dismissing$' err ||
+        fail "no cost account at the end: $(tail -n 3 err)"
     assert_equal "$(query "select count(*) from event join worker on worker.id = event.worker
         where kind = 'worker dismissed' and worker.state = 'gone'")" 2 "workers that were told to go"
     [ "$(query "select count(*) from event where kind = 'lost'")" -gt 0 ] || fail "no event says what was lost"

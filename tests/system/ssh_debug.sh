@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2016,SC2119 # what stands in single quotes is meant as it is
 # mayfly debug --host: a subtask again on the host that it ran on, with what it had there; nothing is left.
+# Functions named long_* are run by .ci/long.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_lib.sh"
@@ -83,6 +84,9 @@ a_shell_there() {
     "$MAYFLY_BIN" debug last 3 --host=direct --shell >out 2>err <<<'uname -n; head -n 1 ../../stdin; exit 255' || code=$?
     assert_equal "$code" 255 # of the command, not of ssh
     assert_same out <(printf 'h1\n9\n')
+}
+
+at_a_terminal() {
     # At a terminal the shell there has one, too.
     python3 - "$MAYFLY_BIN" "$RUN_ID" <<'END'
 import os, pty, sys
@@ -107,6 +111,7 @@ END
 
 start_waiting() { # HOST I
     host_exec "$2" touch /run/wait
+    : >err # of the one before
     "$MAYFLY_BIN" debug last 1 --host="$1" >out 2>err </dev/null &
     PID=$!
     wait_until "grep -q '^on h$2' err || has_ended $PID"
@@ -127,13 +132,21 @@ what_ends_it() {
     await_clean 1
     assert_pristine 1
     assert_no_file "$RUN/debug"
+}
+
+# The connection breaks, and whoever could say so is gone.
+the_link_breaks() {
     start_waiting target 2
     kill -KILL "$PID" "$(pgrep -P "$PID" -x ssh)"
     wait "$PID" 2>/dev/null || :
     await_clean 2
     assert_pristine
     mayfly clean --all --older-than 1h # of a run that stays nothing is touched
-    rm "$RUN/debug/"* # as if it had not been
+    assert_equal "$(find "$RUN/debug" -type f | wc -l)" 1 "notes"
+    mayfly clean "$RUN_ID"
+    assert_exit 0
+    assert_no_file "$RUN"
+    assert_pristine
 }
 
 # What nobody is left for on the host is removed with the run.
@@ -166,7 +179,7 @@ what_clean_finds() {
     assert_pristine
 }
 
-case_on_the_host_it_ran_on() {
+start() {
     hosts_start 2
     write_config
     hosts_are_ready
@@ -174,6 +187,17 @@ case_on_the_host_it_ran_on() {
     run_job -j 1
     assert_exit 1
     assert_pristine
+}
+
+long_at_a_terminal_and_a_link_that_breaks() {
+    start
+    at_a_terminal
+    assert_pristine
+    the_link_breaks
+}
+
+case_on_the_host_it_ran_on() {
+    start
     as_it_was_in_the_run
     a_shell_there
     mayfly debug last 1 --host=nowhere

@@ -83,6 +83,7 @@ assert_complete() { # COUNT
     assert_same "$RUN/result" <(seq "$1")
     assert_equal "$(counts)" "$1 0 0 0"
     assert_equal "$(query "select count(*), count(distinct subtask) from attempt where state = 'done'")" "$1|$1"
+    assert_cost_adds_up
 }
 
 asked=0 # when the run was asked to end, in SECONDS
