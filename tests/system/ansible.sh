@@ -131,6 +131,26 @@ case_teardown_refuses() {
     assert_equal "$(host_exec 2 sh -c 'cat /home/etl/.ssh/authorized_keys')" "" "keys that may log in"
 }
 
+# The commands of docs/ansible.md as they stand there, but for the addresses and how Ansible logs in.
+case_the_five_minutes() {
+    [ -n "${LONG:-}" ] || return 0
+    LIMIT_SECONDS=300
+    prepare 3
+    unset ANSIBLE_COLLECTIONS_PATH ANSIBLE_HOME ANSIBLE_PIPELINING
+    export ANSIBLE_REMOTE_USER=root ANSIBLE_BECOME_METHOD=su ANSIBLE_PRIVATE_KEY_FILE=$HOSTS/id_ed25519
+    mkdir -p checkout/build
+    ln -s "$collection" "$collection/../jobs" checkout
+    ln -s ../../programs checkout/build/release
+    sed -n '/^### Five minutes/,/^### \|^Two groups/s/^    //p' "$collection/../docs/ansible.md" |
+        sed 's/10\.0\.0\.2/10.77.0.1/; s/10\.0\.0\.5/10.77.0.2/; s/10\.0\.0\.6/10.77.0.3/
+            s/^mayfly_master_host_jobs=/mayfly_master_host_packages=[]\n&/' >five.sh
+    (cd checkout && hosts_run bash -euo pipefail ../five.sh >../play.log 2>&1 </dev/null) ||
+        fail "$(tail -n 60 play.log)"
+    assert_file checkout/results/*
+    assert_file checkout/logs/control/*/summary.json
+    assert_empty
+}
+
 # A field that is not right is named before anything is done.
 case_bad_variables() {
     [ -n "${LONG:-}" ] || return 0
