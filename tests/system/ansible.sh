@@ -24,7 +24,7 @@ prepare() { # N
         printf '[all:vars]\nansible_user=root\nansible_become_method=su\nansible_python_interpreter=/usr/bin/python3\n'
         printf 'ansible_ssh_private_key_file=%s\n' "$HOSTS/id_ed25519"
         printf 'mayfly_master_host_binaries=%s\nmayfly_master_host_jobs=%s\n' "$PWD/programs" "$PWD/jobs"
-        printf 'mayfly_master_host_packages=[]\nmayfly_master_host_scheduler=none\n'
+        printf 'mayfly_master_host_packages=[]\nmayfly_master_host_scheduler=cron\n'
         printf 'mayfly_master_host_triggers=["squares.yaml"]\n'
     } >inventory
     for ((number = 1; number <= $1; number++)); do
@@ -88,13 +88,81 @@ case_from_an_empty_host_and_back() {
     prepare 2
     play provision
     assert_changed some
+    assert_equal "$(crontab_lines)" 1 "lines of mayfly in the crontab"
     play provision
     assert_changed none
+    assert_equal "$(crontab_lines)" 1 "lines of mayfly in the crontab"
     play run-job -e mayfly_job=squares.yaml -e mayfly_job_poll=1
     assert_same results/* <(for n in $(seq 20); do echo $((n * n)); done)
     [ -n "$(host_exec 2 find /home/mayfly/.cache -type f)" ] || fail "the run took the folder for state with it"
     play teardown
     assert_empty
+}
+
+# What runs under an account that is to go is named, and ended when that is asked for. An account that was there before
+# loses what is ours, and nothing else.
+case_teardown_refuses() {
+    [ -n "${LONG:-}" ] || return 0
+    LIMIT_SECONDS=300
+    prepare 2
+    play provision
+    host_exec 2 setpriv --reuid mayfly --clear-groups sleep 1234 &
+    wait_until "host_exec 2 pgrep -u mayfly sleep"
+    ! play_succeeds teardown || fail "a process was ended that nobody had asked to end"
+    assert_contains play.log 'processes run under mayfly:'
+    assert_contains play.log 'sleep 1234; end them, wait for the run they belong to, or set mayfly_worker_host_force'
+    play teardown --check -e mayfly_worker_host_force=true
+    host_exec 2 pgrep -u mayfly sleep >/dev/null || fail "a check has ended it"
+    play teardown -e mayfly_worker_host_force=true
+    wait $! || :
+    assert_empty
+    host_exec 1 install -d -o etl /home/etl/jobs
+    host_exec 1 tee /home/etl/jobs/mine </dev/null
+    play provision -e mayfly_master_host_user=etl -e mayfly_worker_host_user=etl
+    play run-job -e mayfly_job=squares.yaml -e mayfly_job_poll=1 -e mayfly_master_host_user=etl \
+        -e mayfly_worker_host_user=etl
+    play provision -e mayfly_master_host_user=etl -e mayfly_worker_host_user=etl
+    assert_changed none
+    play teardown -e mayfly_master_host_user=etl -e mayfly_worker_host_user=etl
+    play teardown -e mayfly_master_host_user=etl -e mayfly_worker_host_user=etl
+    assert_changed none
+    host_exec 1 test -e /home/etl/jobs/mine || fail "a job of somebody else's was removed"
+    assert_equal "$(host_exec 1 sh -c 'ls /home/etl/.ssh')" known_hosts "what is left in ~/.ssh of the master's account"
+    assert_equal "$(host_exec 2 sh -c 'cat /home/etl/.ssh/authorized_keys')" "" "keys that may log in"
+}
+
+# The commands of docs/ansible.md as they stand there, but for the addresses and how Ansible logs in.
+case_the_five_minutes() {
+    [ -n "${LONG:-}" ] || return 0
+    LIMIT_SECONDS=300
+    prepare 3
+    unset ANSIBLE_COLLECTIONS_PATH ANSIBLE_HOME ANSIBLE_PIPELINING
+    export ANSIBLE_REMOTE_USER=root ANSIBLE_BECOME_METHOD=su ANSIBLE_PRIVATE_KEY_FILE=$HOSTS/id_ed25519
+    mkdir -p checkout/build
+    ln -s "$collection" "$collection/../jobs" checkout
+    ln -s ../../programs checkout/build/release
+    sed -n '/^### Five minutes/,/^### \|^Two groups/s/^    //p' "$collection/../docs/ansible.md" |
+        sed 's/10\.0\.0\.2/10.77.0.1/; s/10\.0\.0\.5/10.77.0.2/; s/10\.0\.0\.6/10.77.0.3/
+            s/^mayfly_master_host_jobs=/mayfly_master_host_packages=[]\n&/' >five.sh
+    (cd checkout && hosts_run bash -euo pipefail ../five.sh >../play.log 2>&1 </dev/null) ||
+        fail "$(tail -n 60 play.log)"
+    assert_file checkout/results/*
+    assert_file checkout/logs/control/*/summary.json
+    assert_empty
+}
+
+# A field that is not right is named before anything is done.
+case_bad_variables() {
+    [ -n "${LONG:-}" ] || return 0
+    prepare 1
+    ! play_succeeds provision -e mayfly_master_host_scheduler=at || fail "such a scheduler is none"
+    assert_contains play.log 'value of mayfly_master_host_scheduler must be one of: auto, cron, systemd, none, got: at'
+    assert_empty
+}
+
+# The host's own: its /var is nobody else's.
+crontab_lines() {
+    host_exec 1 crontab -u mayfly -l | grep -c 'mayfly.* trigger tick' || :
 }
 
 # Starts a playbook and kills it when its output has TEXT.
@@ -116,14 +184,14 @@ case_killed_playbooks() {
     [ -n "${LONG:-}" ] || return 0
     LIMIT_SECONDS=300
     prepare 3
-    play provision --check
+    play provision --check --diff
     assert_empty
     interrupt 'Make the job folder' provision
     interrupt 'Let the masters log in' provision
     play provision
     play provision
     assert_changed none
-    play provision --check
+    play provision --check --diff
     assert_changed none
     play run-job -e mayfly_job=squares.yaml --check
     assert_equal "$(as_master ls --json | jq length)" 0 "runs of a check"
@@ -150,8 +218,8 @@ case_killed_playbooks() {
 }
 
 # Whether it succeeds.
-play_succeeds() { # PLAYBOOK
-    hosts_run ansible-playbook -i inventory "$collection/playbooks/$1.yml" >play.log 2>&1 </dev/null
+play_succeeds() { # PLAYBOOK [ARGUMENT...]
+    hosts_run ansible-playbook -i inventory "$collection/playbooks/$1.yml" "${@:2}" >play.log 2>&1 </dev/null
 }
 
 as_master() { # ARGUMENT...

@@ -75,8 +75,8 @@ case_a_key_a_host() {
     local client
     two
     hosts_start 2
-    hosts_key ecdsa >/dev/null
-    host_exec 2 tee /etc/ssh/authorized_keys/etl <"$HOSTS/id_ecdsa.pub" >/dev/null
+    ssh-keygen -q -t ed25519 -N '' -f "$HOSTS/id_other"
+    host_exec 2 tee /etc/ssh/authorized_keys/etl <"$HOSTS/id_other.pub" >/dev/null
     cat >inventory <<END
 [all:vars]
 ansible_user=etl
@@ -86,20 +86,20 @@ ${hosts_network}.[1:2] mayfly_slots=1
 ansible_ssh_private_key_file=../hosts/id_ed25519
 END
     mkdir host_vars
-    echo 'ansible_ssh_private_key_file: ../hosts/id_ecdsa' >"host_vars/$(host_address 2).yml"
+    echo 'ansible_ssh_private_key_file: ../hosts/id_other' >"host_vars/$(host_address 2).yml"
     for client in libssh2 openssh; do
         succeed --inventory inventory:etl --known-hosts "$HOSTS/known_hosts" --ssh-config none --ssh-client "$client"
         assert_equal "$(summary '[.hosts_left_out[], .workers.launched] | join(" ")')" 2 "workers with $client"
         assert_hosts_clean "$RUN_ID"
     done
-    assert_contains "$RUN/job.yaml" "etl@$(host_address 2) $PWD/../hosts/id_ecdsa"
+    assert_contains "$RUN/job.yaml" "etl@$(host_address 2) $PWD/../hosts/id_other"
     mayfly check --inventory inventory:etl -i "$HOSTS/id_ed25519" --known-hosts "$HOSTS/known_hosts" --ssh-config none job.yaml
     assert_exit 3
     assert_contains out "etl@$(host_address 2)"
-    rm "$HOSTS"/id_ecdsa
+    rm "$HOSTS"/id_other
     mayfly run job.yaml --inventory inventory:etl
     assert_exit 2
-    assert_contains err "ansible_ssh_private_key_file: the key file $PWD/../hosts/id_ecdsa cannot be read"
+    assert_contains err "ansible_ssh_private_key_file: the key file $PWD/../hosts/id_other cannot be read"
 }
 
 case_what_does_not_parse() {

@@ -13,13 +13,13 @@ module: mayfly_run
 short_description: Start a run of Mayfly, or wait for one
 description:
   - Starts a job in the background (C(mayfly submit)) and waits for its end, by C(mayfly status).
-  - With O(run_id) nothing is started; the run that has this id is waited for.
+  - With I(run_id) nothing is started; the run that has this id is waited for.
   - In check mode the job file is only read (C(mayfly run --dry-run)).
 author:
   - The Mayfly authors
 options:
   job:
-    description: The job file on the host. It or O(run_id) is needed.
+    description: The job file on the host. It or I(run_id) is needed.
     type: path
   run_id:
     description: A run that was started already.
@@ -37,7 +37,7 @@ options:
     elements: str
     default: []
   inventory:
-    description: An Ansible inventory on the host, C(FILE) or C(FILE:GROUP), instead of O(hosts).
+    description: An Ansible inventory on the host, C(FILE) or C(FILE:GROUP), instead of I(hosts).
     type: str
   identity:
     description: File of the private key to log in to the workers' hosts.
@@ -48,15 +48,15 @@ options:
     default: mayfly
   join:
     description:
-      - If the same job was started by this module before with the same O(params), and nobody has seen that run end, take
+      - If the same job was started by this module before with the same I(params), and nobody has seen that run end, take
         that run instead of starting another. One that was interrupted is resumed.
-      - The job file's path and O(params) say what is the same job; the hosts may be other ones. Tasks that do this at the
+      - The job file's path and I(params) say what is the same job; the hosts may be other ones. Tasks that do this at the
         same time wait for each other, and take the same run.
     type: bool
     default: false
   forget:
     description:
-      - Whether the good end of a run counts as seen, so that O(join) starts another one. False is for a task that may
+      - Whether the good end of a run counts as seen, so that I(join) starts another one. False is for a task that may
         outlive its playbook (C(async)); one without it follows when the result is in safety.
     type: bool
     default: true
