@@ -35,7 +35,9 @@
 #define PENDING_US 5000000 /* while something is awaited, at most */
 #define STEADY_US 5000000
 #define CANCEL_AGAIN_US 1000000 /* after scancel was refused */
-#define COMMAND_US 60000000     /* Slurm's own limits are shorter */
+/* Slurm's own limits are shorter, mostly. What is killed while it submits may have submitted. */
+#define COMMAND_US 25000000
+#define SUBMIT_US 120000000
 
 static void slurm_destroy(struct launcher *launcher);
 
@@ -123,7 +125,8 @@ static int run_command(struct launcher *launcher,
         child_start(launcher->loop, argv, environment, input, command_over, launcher, error);
     mf_free(environment);
     launcher->doing = launcher->child == NULL ? NOTHING : doing;
-    launcher->command_us = mf_monotonic_us() + COMMAND_US;
+    launcher->command_us =
+        mf_monotonic_us() + (doing == SUBMIT || doing == CHECK ? SUBMIT_US : COMMAND_US);
     return launcher->child == NULL ? -1 : 0;
 }
 
@@ -489,7 +492,7 @@ static void give_up_unwanted(struct launcher *launcher)
 static void end_command(struct launcher *launcher)
 {
     const struct child_result result = {
-        .code = 124, .output = "", .problem = "it did not answer within 60 s"};
+        .code = 124, .output = "", .problem = "it did not answer in time"};
     child_abandon(launcher->child);
     if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
         uint32_t removed;
