@@ -226,7 +226,7 @@ static void on_submitted(struct launcher *launcher, const struct child_result *r
             continue;
         task->state = QUEUED;
         task->job = job;
-        task->is_live = true;
+        task->is_there = task->is_live = true;
     }
     launcher->pending_since_us = mf_monotonic_us();
     ask_soon(launcher);
@@ -330,7 +330,7 @@ static bool is_steady(const struct launcher *launcher)
     if (launcher->sweep_us != 0)
         return false;
     for (const struct task *task = launcher->tasks; task != NULL; task = task->next)
-        if (task->state == QUEUED || (task->state == STARTED && task->unwanted))
+        if (task->state == QUEUED || (task->state == STARTED && task->unwanted) || task->is_unsaid)
             return false;
     return true;
 }
@@ -401,7 +401,7 @@ slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct 
     task->state = has_begun ? STARTED : QUEUED;
     task->job = job;
     task->index = index;
-    task->is_live = true;
+    task->is_there = task->is_live = true;
     launcher->pending_since_us = mf_monotonic_us();
     ask_soon(launcher);
     return has_begun ? 1 : LAUNCH_WAITS;
@@ -433,11 +433,14 @@ static void slurm_stop(struct launcher *launcher, const struct launch_host *host
 
 static void slurm_farewell(struct launcher *launcher, uint32_t worker)
 {
+    char output[OUTPUT_MAX];
     struct task *task = find_task(launcher, worker);
     if (task == NULL || task->told_over)
         return;
-    if (task->state == QUEUED)
-        slurm_tell_started(launcher, task, "");
+    if (task->state == QUEUED) {
+        slurm_folder_read_output(launcher->folder, worker, output, sizeof output);
+        slurm_tell_started(launcher, task, output);
+    }
     task->told_over = true;
     launcher->callbacks.died(launcher->callbacks.arg, worker);
 }
