@@ -21,7 +21,8 @@ struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct 
                                         .user = host->user,
                                         .host = host->host,
                                         .port = host->port,
-                                        .slots = host->slots};
+                                        .slots = host->slots,
+                                        .identity = host->identity};
     }
     for (uint32_t i = 0; is_slurm && i < *count; i++)
         hosts[i] = (struct launch_host){

@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "master/claim.h"
 #include "master/command.h"
+#include "master/commands/debug_note.h"
 #include "master/commands/overview.h"
 #include "master/commands/text.h"
 #include "master/job/value.h"
@@ -147,7 +148,10 @@ static int remove_run(struct cleaned *cleaned, char *folder, const char *run_id,
     bool is_dry = cleaned->arguments->dry_run;
     int rc = 0, lock_fd = is_dry ? -1 : run_folder_lock(folder, &error);
     if (!is_dry) {
-        rc = lock_fd < 0 || claim_let_go(folder, run_id, &error) < 0 ? -1 : 0;
+        rc = lock_fd < 0 || debug_clean(folder, run_id, &error) < 0 ||
+                     claim_let_go(folder, run_id, &error) < 0
+                 ? -1
+                 : 0;
         if (rc == 0 && slurm_clean(folder, run_id, &error) < 0) /* said, and gone on with */
             fprintf(stderr, "mayfly: %s\n", error.text);
         if (rc == 0)

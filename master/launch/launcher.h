@@ -24,10 +24,11 @@ struct launch_host {
     const char *name; /* for people: as it was written, without slots */
     bool is_local;
     enum launch_kind kind;
-    const char *user; /* NULL = not said */
-    const char *host; /* NULL when local */
-    uint16_t port;    /* 0 = not said */
-    uint32_t slots;   /* 0 = not said */
+    const char *user;     /* NULL = not said */
+    const char *host;     /* NULL when local */
+    uint16_t port;        /* 0 = not said */
+    uint32_t slots;       /* 0 = not said */
+    const char *identity; /* its own private key file; NULL = that of launch_config */
 };
 
 /* Options of sbatch; NULL, 0 = not said. */
