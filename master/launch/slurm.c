@@ -35,7 +35,9 @@
 #define PENDING_US 5000000 /* while something is awaited, at most */
 #define STEADY_US 5000000
 #define CANCEL_AGAIN_US 1000000 /* after scancel was refused */
-#define COMMAND_US 60000000     /* Slurm's own limits are shorter */
+/* Slurm's own limits are shorter, mostly. What is killed while it submits may have submitted. */
+#define COMMAND_US 25000000
+#define SUBMIT_US 120000000
 
 static void slurm_destroy(struct launcher *launcher);
 
@@ -123,7 +125,8 @@ static int run_command(struct launcher *launcher,
         child_start(launcher->loop, argv, environment, input, command_over, launcher, error);
     mf_free(environment);
     launcher->doing = launcher->child == NULL ? NOTHING : doing;
-    launcher->command_us = mf_monotonic_us() + COMMAND_US;
+    launcher->command_us =
+        mf_monotonic_us() + (doing == SUBMIT || doing == CHECK ? SUBMIT_US : COMMAND_US);
     return launcher->child == NULL ? -1 : 0;
 }
 
@@ -223,7 +226,7 @@ static void on_submitted(struct launcher *launcher, const struct child_result *r
             continue;
         task->state = QUEUED;
         task->job = job;
-        task->is_live = true;
+        task->is_there = task->is_live = true;
     }
     launcher->pending_since_us = mf_monotonic_us();
     ask_soon(launcher);
@@ -327,7 +330,7 @@ static bool is_steady(const struct launcher *launcher)
     if (launcher->sweep_us != 0)
         return false;
     for (const struct task *task = launcher->tasks; task != NULL; task = task->next)
-        if (task->state == QUEUED || (task->state == STARTED && task->unwanted))
+        if (task->state == QUEUED || (task->state == STARTED && task->unwanted) || task->is_unsaid)
             return false;
     return true;
 }
@@ -398,7 +401,7 @@ slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct 
     task->state = has_begun ? STARTED : QUEUED;
     task->job = job;
     task->index = index;
-    task->is_live = true;
+    task->is_there = task->is_live = true;
     launcher->pending_since_us = mf_monotonic_us();
     ask_soon(launcher);
     return has_begun ? 1 : LAUNCH_WAITS;
@@ -430,11 +433,14 @@ static void slurm_stop(struct launcher *launcher, const struct launch_host *host
 
 static void slurm_farewell(struct launcher *launcher, uint32_t worker)
 {
+    char output[OUTPUT_MAX];
     struct task *task = find_task(launcher, worker);
     if (task == NULL || task->told_over)
         return;
-    if (task->state == QUEUED)
-        slurm_tell_started(launcher, task, "");
+    if (task->state == QUEUED) {
+        slurm_folder_read_output(launcher->folder, worker, output, sizeof output);
+        slurm_tell_started(launcher, task, output);
+    }
     task->told_over = true;
     launcher->callbacks.died(launcher->callbacks.arg, worker);
 }
@@ -489,7 +495,7 @@ static void give_up_unwanted(struct launcher *launcher)
 static void end_command(struct launcher *launcher)
 {
     const struct child_result result = {
-        .code = 124, .output = "", .problem = "it did not answer within 60 s"};
+        .code = 124, .output = "", .problem = "it did not answer in time"};
     child_abandon(launcher->child);
     if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
         uint32_t removed;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -145,19 +146,36 @@ int slurm_folder_note_job(const char *folder,
     return rc < 0 ? -1 : 0;
 }
 
+/* So many numbers, each behind blanks. What stands behind them; NULL: they are not there. */
+static const char *read_numbers(const char *text, uint32_t *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *end;
+        text += strspn(text, " ");
+        unsigned long long value = strtoull(text, &end, 10);
+        if (*text < '0' || *text > '9' || value > UINT32_MAX)
+            return NULL;
+        numbers[i] = (uint32_t)value;
+        text = end;
+    }
+    return text;
+}
+
 static bool find_in_notes(const char *folder, uint32_t worker, uint32_t *job, uint32_t *index)
 {
     char *path = mf_format("%s/jobs", folder);
     FILE *file = path == NULL ? NULL : fopen(path, "re");
-    char line[80], dot;
-    uint32_t w, j, i;
+    char line[80];
+    uint32_t numbers[3];
     bool is_there = false;
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "%u %u %u %c", &w, &j, &i, &dot) == 4 && w == worker && dot == '.') {
-            *job = j;
-            *index = i;
-            is_there = true;
-        }
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *rest = read_numbers(line, numbers, 3);
+        if (rest == NULL || strncmp(rest, " .", 2) != 0 || numbers[0] != worker)
+            continue;
+        *job = numbers[1];
+        *index = numbers[2];
+        is_there = true;
+    }
     if (file != NULL)
         fclose(file);
     mf_free(path);
@@ -167,10 +185,15 @@ static bool find_in_notes(const char *folder, uint32_t worker, uint32_t *job, ui
 bool slurm_folder_find_job(const char *folder, uint32_t worker, uint32_t *job, uint32_t *index)
 {
     char output[1024], text[64];
-    return find_in_notes(folder, worker, job, index) ||
-           (slurm_folder_read_output(folder, worker, output, sizeof output) &&
-            answer_line(output, "job", text, sizeof text) &&
-            sscanf(text, "%u %u", job, index) == 2);
+    uint32_t numbers[2];
+    if (find_in_notes(folder, worker, job, index))
+        return true;
+    if (!slurm_folder_read_output(folder, worker, output, sizeof output) ||
+        !answer_line(output, "job", text, sizeof text) || read_numbers(text, numbers, 2) == NULL)
+        return false;
+    *job = numbers[0];
+    *index = numbers[1];
+    return true;
 }
 
 bool slurm_folder_has_input(const char *folder, uint32_t worker)

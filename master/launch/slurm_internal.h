@@ -18,15 +18,17 @@ struct task {
     struct task *next;
     uint32_t worker, job, index;
     enum task_state state;
-    bool unwanted;            /* to be cancelled */
-    bool cancelled;           /* scancel was told */
-    bool told_over;           /* its end is of no interest to anybody any more */
-    bool is_single;           /* a job of its own, not one of an array */
-    bool is_live, is_running; /* as squeue says */
+    bool unwanted;                      /* to be cancelled */
+    bool cancelled;                     /* scancel was told */
+    bool told_over;                     /* its end is of no interest to anybody any more */
+    bool is_single;                     /* a job of its own, not one of an array */
+    bool is_listed;                     /* in the last list, if only as one that has ended */
+    bool is_there, is_live, is_running; /* as squeue says: slurm_squeue.h */
     int64_t begun_us;  /* wall clock: the job began to run; 0 = it has not, as far as known */
     char node[64];     /* "" = not known */
     char ending[160];  /* why it ended, by what Slurm says; "" = not known */
     bool is_explained; /* ... and that is reason enough */
+    bool is_unsaid;    /* its end was told, and why is to be said as soon as it is known */
 };
 
 struct launcher {
@@ -67,6 +69,8 @@ void slurm_tell_failed(
 void slurm_tell_started(struct launcher *launcher, struct task *task, const char *output);
 /* Its job is not there any more. */
 void slurm_tell_over(struct launcher *launcher, struct task *task);
+/* Why it is over, if that was not known when it was told. */
+void slurm_say_ending(struct launcher *launcher, struct task *task);
 /* So many wait in the queue, for `why`. Said once for each thing that they wait for. */
 void slurm_say_pending(struct launcher *launcher, uint32_t pending, const char *why);
 

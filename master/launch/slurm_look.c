@@ -41,11 +41,13 @@ static void add_stranger(struct launcher *launcher, const struct slurm_line *lin
     task->job = line->job;
     task->index = line->index;
     task->is_single = !line->is_array;
-    task->is_live = task->unwanted = task->told_over = true;
+    task->is_there = task->is_live = task->unwanted = task->told_over = true;
 }
 
 static void note_task(struct task *task, const struct slurm_line *line)
 {
+    task->is_listed = true;
+    task->is_there = line->is_there;
     task->is_live = line->is_live;
     task->is_running = line->is_running;
     if (line->node[0] != '\0')
@@ -81,13 +83,22 @@ static void look_at_task(struct launcher *launcher, struct task *task)
         slurm_tell_started(launcher, task, output);
 }
 
+/* One that had started is missed at once; of one that had not the reason is wanted, which is known
+ * when it is gone. */
+static bool is_over(const struct task *task)
+{
+    return task->state == STARTED ? !task->is_live : !task->is_there;
+}
+
 static void look_at_tasks(struct launcher *launcher, const char *why)
 {
     uint32_t pending = 0;
     for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
+        slurm_say_ending(launcher, task);
+        task->is_unsaid = task->is_unsaid && task->is_listed; /* Slurm has forgotten it */
         if (task->state != QUEUED && task->state != STARTED)
             continue;
-        if (!task->is_live)
+        if (is_over(task))
             slurm_tell_over(launcher, task);
         else
             look_at_task(launcher, task);
@@ -168,7 +179,7 @@ void slurm_listed(struct launcher *launcher, const struct child_result *result)
     }
     launcher->listed = 0;
     for (struct task *task = launcher->tasks; task != NULL; task = task->next)
-        task->is_live = task->is_running = false;
+        task->is_listed = task->is_there = task->is_live = task->is_running = false;
     for (const char *line = result->output; line != NULL && *line != '\0';) {
         note_line(launcher, line, why, sizeof why);
         line = strchr(line, '\n');

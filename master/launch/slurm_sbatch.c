@@ -86,6 +86,7 @@ int slurm_script_make(const char *folder,
                               "rm -f \"$d/input.$w\"\n"
                               "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
                               "echo \"mayfly 1 job $SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID\"\n"
+                              "echo \"mayfly 1 node $SLURMD_NODENAME\"\n"
                               "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
                               "\"$d/mayfly-worker\" start \"$r\" --stay <&3 3<&-\n"
                               "c=$?\nexec 3<&-\n"

@@ -30,6 +30,8 @@ void slurm_tell_failed(
 void slurm_tell_started(struct launcher *launcher, struct task *task, const char *output)
 {
     char address[64] = "";
+    if (task->node[0] == '\0') /* no list has shown it running yet */
+        answer_line(output, "node", task->node, sizeof task->node);
     struct launch_report report = {.worker = task->worker,
                                    .place = launcher->host->name,
                                    .ok = true,
@@ -79,11 +81,12 @@ static void say_failed(struct launcher *launcher, struct task *task, const char 
 }
 
 /* A worker that had joined; on the terminal once for each such reason. */
-static void say_ending(struct launcher *launcher, const struct task *task)
+void slurm_say_ending(struct launcher *launcher, struct task *task)
 {
     char sentence[300];
-    if (task->ending[0] == '\0')
+    if (!task->is_unsaid || task->ending[0] == '\0')
         return;
+    task->is_unsaid = false;
     snprintf(sentence,
              sizeof sentence,
              "worker %u is gone with its job %u_%u of Slurm: %s",
@@ -114,7 +117,8 @@ void slurm_tell_over(struct launcher *launcher, struct task *task)
     if (was_started) {
         task->told_over = true;
         slurm_folder_drop_input(launcher->folder, task->worker);
-        say_ending(launcher, task);
+        task->is_unsaid = true;
+        slurm_say_ending(launcher, task);
         launcher->callbacks.died(launcher->callbacks.arg, task->worker);
         return;
     }

@@ -165,6 +165,34 @@ long_time_is_over() {
     assert_cluster_clean
 }
 
+# squeue hangs, and says too much: a job that is not in a list of which a part is missing is not taken for gone.
+long_squeue_is_of_no_use() {
+    local squeue answer
+    squeue=$(command -v squeue)
+    slurm_start
+    mkdir "$WORK/bin"
+    for answer in 'sleep 1000' 'yes "9|9|COMPLETED|0:01|n1|None" | head -c 2000000'; do
+        rm -f gate
+        COUNT=2 FREE=0 slurm_job 4
+        printf '#!/bin/sh\n[ ! -e "%s" ] || %s\nexec %s "$@"\n' "$PWD/useless" "exec sh -c '$answer'" "$squeue" \
+            >"$WORK/bin/squeue"
+        chmod +x "$WORK/bin/squeue"
+        PATH=$WORK/bin:$PATH start_job
+        wait_until '[ "$(query "select count(*) from worker where state = '\''ready'\''")" = 2 ]'
+        touch useless gate
+        await_end
+        rm useless
+        assert_complete 4
+        case $answer in
+        sleep*) assert_contains err "slurm: NOT verified: squeue cannot say: it did not answer in time" ;;
+        yes*) assert_contains err "slurm: NOT verified: squeue cannot say: its list is too long" ;;
+        esac
+        assert_equal "$(summary .workers.lost)" 0 "workers that were taken for lost"
+        wait_until '[ -z "$(squeue -h)" ]'
+        assert_cluster_clean
+    done
+}
+
 long_scancel_is_refused() {
     slurm_start
     COUNT=6 FREE=0 slurm_job 10

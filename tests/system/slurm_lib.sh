@@ -8,21 +8,27 @@
 # Runs the script again, within its own namespaces; comes back there.
 slurm_alone() { # [ARGUMENT...]
     local command
-    [ -z "${SLURM_ALONE:-}" ] || return 0
+    [ -z "${SLURM_ALONE:-}" ] || return 0 # it is the cluster's folder
     [ "$(id -u)" -eq 0 ] || skip "a cluster needs root (namespaces, mounts)"
     for command in slurmctld slurmd munged sbatch ip unshare; do
         command -v "$command" >/dev/null ||
             skip "this needs $command (packages slurmctld, slurmd, slurm-client, munge, iproute2, util-linux)"
     done
-    SLURM_ALONE=yes exec unshare --net --mount --propagation unchanged --uts --pid --fork --kill-child \
-        --mount-proc "$(readlink -f "$0")" "$@"
+    CLUSTER=$(readlink -f "$(mktemp -d "${TMPDIR:-/tmp}/mayfly-cluster.XXXXXX")")
+    SLURM_ALONE=$CLUSTER unshare --net --mount --propagation unchanged --uts --pid --fork --kill-child \
+        --mount-proc "$(readlink -f "$0")" "$@" &
+    command=$!
+    trap 'kill -KILL $command 2>/dev/null; exit 1' INT TERM
+    trap 'rm -rf "$CLUSTER"' EXIT # with the last process of the namespace
+    wait "$command"
+    exit
 }
 
 # Makes sure that the cluster runs: one for all cases of the script. Sets CLUSTER, SLURM_CONF.
 slurm_start() {
-    CLUSTER=$(readlink -f "$BASE")/cluster
+    CLUSTER=$SLURM_ALONE
     export SLURM_CONF=$CLUSTER/slurm.conf
-    [ -d "$CLUSTER" ] || slurm_make
+    [ -e "$SLURM_CONF" ] || slurm_make
     # shellcheck disable=SC2016
     wait_until '[ "$(timeout 5 sinfo -h -p batch -o %T)" = idle ]'
 }
@@ -30,8 +36,8 @@ slurm_start() {
 slurm_make() {
     mkdir -p "$CLUSTER/state" "$CLUSTER/spool" "$CLUSTER/munge" "$CLUSTER/unseen"
     mount -t tmpfs none /root # the account's home on the nodes
-    printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$BASE/hosts"
-    mount --bind "$BASE/hosts" /etc/hosts
+    printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$CLUSTER/hosts"
+    mount --bind "$CLUSTER/hosts" /etc/hosts
     hostname login
     ip link set lo up
     ip link add cluster type bridge
@@ -76,7 +82,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_min_interval=100000
 MpiDefault=none
-MinJobAge=2
+MinJobAge=60
 KillWait=5
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none

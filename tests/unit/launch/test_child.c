@@ -18,6 +18,8 @@
 struct seen {
     unsigned calls;
     int code;
+    bool is_cut;
+    size_t length;
     char output[4096];
     char problem[4096];
 };
@@ -27,6 +29,8 @@ static void note(void *arg, const struct child_result *result)
     struct seen *seen = arg;
     seen->calls++;
     seen->code = result->code;
+    seen->is_cut = result->is_cut;
+    seen->length = strlen(result->output);
     snprintf(seen->output, sizeof seen->output, "%s", result->output);
     snprintf(seen->problem, sizeof seen->problem, "%s", result->problem);
 }
@@ -69,9 +73,14 @@ static void test_flood(void **state)
 {
     (void)state;
     struct seen seen;
-    run("head -c 1000000 /dev/zero | tr '\\0' x; echo end >&2", "", &seen);
+    run("head -c 2000000 /dev/zero | tr '\\0' x; echo end >&2", "", &seen);
     assert_int_equal(seen.code, 0);
     assert_string_equal(seen.problem, "end\n");
+    assert_true(seen.is_cut);
+    assert_in_range(seen.length, 1 << 20, 1100000);
+    run("head -c 1000000 /dev/zero | tr '\\0' x", "", &seen);
+    assert_false(seen.is_cut);
+    assert_int_equal(seen.length, 1000000);
 }
 
 static void test_environment_is_what_was_given(void **state)

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-static char base[] = "/tmp/mayfly-shared-XXXXXX";
+static char base[32];
 static char folder[64];
 
 static const char *path_of(const char *name)
@@ -43,7 +43,7 @@ static int make_folder(void **state)
 {
     struct mf_error error;
     (void)state;
-    strcpy(base + strlen(base) - 6, "XXXXXX");
+    snprintf(base, sizeof base, "/tmp/mayfly-shared-XXXXXX");
     assert_non_null(mkdtemp(base));
     snprintf(folder, sizeof folder, "%s/mayfly-RUN", base);
     umask(0);

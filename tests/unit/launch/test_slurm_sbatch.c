@@ -196,6 +196,7 @@ static int run_script(const struct mf_buffer *script, const char *task)
     if (pid == 0) {
         setenv("SLURM_ARRAY_TASK_ID", task, 1);
         setenv("SLURM_ARRAY_JOB_ID", "17", 1);
+        setenv("SLURMD_NODENAME", "n7", 1);
         int null = open("/dev/null", O_RDWR);
         dup2(null, 2);
         execl("/bin/sh", "sh", path, (char *)NULL);
@@ -226,6 +227,7 @@ static void test_the_script(void **state)
     assert_int_equal(run_script(&script, "1"), 5);
     get("out.9", text, sizeof text);
     assert_non_null(strstr(text, "mayfly 1 job 17 1\n"));
+    assert_non_null(strstr(text, "mayfly 1 node n7\n"));
     assert_non_null(strstr(text, "mayfly 1 address "));
     assert_non_null(strstr(text, "started start RUN --stay\nsecret of 9\n"));
     get("swept", text, sizeof text);

@@ -82,9 +82,9 @@ static void test_what_is_no_line(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_false(slurm_line_read(texts[i], &line));
     /* Fields of another length than ever seen are cut. */
-    char text[700] = "5|1|RUNNING|0:01|";
-    memset(text + strlen(text), 'n', 300);
-    strcat(text, "|None\n");
+    char node[301] = "", text[400];
+    memset(node, 'n', sizeof node - 1);
+    snprintf(text, sizeof text, "5|1|RUNNING|0:01|%s|None\n", node);
     assert_true(slurm_line_read(text, &line));
     assert_int_equal(strlen(line.node), sizeof line.node - 1);
     assert_string_equal(line.why, "None");
