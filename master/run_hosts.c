@@ -3,6 +3,7 @@
 #include "master/run_hosts.h"
 
 #include "common/alloc.h"
+#include "master/launch/slurm_clean.h"
 
 struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error)
 {
@@ -20,7 +21,8 @@ struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct 
                                         .user = host->user,
                                         .host = host->host,
                                         .port = host->port,
-                                        .slots = host->slots};
+                                        .slots = host->slots,
+                                        .identity = host->identity};
     }
     for (uint32_t i = 0; is_slurm && i < *count; i++)
         hosts[i] = (struct launch_host){
@@ -30,7 +32,7 @@ struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct 
 
 char *shared_folder_of(const struct job *job, const char *run_id, const char *run_folder)
 {
-    return job->slurm.folder == NULL ? mf_format("%s/slurm", run_folder)
+    return job->slurm.folder == NULL ? mf_format("%s/" SLURM_FOLDER, run_folder)
                                      : mf_format("%s/mayfly-%s", job->slurm.folder, run_id);
 }
 

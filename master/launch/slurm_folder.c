@@ -13,6 +13,7 @@
 
 #include "common/alloc.h"
 #include "common/write.h"
+#include "master/launch/answer.h"
 
 static char *path_of(const char *folder, const char *name, uint32_t worker)
 {
@@ -102,38 +103,80 @@ void slurm_folder_drop_input(const char *folder, uint32_t worker)
     mf_free(path);
 }
 
-int slurm_folder_note_job(
-    const char *folder, uint32_t worker, uint32_t job, uint32_t index, struct mf_error *error)
+static int sync_folder(const char *folder)
 {
-    char line[64];
-    char *path = mf_format("%s/jobs", folder);
-    if (path == NULL)
-        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    snprintf(line, sizeof line, "%u %u %u\n", worker, job, index);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = fd < 0 || mf_write_all(fd, mf_bytes_text(line)) < 0
-                 ? mf_raise_errno(error, "cannot write %s", path)
-                 : 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fsync(fd);
     if (fd >= 0)
         close(fd);
-    mf_free(path);
     return rc;
 }
 
-bool slurm_folder_find_job(const char *folder, uint32_t worker, uint32_t *job, uint32_t *index)
+static int
+append(const char *folder, const char *path, struct mf_bytes lines, struct mf_error *error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc =
+        fd < 0 || mf_write_all(fd, lines) < 0 || fsync(fd) < 0 || sync_folder(folder) < 0 ? -1 : 0;
+    if (rc < 0)
+        mf_raise_errno(error, "cannot write %s", path);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int slurm_folder_note_job(const char *folder,
+                          uint32_t job,
+                          const uint32_t *workers,
+                          uint32_t count,
+                          struct mf_error *error)
+{
+    struct mf_buffer lines = {0};
+    char *path = mf_format("%s/jobs", folder);
+    /* The first line end ends what an earlier note may have left torn. */
+    int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
+                          : mf_buffer_printf(&lines, error, "\n");
+    for (uint32_t i = 0; rc >= 0 && i < count; i++)
+        rc = mf_buffer_printf(&lines, error, "%u %u %u .\n", workers[i], job, i);
+    if (rc >= 0)
+        rc = append(folder, path, mf_buffer_view(&lines), error);
+    mf_buffer_fini(&lines);
+    mf_free(path);
+    return rc < 0 ? -1 : 0;
+}
+
+static bool find_in_notes(const char *folder, uint32_t worker, uint32_t *job, uint32_t *index)
 {
     char *path = mf_format("%s/jobs", folder);
     FILE *file = path == NULL ? NULL : fopen(path, "re");
+    char line[80], dot;
     uint32_t w, j, i;
     bool is_there = false;
-    while (file != NULL && fscanf(file, "%u %u %u", &w, &j, &i) == 3)
-        if (w == worker) {
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "%u %u %u %c", &w, &j, &i, &dot) == 4 && w == worker && dot == '.') {
             *job = j;
             *index = i;
             is_there = true;
         }
     if (file != NULL)
         fclose(file);
+    mf_free(path);
+    return is_there;
+}
+
+bool slurm_folder_find_job(const char *folder, uint32_t worker, uint32_t *job, uint32_t *index)
+{
+    char output[1024], text[64];
+    return find_in_notes(folder, worker, job, index) ||
+           (slurm_folder_read_output(folder, worker, output, sizeof output) &&
+            answer_line(output, "job", text, sizeof text) &&
+            sscanf(text, "%u %u", job, index) == 2);
+}
+
+bool slurm_folder_has_input(const char *folder, uint32_t worker)
+{
+    char *path = path_of(folder, "input", worker);
+    bool is_there = path != NULL && access(path, F_OK) == 0;
     mf_free(path);
     return is_there;
 }
@@ -152,10 +195,13 @@ bool slurm_folder_read_output(const char *folder, uint32_t worker, char *text, s
 
 int slurm_folder_remove(const char *folder, uint32_t *removed, struct mf_error *error)
 {
-    DIR *all = opendir(folder);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *all = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     int rc = 0;
     *removed = 0;
+    if (all == NULL && fd >= 0)
+        close(fd);
     if (all == NULL)
         return errno == ENOENT ? 0 : mf_raise_errno(error, "cannot look into %s", folder);
     while ((entry = readdir(all)) != NULL) {
