@@ -49,8 +49,7 @@ static const struct schema_key keys[] = {
      .min = 1,
      .max = INT64_MAX,
      .help = "With `files`: files are put together up to this size; the item is the list of their "
-             "absolute paths, "
-             "each ended by NUL, on standard input.",
+             "absolute paths, each ended by NUL, on standard input.",
      MEMBER(split.group_bytes)},
     {.path = "split.lines",
      .types = SCHEMA_LIST | SCHEMA_TEXT,
@@ -176,8 +175,7 @@ static const struct schema_key keys[] = {
      .example = "[count.sh]",
      .target = TARGET_LINE,
      .help = "Files of the job's own that the command needs, relative to the job's folder; they "
-             "appear in the "
-             "attempt's folder under the same names.",
+             "appear in the attempt's folder under the same names.",
      MEMBER(files)},
     {.path = "task.env",
      .types = SCHEMA_MAP,
@@ -250,8 +248,7 @@ static const struct schema_key keys[] = {
      .example = "[\"*.png\"]",
      .target = TARGET_LINE,
      .help = "Globs of files that the command leaves in the attempt's folder and that are kept; "
-             "one that matches "
-             "nothing fails the attempt.",
+             "one that matches nothing fails the attempt.",
      MEMBER(outputs)},
     {.path = "task.timeout",
      .types = SCHEMA_DURATION,
@@ -486,8 +483,7 @@ static const struct schema_key keys[] = {
      .types = SCHEMA_BOOL,
      .fallback = "false",
      .example = "true",
-     .help = "Take and record the key of a host that is not known yet; a key that has changed is "
-             "never taken.",
+     .help = "Take and record the key of an unknown host; one that has changed is never taken.",
      MEMBER(ssh.accept_new)},
     {.path = "workers.ssh.config",
      .types = SCHEMA_TEXT,
@@ -572,8 +568,7 @@ static const struct schema_key keys[] = {
      .fallback = "(the partition's)",
      .example = "2h",
      .max = 365 * DAY,
-     .help = "Limit of a worker's time, in minutes rounded up; another takes its place when it is "
-             "over.",
+     .help = "Limit of a worker's time, in minutes rounded up; another follows when it is over.",
      MEMBER(slurm.time_us)},
     {.path = "workers.slurm.memory",
      .types = SCHEMA_SIZE,
@@ -611,8 +606,7 @@ static const struct schema_key keys[] = {
      .fallback = "0",
      .example = "6h",
      .max = 3650 * DAY,
-     .help = "The run fails when it takes longer, counted from the launch of its workers; 0 = no "
-             "limit.",
+     .help = "The run fails when it takes longer, counted from its workers' launch; 0 = no limit.",
      MEMBER(run_timeout_us)},
     {.path = "tolerate",
      .types = SCHEMA_INTEGER | SCHEMA_SHARE,
