@@ -23,9 +23,10 @@
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
-#include "master/launch/slurm_folder.h"
+#include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
 #include "master/launch/slurm_sbatch.h"
+#include "master/launch/worker_script.h"
 
 #define ARRAY_MAX 1000u    /* Slurm's own default (MaxArraySize) is 1001 */
 #define CANCEL_MAX 100u    /* tasks of one scancel */
@@ -84,7 +85,8 @@ static struct launcher *slurm_create(struct mf_loop *loop,
     if (find_programs(launcher, error) < 0)
         goto fail;
     if (launcher->folder[0] != '\0' &&
-        slurm_folder_make(launcher->folder, config->worker_binary, error) < 0)
+        shared_folder_make(launcher->folder, config->worker_binary, "workers.slurm.folder", error) <
+            0)
         goto fail;
     return launcher;
 fail:
@@ -113,20 +115,9 @@ static int make_script(struct launcher *launcher, struct mf_buffer *script, stru
         if (task->state == SUBMITTING)
             rc = mf_buffer_printf(script, error, " %u", task->worker);
     if (rc >= 0)
-        rc = mf_buffer_printf(script,
-                              error,
-                              "\nshift \"$SLURM_ARRAY_TASK_ID\"\nw=$1 d='%s' r='%s'\n"
-                              "umask 077\n"
-                              "exec 3<\"$d/input.$w\" || exit 1\n"
-                              "rm -f \"$d/input.$w\"\n"
-                              "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
-                              "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
-                              "\"$d/mayfly-worker\" start \"$r\" --stay <&3 3<&-\n"
-                              "c=$?\nexec 3<&-\n"
-                              "\"$d/mayfly-worker\" sweep \"$r\" --worker \"$w\" >/dev/null\n"
-                              "exit $c\n",
-                              launcher->folder,
-                              launcher->run_id);
+        rc = mf_buffer_printf(script, error, "\nshift \"$SLURM_ARRAY_TASK_ID\"\nw=$1\n");
+    if (rc >= 0)
+        rc = worker_script_append(script, launcher->folder, NULL, launcher->run_id, error);
     return rc;
 }
 
@@ -192,7 +183,7 @@ static void submit(struct launcher *launcher)
 
 static void on_submitted(struct launcher *launcher, const struct child_result *result)
 {
-    char reason[800];
+    char reason[800], noted[32];
     struct mf_error error;
     char *end;
     unsigned long job = strtoul(result->output, &end, 10);
@@ -209,8 +200,8 @@ static void on_submitted(struct launcher *launcher, const struct child_result *r
         task->job = (uint32_t)job;
         task->is_live = true;
         count++;
-        if (slurm_folder_note_job(launcher->folder, task->worker, task->job, task->index, &error) <
-            0)
+        snprintf(noted, sizeof noted, "%u %u", task->job, task->index);
+        if (shared_folder_note(launcher->folder, task->worker, noted, &error) < 0)
             mf_log(MF_WARNING, "%s", error.text);
     }
     mf_log(MF_INFO, "slurm: job %lu submitted, %u workers", job, count);
@@ -288,7 +279,7 @@ static void look_at_tasks(struct launcher *launcher, const char *why)
         else if (task->state == QUEUED && !task->is_running)
             pending += !task->unwanted;
         else if (task->state == QUEUED && !task->told_over &&
-                 slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output) &&
+                 shared_folder_read_output(launcher->folder, task->worker, output, sizeof output) &&
                  answer_started(output, task->worker, &seen))
             slurm_tell_started(launcher, task, output);
     }
@@ -305,7 +296,7 @@ static void tell_swept(struct launcher *launcher, const char *left)
                                   .verified_by = left == NULL ? "scheduler" : "none",
                                   .processes_ended = launcher->ended,
                                   .left = left};
-    if (slurm_folder_remove(launcher->folder, &removed, &error) < 0 && left == NULL) {
+    if (shared_folder_remove(launcher->folder, &removed, &error) < 0 && left == NULL) {
         report.verified = false;
         report.left = error.text;
     }
@@ -428,21 +419,23 @@ static int
 slurm_start(struct launcher *launcher, const struct launch_order *order, struct mf_error *error)
 {
     launcher->host = order->host;
-    if (slurm_folder_put_input(launcher->folder, order->worker, order->input, error) < 0)
+    if (shared_folder_put_input(launcher->folder, order->worker, order->input, error) < 0)
         return -1;
     if (add_task(launcher, order->worker, error) != NULL)
         return 0;
-    slurm_folder_drop_input(launcher->folder, order->worker);
+    shared_folder_drop_input(launcher->folder, order->worker);
     return -1;
 }
 
 static int
 slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct mf_error *error)
 {
+    char noted[32];
     uint32_t job, index;
     launcher->host = known->host;
-    if (!slurm_folder_find_job(launcher->folder, known->worker, &job, &index)) {
-        slurm_folder_drop_input(launcher->folder, known->worker);
+    if (!shared_folder_find(launcher->folder, known->worker, noted, sizeof noted) ||
+        sscanf(noted, "%u %u", &job, &index) != 2) {
+        shared_folder_drop_input(launcher->folder, known->worker);
         return 0;
     }
     struct task *task = add_task(launcher, known->worker, error);

@@ -5,7 +5,7 @@
 
 #include "common/clock.h"
 #include "master/launch/answer.h"
-#include "master/launch/slurm_folder.h"
+#include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
 
 #define SAID_US 2000000 /* a queue that holds workers for so long is worth a word */
@@ -20,7 +20,7 @@ void slurm_tell_failed(
                                    .touched = true};
     mf_raise(&report.error, MF_ESETUP, "%s", reason);
     task->told_over = true;
-    slurm_folder_drop_input(launcher->folder, task->worker);
+    shared_folder_drop_input(launcher->folder, task->worker);
     launcher->callbacks.launched(launcher->callbacks.arg, &report);
 }
 
@@ -41,7 +41,8 @@ void slurm_tell_over(struct launcher *launcher, struct task *task)
 {
     char output[OUTPUT_MAX], problem[300], reason[800];
     struct launch_report seen;
-    bool has_word = slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output);
+    bool has_word =
+        shared_folder_read_output(launcher->folder, task->worker, output, sizeof output);
     if (task->state == QUEUED && !task->told_over && has_word &&
         answer_started(output, task->worker, &seen))
         slurm_tell_started(launcher, task, output); /* it has come and gone between two lists */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The shared folder: see slurm_folder.h. It is flat. */
-#include "master/launch/slurm_folder.h"
+/* The shared folder: see shared_folder.h. It is flat. */
+#include "master/launch/shared_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -55,18 +56,23 @@ static int install(const char *folder, const char *path, const char *binary, str
     return rc;
 }
 
-int slurm_folder_make(const char *folder, const char *binary, struct mf_error *error)
+int shared_folder_make(const char *folder,
+                       const char *binary,
+                       const char *key,
+                       struct mf_error *error)
 {
     struct stat facts;
     if (mkdir(folder, 0700) < 0 && errno != EEXIST)
-        return mf_raise_errno(error, "cannot make the folder %s (workers.slurm.folder)", folder);
+        return mf_raise_errno(error, "cannot make the folder %s (%s)", folder, key);
     if (lstat(folder, &facts) < 0 || !S_ISDIR(facts.st_mode) || facts.st_uid != geteuid() ||
         (facts.st_mode & 077) != 0)
         return mf_raise(error,
                         MF_ESETUP,
-                        "%s is not a folder of yours alone: remove it, or name another place by "
-                        "workers.slurm.folder",
-                        folder);
+                        "%s is not a folder of yours alone: remove it, or name another place by %s",
+                        folder,
+                        key);
+    if (binary == NULL)
+        return 0;
     char *path = mf_format("%s/mayfly-worker", folder);
     int rc = path == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path")
                           : install(folder, path, binary, error);
@@ -74,16 +80,18 @@ int slurm_folder_make(const char *folder, const char *binary, struct mf_error *e
     return rc;
 }
 
-int slurm_folder_put_input(const char *folder,
-                           uint32_t worker,
-                           const char *input,
-                           struct mf_error *error)
+static int put(const char *folder,
+               const char *name,
+               uint32_t worker,
+               struct mf_bytes text,
+               mode_t mode,
+               struct mf_error *error)
 {
-    char *path = path_of(folder, "input", worker);
+    char *path = path_of(folder, name, worker);
     if (path == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = fd < 0 || mf_write_all(fd, mf_bytes_text(input)) < 0 ? -1 : 0;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    int rc = fd < 0 || mf_write_all(fd, text) < 0 ? -1 : 0;
     if (rc < 0)
         mf_raise_errno(error, "cannot write %s", path);
     if (fd >= 0 && close(fd) < 0 && rc == 0) /* NFS tells here that there is no room */
@@ -94,7 +102,23 @@ int slurm_folder_put_input(const char *folder,
     return rc;
 }
 
-void slurm_folder_drop_input(const char *folder, uint32_t worker)
+int shared_folder_put_input(const char *folder,
+                            uint32_t worker,
+                            const char *input,
+                            struct mf_error *error)
+{
+    return put(folder, "input", worker, mf_bytes_text(input), 0600, error);
+}
+
+int shared_folder_put_script(const char *folder,
+                             uint32_t worker,
+                             struct mf_bytes script,
+                             struct mf_error *error)
+{
+    return put(folder, "start", worker, script, 0700, error);
+}
+
+void shared_folder_drop_input(const char *folder, uint32_t worker)
 {
     char *path = path_of(folder, "input", worker);
     if (path != NULL)
@@ -102,43 +126,46 @@ void slurm_folder_drop_input(const char *folder, uint32_t worker)
     mf_free(path);
 }
 
-int slurm_folder_note_job(
-    const char *folder, uint32_t worker, uint32_t job, uint32_t index, struct mf_error *error)
+int shared_folder_note(const char *folder,
+                       uint32_t worker,
+                       const char *text,
+                       struct mf_error *error)
 {
-    char line[64];
     char *path = mf_format("%s/jobs", folder);
-    if (path == NULL)
-        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
-    snprintf(line, sizeof line, "%u %u %u\n", worker, job, index);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = fd < 0 || mf_write_all(fd, mf_bytes_text(line)) < 0
-                 ? mf_raise_errno(error, "cannot write %s", path)
-                 : 0;
+    char *line = mf_format("%u %s\n", worker, text);
+    int rc = path == NULL || line == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
+    int fd = rc < 0 ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (rc == 0 && (fd < 0 || mf_write_all(fd, mf_bytes_text(line)) < 0))
+        rc = mf_raise_errno(error, "cannot write %s", path);
     if (fd >= 0)
         close(fd);
     mf_free(path);
+    mf_free(line);
     return rc;
 }
 
-bool slurm_folder_find_job(const char *folder, uint32_t worker, uint32_t *job, uint32_t *index)
+bool shared_folder_find(const char *folder, uint32_t worker, char *text, size_t size)
 {
-    char *path = mf_format("%s/jobs", folder);
+    char *path = mf_format("%s/jobs", folder), *line = NULL;
     FILE *file = path == NULL ? NULL : fopen(path, "re");
-    uint32_t w, j, i;
+    size_t room = 0;
     bool is_there = false;
-    while (file != NULL && fscanf(file, "%u %u %u", &w, &j, &i) == 3)
-        if (w == worker) {
-            *job = j;
-            *index = i;
-            is_there = true;
-        }
+    while (file != NULL && getline(&line, &room, file) > 0) {
+        char *end;
+        unsigned long id = strtoul(line, &end, 10);
+        if (id != worker || *end != ' ')
+            continue;
+        snprintf(text, size, "%.*s", (int)strcspn(end + 1, "\n"), end + 1);
+        is_there = true;
+    }
     if (file != NULL)
         fclose(file);
+    free(line);
     mf_free(path);
     return is_there;
 }
 
-bool slurm_folder_read_output(const char *folder, uint32_t worker, char *text, size_t size)
+bool shared_folder_read_output(const char *folder, uint32_t worker, char *text, size_t size)
 {
     char *path = path_of(folder, "out", worker);
     int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -150,7 +177,7 @@ bool slurm_folder_read_output(const char *folder, uint32_t worker, char *text, s
     return n >= 0;
 }
 
-int slurm_folder_remove(const char *folder, uint32_t *removed, struct mf_error *error)
+int shared_folder_remove(const char *folder, uint32_t *removed, struct mf_error *error)
 {
     DIR *all = opendir(folder);
     struct dirent *entry;
