@@ -281,6 +281,9 @@ void job_destroy(struct job *job)
                                    &job->command,
                                    &job->files,
                                    &job->slurm.options,
+                                   &job->launch.start,
+                                   &job->launch.list,
+                                   &job->launch.stop,
                                    &job->env,
                                    &job->outputs};
     char *texts[] = {job->path,
@@ -300,6 +303,8 @@ void job_destroy(struct job *job)
                      job->slurm.partition,
                      job->slurm.account,
                      job->slurm.folder,
+                     job->launch.folder,
+                     job->launch.program,
                      job->advertise};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         strings_fini(lists[i]);

@@ -23,6 +23,7 @@
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
+#include "master/launch/program_find.h"
 #include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
 #include "master/launch/slurm_sbatch.h"
@@ -41,9 +42,9 @@ static void slurm_destroy(struct launcher *launcher);
 
 static int find_programs(struct launcher *launcher, struct mf_error *error)
 {
-    if (slurm_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
-        slurm_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
-        slurm_find("scancel", launcher->scancel, sizeof launcher->scancel))
+    if (program_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
+        program_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
+        program_find("scancel", launcher->scancel, sizeof launcher->scancel))
         return 0;
     return mf_raise(
         error,
@@ -430,11 +431,11 @@ slurm_start(struct launcher *launcher, const struct launch_order *order, struct 
 static int
 slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct mf_error *error)
 {
-    char noted[32];
-    uint32_t job, index;
+    char noted[32], *rest = noted;
     launcher->host = known->host;
-    if (!shared_folder_find(launcher->folder, known->worker, noted, sizeof noted) ||
-        sscanf(noted, "%u %u", &job, &index) != 2) {
+    bool is_noted = shared_folder_find(launcher->folder, known->worker, noted, sizeof noted);
+    uint32_t job = is_noted ? (uint32_t)strtoul(noted, &rest, 10) : 0;
+    if (job == 0) {
         shared_folder_drop_input(launcher->folder, known->worker);
         return 0;
     }
@@ -443,7 +444,7 @@ slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct 
         return -1;
     task->state = STARTED;
     task->job = job;
-    task->index = index;
+    task->index = (uint32_t)strtoul(rest, NULL, 10);
     ask_soon(launcher);
     return 1;
 }

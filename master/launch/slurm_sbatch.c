@@ -3,9 +3,7 @@
 #include "master/launch/slurm_sbatch.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/alloc.h"
 #include "master/launch/answer.h"
@@ -88,17 +86,4 @@ void slurm_refusal(const struct child_result *result, char *reason, size_t size)
                  "slurm: sbatch refuses the workers (exit code %d): %s; look at workers.slurm",
                  result->code,
                  text);
-}
-
-bool slurm_find(const char *name, char *path, size_t size)
-{
-    const char *folders = getenv("PATH");
-    while (folders != NULL && *folders != '\0') {
-        size_t length = strcspn(folders, ":");
-        snprintf(path, size, "%.*s/%s", (int)length, folders, name);
-        if (length > 0 && access(path, X_OK) == 0)
-            return true;
-        folders += length + (folders[length] == ':');
-    }
-    return false;
 }

@@ -24,9 +24,6 @@ int slurm_arguments_make(const struct launch_slurm *o,
                          struct mf_error *error);
 void slurm_arguments_fini(struct slurm_arguments *arguments);
 
-/* The path of a program that is in PATH. */
-bool slurm_find(const char *name, char *path, size_t size);
-
 /* A sentence of what sbatch has refused, and the remedy. */
 void slurm_refusal(const struct child_result *result, char *reason, size_t size);
 

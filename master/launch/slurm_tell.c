@@ -29,10 +29,7 @@ void slurm_tell_started(struct launcher *launcher, struct task *task, const char
     char address[64] = "";
     struct launch_report report = {
         .worker = task->worker, .place = launcher->host->name, .ok = true, .touched = true};
-    answer_started(output, task->worker, &report);
-    if (answer_line(output, "address", address, sizeof address))
-        address[strcspn(address, " ")] = '\0';
-    report.address = address[0] == '\0' ? NULL : address;
+    answer_from_job(output, task->worker, address, sizeof address, &report);
     task->state = STARTED;
     launcher->callbacks.launched(launcher->callbacks.arg, &report);
 }
