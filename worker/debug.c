@@ -3,7 +3,8 @@
  * One subtask in the foreground: see debug.h. Its place is runs/debug-<run id>/<process>/, laid out
  * as a worker's (attempts/, secrets; within what was brought along, if it was), so that neither a
  * worker nor the sweep of the run takes it for its own. It is removed at the end, however the
- * command ended; killed by KILL, it stays.
+ * command ended; killed by KILL, it stays, and so does the note of it: `mayfly clean` has the sweep
+ * (sweep_debug.c) remove both.
  */
 #include "worker/debug.h"
 
@@ -34,7 +35,8 @@ struct debug {
     const char *run_id;
     uint32_t worker, slot;
     bool wants_shell, keeps, is_tied;
-    char *staged; /* the folder that has job/ and input/; NULL: all is in its own place */
+    const char *note; /* a file that says that this may leave something; NULL = none */
+    char *staged;     /* the folder that has job/ and input/; NULL: all is in its own place */
     struct mf_buffer item;
     struct mf_buffer file;
     struct mf_decoder *decoders[2]; /* of the welcome and of the work */
@@ -272,17 +274,32 @@ static int run(struct debug *debug, struct unpacked *request)
     return code;
 }
 
+/* The folder of notes goes when it is empty. */
+static void remove_note(const char *note)
+{
+    char *folder = mf_strdup(note), *slash = folder == NULL ? NULL : strrchr(folder, '/');
+    unlink(note);
+    if (slash != NULL) {
+        *slash = '\0';
+        rmdir(folder);
+    }
+    mf_free(folder);
+}
+
 static void leave(struct debug *debug, const char *attempt)
 {
     struct mf_error error;
+    bool is_left = false;
     secrets_destroy(debug->secrets);
     if (debug->folder != NULL && debug->keeps)
         fprintf(stderr, "mayfly: kept: %s/attempts/%s\n", debug->folder, attempt);
     else if (debug->folder != NULL &&
-             (chdir("/") < 0 || place_remove(debug->folder, NULL, &error) < 0))
+             (is_left = chdir("/") < 0 || place_remove(debug->folder, NULL, &error) < 0))
         fprintf(stderr, "mayfly: the folder %s cannot be removed\n", debug->folder);
     else if (debug->folder != NULL)
         place_leave(debug->folder, debug->staged == NULL);
+    if (debug->note != NULL && !is_left)
+        remove_note(debug->note);
     for (int i = 0; i < 2; i++)
         mf_decoder_destroy(debug->decoders[i]);
     mf_buffer_fini(&debug->file);
@@ -310,7 +327,8 @@ int debug_main(int argc, char **argv)
     if (argc < 6 || read_number(argv[3], &debug.worker) < 0 ||
         read_number(argv[4], &debug.slot) < 0) {
         fprintf(stderr,
-                "usage: mayfly-worker debug RUN WORKER SLOT FILE [shell] [keep] [staged] [tied]\n");
+                "usage: mayfly-worker debug RUN WORKER SLOT FILE [shell] [keep] [staged] [tied] "
+                "[note=PATH]\n");
         return 2;
     }
     debug.run_id = argv[2];
@@ -318,6 +336,8 @@ int debug_main(int argc, char **argv)
         debug.wants_shell |= strcmp(argv[i], "shell") == 0;
         debug.keeps |= strcmp(argv[i], "keep") == 0;
         debug.is_tied |= strcmp(argv[i], "tied") == 0;
+        if (strncmp(argv[i], "note=", 5) == 0)
+            debug.note = argv[i] + 5;
         if (strcmp(argv[i], "staged") == 0 && debug.staged == NULL &&
             (debug.staged = realpath(".", NULL)) == NULL)
             return say("the current folder cannot be told");

@@ -15,7 +15,9 @@
  * masters send them (docs/protocol.md), each behind its length (4 bytes, little-endian): a welcome
  * with the task and the secrets, and work with one subtask. Words: `shell` in place of the command;
  * `keep` the folder; `staged`: the job's own files are in job/, the inputs in input/NUMBER/ of the
- * current folder; `tied`: the command ends when our standard input does. Returns the exit code of
+ * current folder; `tied`: the command ends when our standard input does;
+ * `note=PATH`: a file that is removed, with its folder if that is empty then, once nothing is left.
+ * Returns the exit code of
  * the command, 128 + N after signal N, DEBUG_NOT_STARTED with a sentence on standard error.
  */
 int debug_main(int argc, char **argv);

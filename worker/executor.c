@@ -292,6 +292,14 @@ static void hand_over(struct executor *executor, struct slot_process *slot, int6
     }
 }
 
+/* Neither a subtask that was lost or failed before nor one behind it: if that one kills the worker,
+ * it is known which of them ran. */
+static bool may_have_ahead(const struct slot_process *slot, const struct attempt *next)
+{
+    return next != NULL && slot->pid > 0 && slot->ahead == NULL && slot->running != NULL &&
+           slot->short_attempts && next->fence.attempt == 1 && slot->running->fence.attempt == 1;
+}
+
 static void hand_out(struct executor *executor, int64_t now_us)
 {
     struct attempts *attempts = &executor->attempts;
@@ -304,8 +312,7 @@ static void hand_out(struct executor *executor, int64_t now_us)
     }
     for (uint32_t i = 0; i < executor->slot_count; i++) {
         struct slot_process *slot = &executor->slots[i];
-        while (attempts->first != NULL && slot->pid > 0 && slot->ahead == NULL &&
-               slot->short_attempts && now_us - slot->since_us < RECALL_US)
+        while (may_have_ahead(slot, attempts->first) && now_us - slot->since_us < RECALL_US)
             hand_over(executor, slot, now_us);
     }
 }

@@ -138,14 +138,12 @@ int foreground_run(const struct unpacked *request,
     int64_t kill_us = MF_NEVER;
     bool has_ended = false, is_empty = false;
     int terminal = own_terminal();
-    if (start_in_foreground(request, in < 0 ? 0 : in, &pid, failure) < 0) {
+    if (start_in_foreground(request, in < 0 ? 0 : in, terminal, &pid, failure) < 0) {
+        give_terminal(terminal, getpgrp());
         if (terminal >= 0)
             close(terminal);
         return -1;
     }
-    give_terminal(terminal, pid);
-    if (terminal >= 0)
-        kill(-pid, SIGCONT); /* it may have asked for input too early */
     while (!has_ended) {
         is_empty = reap(terminal, pid, &has_ended, &status);
         if (!has_ended && tied_fd >= 0 && is_over(tied_fd)) {

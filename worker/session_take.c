@@ -9,12 +9,12 @@
 
 static void on_started(void *arg, const struct mf_fence *fence)
 {
-    (void)fence;
     struct session *session = arg;
-    if (session->started_due)
-        return;
+    if (!session->started_due)
+        session->started_us = mf_monotonic_us();
     session->started_due = true;
-    session->started_us = mf_monotonic_us();
+    if (fence->attempt > 1) /* it may have killed a worker: told before it does so again */
+        session->started_us = 0;
 }
 
 static void make_ready(struct session *session, struct executed *executed)

@@ -128,6 +128,7 @@ static int spawn(const struct unpacked *request,
                  const char *path,
                  const int streams[3],
                  short apart,
+                 int terminal,
                  pid_t *pid)
 {
     static posix_spawnattr_t attributes;
@@ -145,6 +146,8 @@ static int spawn(const struct unpacked *request,
         prepared = true;
     }
     int rc = posix_spawn_file_actions_init(&actions);
+    if (rc == 0 && terminal >= 0) /* before its first word, to which somebody may say Ctrl-C */
+        rc = posix_spawn_file_actions_addtcsetpgrp_np(&actions, terminal);
     for (int i = 0; rc == 0 && i < 3; i++)
         rc = posix_spawn_file_actions_adddup2(&actions, streams[i], i);
     if (rc == 0)
@@ -155,10 +158,12 @@ static int spawn(const struct unpacked *request,
     return rc;
 }
 
-/* apart: how it is apart from this process, POSIX_SPAWN_SETSID or _SETPGROUP; always the same. */
+/* apart: how it is apart from this process, POSIX_SPAWN_SETSID or _SETPGROUP; always the same.
+ * terminal: its group is in the foreground of that one then; -1 = none. */
 static int start(const struct unpacked *request,
                  const int streams[3],
                  short apart,
+                 int terminal,
                  pid_t *pid,
                  struct failure *failure)
 {
@@ -175,7 +180,7 @@ static int start(const struct unpacked *request,
             return fail_start(request, folder, command, rc, failure);
         path = last_search.found;
     }
-    int rc = spawn(request, folder, path, streams, apart, pid);
+    int rc = spawn(request, folder, path, streams, apart, terminal, pid);
     if (rc == 0)
         return 0;
     if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode))
@@ -195,11 +200,12 @@ int start_command(
     const struct unpacked *request, int in, int out, int err, pid_t *pid, struct failure *failure)
 {
     const int streams[3] = {in, out, err};
-    return start(request, streams, POSIX_SPAWN_SETSID, pid, failure);
+    return start(request, streams, POSIX_SPAWN_SETSID, -1, pid, failure);
 }
 
-int start_in_foreground(const struct unpacked *request, int in, pid_t *pid, struct failure *failure)
+int start_in_foreground(
+    const struct unpacked *request, int in, int terminal, pid_t *pid, struct failure *failure)
 {
     const int streams[3] = {in, 1, 2};
-    return start(request, streams, POSIX_SPAWN_SETPGROUP, pid, failure);
+    return start(request, streams, POSIX_SPAWN_SETPGROUP, terminal, pid, failure);
 }

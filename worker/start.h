@@ -12,11 +12,10 @@
 int start_command(
     const struct unpacked *request, int in, int out, int err, pid_t *pid, struct failure *failure);
 
-/* The same as a process group of this session, with our own standard output and error. A process
- * uses one of the two functions, not both. */
-int start_in_foreground(const struct unpacked *request,
-                        int in,
-                        pid_t *pid,
-                        struct failure *failure);
+/* The same as a process group of this session, with our own standard output and error, and in
+ * the foreground of `terminal` (-1 = none) from its start on. A process uses one of the two
+ * functions, not both. */
+int start_in_foreground(
+    const struct unpacked *request, int in, int terminal, pid_t *pid, struct failure *failure);
 
 #endif

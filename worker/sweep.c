@@ -3,7 +3,8 @@
  * The sweep: see sweep.h. Processes of the run that do not end by themselves get TERM (a worker
  * then ends its slots in order), KILL after KILL_AFTER_US, and are looked for until none is found;
  * then the run's folders are removed. The sweep spares itself, its ancestors and other sweeps.
- * Neither does it touch the master, which has no MAYFLY_RUN in its environment.
+ * Neither does it touch the master, which has no MAYFLY_RUN in its environment, nor a living
+ * mayfly debug and what that has started.
  *
  * Processes of other users can't be looked into, so they are not ours to find.
  */
@@ -30,17 +31,22 @@
 #include "common/process.h"
 #include "worker/place.h"
 #include "worker/program.h"
+#include "worker/sweep_debug.h"
 
 #define ANCESTORS_MAX 64
 #define GRACE_US 500000 /* for a worker that has said goodbye and is about to end */
 #define KILL_AFTER_US 6500000
 #define GIVE_UP_US 10500000
 #define AGAIN_MS 20
+#define WITHIN_MAX 8
 
 struct sweep {
     const char *run_id;
     const char *worker; /* NULL = all of the run */
     bool remove_program;
+    const char *debug; /* what a killed mayfly debug has left: a number, or an absolute folder */
+    char *within[WITHIN_MAX]; /* the folders that it may have been in */
+    unsigned within_count;
     char *mark;        /* MAYFLY_RUN=<run id> */
     char *worker_mark; /* MAYFLY_WORKER=<worker> */
     char *folder_end;  /* /runs/<run id>/<worker>: where that worker stands */
@@ -118,15 +124,14 @@ static bool belongs(struct sweep *sweep, pid_t pid)
     for (unsigned i = 0; i < sweep->spared_count; i++)
         if (sweep->spared[i] == pid)
             return false;
-    return is_of_run(sweep, pid) && is_of_worker(sweep, pid) && !is_elsewhere(pid);
-}
-
-static pid_t parent_of(struct sweep *sweep, pid_t pid)
-{
-    if (mf_process_read(pid, "stat", &sweep->scratch) < 0)
-        return 0;
-    const char *after = strrchr((const char *)sweep->scratch.data, ')');
-    return after == NULL || strlen(after) < 5 ? 0 : (pid_t)strtol(after + 4, NULL, 10);
+    if (!is_of_run(sweep, pid) || is_elsewhere(pid))
+        return false;
+    if (sweep->debug == NULL)
+        return is_of_worker(sweep, pid) && !sweep_debug_lives(pid, &sweep->scratch);
+    for (unsigned i = 0; i < sweep->within_count; i++)
+        if (sweep_debug_is_within(pid, sweep->within[i], &sweep->scratch))
+            return true;
+    return false;
 }
 
 static void spare_ancestors(struct sweep *sweep)
@@ -134,7 +139,7 @@ static void spare_ancestors(struct sweep *sweep)
     pid_t pid = getpid();
     while (pid > 0 && sweep->spared_count < ANCESTORS_MAX) {
         sweep->spared[sweep->spared_count++] = pid;
-        pid = parent_of(sweep, pid);
+        pid = sweep_parent_of(pid, &sweep->scratch);
     }
 }
 
@@ -216,9 +221,9 @@ static void end_processes(struct sweep *sweep)
     int64_t start_us = mf_monotonic_us();
     for (;;) {
         int64_t spent_us = mf_monotonic_us() - start_us;
-        enum sweep_step step = spent_us < GRACE_US        ? WAIT
-                               : spent_us < KILL_AFTER_US ? SEND_TERM
-                                                          : SEND_KILL;
+        enum sweep_step step = spent_us < GRACE_US && sweep->debug == NULL ? WAIT
+                               : spent_us < KILL_AFTER_US                  ? SEND_TERM
+                                                                           : SEND_KILL;
         if (each_process(sweep, step) == 0 || spent_us > GIVE_UP_US)
             return;
         poll(NULL, 0, AGAIN_MS);
@@ -270,6 +275,69 @@ static void remove_folders(struct sweep *sweep)
     mf_free(secrets);
 }
 
+static bool is_name(const char *text)
+{
+    return text[0] != '\0' && text[0] != '.' && strchr(text, '/') == NULL;
+}
+
+/* A place of its own: runs/debug-RUN/NUMBER in each place of a worker, and its secrets. */
+static void remove_debug_at(struct sweep *sweep, const char *number, bool only_secrets)
+{
+    char *id = mf_format("debug-%s", sweep->run_id), *secrets = place_of_secrets();
+    if (id == NULL || secrets == NULL) {
+        add_left(sweep, "unknown: out of memory");
+    } else {
+        struct sweep part = {.run_id = id, .worker = number, .left = sweep->left};
+        if (only_secrets)
+            remove_below(&part, secrets, true);
+        else
+            remove_folders(&part);
+        sweep->files_removed += part.files_removed;
+    }
+    mf_free(secrets);
+    mf_free(id);
+}
+
+/* One that was brought along, with all that was made in it; its secrets have numbers from there. */
+static void remove_debug_folder(struct sweep *sweep)
+{
+    struct mf_error error;
+    uint32_t removed = 0;
+    char *runs = mf_format("%s/runs/debug-%s", sweep->debug, sweep->run_id);
+    DIR *dir = runs == NULL ? NULL : opendir(runs);
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        if (is_name(entry->d_name))
+            remove_debug_at(sweep, entry->d_name, true);
+    if (dir != NULL)
+        closedir(dir);
+    if (place_remove(sweep->debug, &removed, &error) < 0)
+        add_left(sweep, error.text);
+    sweep->files_removed += removed;
+    mf_free(runs);
+}
+
+static int find_debug(struct sweep *sweep)
+{
+    unsigned count = 0;
+    if (sweep->debug == NULL)
+        return 0;
+    if (sweep->debug[0] == '/') {
+        sweep->within[sweep->within_count++] = mf_strdup(sweep->debug);
+        return sweep->within[0] == NULL ? -1 : 0;
+    }
+    char **places = place_candidates(&count);
+    int rc = places == NULL ? -1 : 0;
+    for (unsigned i = 0; rc == 0 && i < count && i < WITHIN_MAX; i++) {
+        char *path = mf_format("%s/runs/debug-%s/%s", places[i], sweep->run_id, sweep->debug);
+        rc = path == NULL ? -1 : 0;
+        if (rc == 0)
+            sweep->within[sweep->within_count++] = path;
+    }
+    place_candidates_free(places, count);
+    return rc;
+}
+
 static int report(struct sweep *sweep)
 {
     unsigned ended = 0;
@@ -298,11 +366,6 @@ static int report(struct sweep *sweep)
     return verified ? 0 : 1;
 }
 
-static bool is_name(const char *text)
-{
-    return text[0] != '\0' && text[0] != '.' && strchr(text, '/') == NULL;
-}
-
 static bool read_arguments(struct sweep *sweep, int argc, char **argv)
 {
     sweep->run_id = argc > 2 ? argv[2] : "";
@@ -312,10 +375,12 @@ static bool read_arguments(struct sweep *sweep, int argc, char **argv)
             sweep->remove_program = true;
         else if (strcmp(argv[i], "--worker") == 0 && i + 1 < argc)
             sweep->worker = argv[++i];
+        else if (strcmp(argv[i], "--debug") == 0 && i + 1 < argc)
+            sweep->debug = argv[++i];
         else
             is_right = false;
     }
-    return is_right &&
+    return is_right && (sweep->debug == NULL || sweep->debug[0] == '/' || is_name(sweep->debug)) &&
            (sweep->worker == NULL ||
             (is_name(sweep->worker) && sweep->worker[strspn(sweep->worker, "0123456789")] == '\0'));
 }
@@ -339,17 +404,22 @@ int sweep_main(int argc, char **argv)
     int rc = 1;
     if (!read_arguments(&sweep, argc, argv)) {
         fprintf(stderr,
-                "usage: mayfly-worker sweep RUN [--worker N] [--remove-program] (RUN is the id of "
-                "a run)\n");
+                "usage: mayfly-worker sweep RUN [--worker N | --debug N|FOLDER] [--remove-program] "
+                "(RUN is the id of a run)\n");
         return 2;
     }
-    if (make_marks(&sweep) < 0) {
+    if (make_marks(&sweep) < 0 || find_debug(&sweep) < 0) {
         fprintf(stderr, "mayfly-worker: out of memory\n");
         goto end;
     }
     spare_ancestors(&sweep);
     end_processes(&sweep);
-    remove_folders(&sweep);
+    if (sweep.debug == NULL)
+        remove_folders(&sweep);
+    else if (sweep.debug[0] == '/')
+        remove_debug_folder(&sweep);
+    else
+        remove_debug_at(&sweep, sweep.debug, false);
     each_process(&sweep, REPORT);
     if (sweep.remove_program)
         sweep.files_removed += program_remove();
@@ -359,6 +429,8 @@ end:
     mf_free(sweep.mark);
     mf_free(sweep.worker_mark);
     mf_free(sweep.folder_end);
+    for (unsigned i = 0; i < sweep.within_count; i++)
+        mf_free(sweep.within[i]);
     mf_free(sweep.signalled);
     mf_buffer_fini(&sweep.scratch);
     return rc;

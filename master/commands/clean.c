@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "master/claim.h"
 #include "master/command.h"
+#include "master/commands/debug_note.h"
 #include "master/commands/overview.h"
 #include "master/commands/text.h"
 #include "master/job/value.h"
@@ -146,7 +147,8 @@ static int remove_run(struct cleaned *cleaned, char *folder, const char *run_id,
     bool is_dry = cleaned->arguments->dry_run;
     int rc = 0, lock_fd = is_dry ? -1 : run_folder_lock(folder, &error);
     if (!is_dry) {
-        rc = lock_fd < 0 || claim_let_go(folder, run_id, &error) < 0
+        rc = lock_fd < 0 || debug_clean(folder, run_id, &error) < 0 ||
+                     claim_let_go(folder, run_id, &error) < 0
                  ? -1
                  : remove_locked(folder, run_id, &error);
         if (lock_fd >= 0)

@@ -18,6 +18,7 @@
 #include "common/write.h"
 #include "master/command.h"
 #include "master/commands/debug_host.h"
+#include "master/commands/debug_note.h"
 #include "master/commands/items.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
@@ -377,24 +378,39 @@ static int make_file(const struct debug *debug, struct mf_error *error)
 /* Returns only when that fails. */
 static int become_worker(const struct debug *debug, struct mf_error *error)
 {
-    char worker[24], path[40];
+    char worker[24], path[40], number[24], *note = NULL;
     char *binary = command_worker_binary(error);
     int fd = binary == NULL ? -1 : make_file(debug, error);
     if (fd < 0) {
         mf_free(binary);
         return -1;
     }
+    snprintf(number, sizeof number, "%d", (int)getpid());
+    int note_fd = debug_note_make(debug->folder, number, "", &note, error);
+    char *note_word = note == NULL ? NULL : mf_format("note=%s", note);
+    if (note_fd < 0 || note_word == NULL) {
+        close(fd);
+        mf_free(note);
+        mf_free(binary);
+        return note_fd < 0 ? -1 : mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    }
+    fcntl(note_fd, F_SETFD, 0); /* it stays locked as long as that lives */
     snprintf(worker, sizeof worker, "%u", debug->worker);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     const struct arguments *arguments = debug->arguments;
-    const char *argv[] = {binary, "debug", debug->run_id, worker, "1", path, NULL, NULL, NULL};
-    size_t count = 6;
+    const char *argv[] = {
+        binary, "debug", debug->run_id, worker, "1", path, note_word, NULL, NULL, NULL};
+    size_t count = 7;
     if (arguments->wants_shell)
         argv[count++] = "shell";
     if (arguments->keeps)
         argv[count++] = "keep";
     execv(binary, (char **)(uintptr_t)argv);
     mf_raise_errno(error, "cannot start %s, which belongs beside mayfly", binary);
+    debug_note_remove(note);
+    close(note_fd);
+    mf_free(note_word);
+    mf_free(note);
     close(fd);
     mf_free(binary);
     return -1;
@@ -406,6 +422,7 @@ static int run_there(const struct debug *debug, int *code, struct mf_error *erro
     const struct debug_order order = {.job = debug->job,
                                       .host = debug->host,
                                       .run_id = debug->run_id,
+                                      .run_folder = debug->folder,
                                       .worker = debug->worker,
                                       .piece = &debug->piece,
                                       .request_fd = fd,

@@ -15,35 +15,59 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/spawn.h"
 #include "master/command.h"
+#include "master/commands/debug_note.h"
 #include "master/record/tree.h"
+#include "master/remote/direct.h"
+#include "master/run_folder.h"
 
-#define ARGUMENTS_MAX 32
-#define SSH_FAILED 255
 #define NO_PLACE 94
+#define LOOK_NS 20000000 /* between two looks whether ssh has ended; its SIGCHLD comes earlier */
 
-/* A POSIX line in single quotes for whatever login shell there is: without quotes of its own. */
+/* A POSIX line in single quotes for whatever login shell there is: without such quotes of its own.
+ * What tar reads is there only once: whether a place will do is found out before. */
 #define MAKE_PLACE                                                                                 \
     "sh -c 'umask 077; for p in $HOME/.cache $HOME /var/tmp /tmp; do "                             \
-    "d=$(mktemp -d $p/mayfly-debug.XXXXXX 2>/dev/null) || continue; "                              \
-    "cd $d && tar xf - && ./mayfly-worker version >/dev/null 2>&1 && echo $d && exit 0; "          \
-    "cd /; rm -rf $d; exit 94; done; exit 94'"
+    "d=$p/%s; mkdir $d 2>/dev/null || continue; cd $d && echo exit 0 >try && chmod 700 try && "    \
+    "./try 2>/dev/null && rm try && tar xf - && ./mayfly-worker version >/dev/null 2>&1 && "       \
+    "echo $d && exit 0; cd /; rm -rf $d; done; exit 94'"
 
 struct on_host {
     const struct debug_order *order;
-    char *stage; /* the folder of links */
+    char *stage;                 /* the folder of links */
+    char name[RUN_ID_SIZE + 40]; /* of the folder there, and of the note */
+    char *note;
+    int note_fd;   /* -1: none */
+    bool is_clean; /* it is known that nothing was left there */
     char folder[512];
-    char port[40], identity[4200], known_hosts[4200];
+    struct remote_config config;
+    struct direct *direct;
+    struct direct_manner manner; /* as of the second login */
 };
+
+static sigset_t ending_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    return set;
+}
 
 static int add_link(const char *target, const char *path, struct mf_error *error)
 {
@@ -136,64 +160,41 @@ static int make_stage(struct on_host *on, bool is_grouped, struct mf_error *erro
     return rc < 0 ? -1 : stage_inputs(on, is_grouped, error);
 }
 
-/* The client's arguments up to the command, as the run logged in. */
-static size_t ssh_arguments(struct on_host *on, bool has_terminal, const char **argv)
+/* Waits for the end of ssh, and lets those signals that end us have their effect through it. */
+static int await_ssh(struct on_host *on, int *held, int *code, struct mf_error *error)
 {
-    const struct job_host *host = on->order->host;
-    const struct job_ssh *ssh = &on->order->job->ssh;
-    size_t n = 0;
-    argv[n++] = "ssh";
-    argv[n++] = has_terminal ? "-tt" : "-T";
-    argv[n++] = "-o";
-    argv[n++] = "LogLevel=ERROR";
-    if (host->port != 0) {
-        snprintf(on->port, sizeof on->port, "Port=%u", host->port);
-        argv[n++] = "-o";
-        argv[n++] = on->port;
+    sigset_t ends = ending_signals();
+    pid_t pid = direct_pid(on->direct);
+    siginfo_t info = {0};
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0) {
+        int signal = sigtimedwait(&ends, NULL, &(struct timespec){.tv_nsec = LOOK_NS});
+        if (signal <= 0 || signal == SIGCHLD)
+            continue;
+        if (*held >=
+            0) { /* the command gets TERM, says what it has to say, and is cleaned up after */
+            close(*held);
+            *held = -1;
+        } else {
+            kill(pid, SIGTERM);
+        }
     }
-    if (ssh->identity != NULL) {
-        argv[n++] = "-o";
-        argv[n++] = "IdentitiesOnly=yes";
-        argv[n++] = "-i";
-        argv[n++] = ssh->identity;
-    }
-    if (ssh->known_hosts != NULL) {
-        snprintf(
-            on->known_hosts, sizeof on->known_hosts, "UserKnownHostsFile=%s", ssh->known_hosts);
-        argv[n++] = "-o";
-        argv[n++] = on->known_hosts;
-    }
-    argv[n++] = "-o";
-    argv[n++] = ssh->accept_new ? "StrictHostKeyChecking=accept-new" : "StrictHostKeyChecking=yes";
-    if (host->user != NULL) {
-        argv[n++] = "-l";
-        argv[n++] = host->user;
-    }
-    argv[n++] = "--";
-    argv[n++] = host->host;
-    return n;
+    return direct_wait(on->direct, code, error);
 }
 
-/* in, out: -1 = ours. */
-static int start(const char *const *argv, int in, int out, pid_t *pid, struct mf_error *error)
+static pid_t start_tar(const struct on_host *on, int out, struct mf_error *error)
 {
+    const char *tar[] = {"tar", "-C", on->stage, "-chf", "-", ".", NULL};
     posix_spawn_file_actions_t actions;
-    int rc = posix_spawn_file_actions_init(&actions);
-    if (rc == 0 && in >= 0)
-        rc = posix_spawn_file_actions_adddup2(&actions, in, 0);
-    if (rc == 0 && out >= 0)
-        rc = posix_spawn_file_actions_adddup2(&actions, out, 1);
-    if (rc == 0)
-        rc = posix_spawnp(pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
+    pid_t pid = 0;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out, 1);
+    int rc = mf_spawn((char **)(uintptr_t)tar, environ, &actions, 0, &pid);
     posix_spawn_file_actions_destroy(&actions);
     if (rc == 0)
-        return 0;
+        return pid;
     errno = rc;
-    return mf_raise(error,
-                    MF_ESETUP,
-                    "cannot start %s, which mayfly debug needs to reach a host: %s",
-                    argv[0],
-                    strerror(rc));
+    mf_raise_errno(error, "cannot start tar, which mayfly debug needs to reach a host");
+    return 0;
 }
 
 static int await(pid_t pid)
@@ -215,7 +216,7 @@ static void read_line(int fd, char *text, size_t size)
     text[strcspn(text, "\n")] = '\0';
 }
 
-/* A path that was made by mktemp and is to stand in a line for a shell. */
+/* A path that is to stand in a line for a shell. */
 static bool is_plain(const char *path)
 {
     return path[0] == '/' && path[strspn(path,
@@ -223,60 +224,76 @@ static bool is_plain(const char *path)
                                          "0123456789/._-+@")] == '\0';
 }
 
-static int said(const struct on_host *on, int code, struct mf_error *error)
+static int said(struct on_host *on, int code, int tar_code, struct mf_error *error)
 {
     const char *name = on->order->host->name;
-    if (code == SSH_FAILED)
-        return mf_raise(error, MF_ESETUP, "ssh did not get through to %s, or was cut off", name);
+    on->is_clean = on->is_clean || code == NO_PLACE;
     if (code == NO_PLACE)
         return mf_raise(error,
                         MF_ESETUP,
                         "%s has no folder where mayfly debug can put its files and execute the "
                         "worker's program (tried ~/.cache, ~, /var/tmp, /tmp), or no tar",
                         name);
-    return mf_raise(error, MF_ESETUP, "the files did not get to %s (exit code %d)", name, code);
+    if (code != 0)
+        return mf_raise(error, MF_ESETUP, "the files did not get to %s (exit code %d)", name, code);
+    if (tar_code != 0)
+        return mf_raise(error, MF_ESETUP, "the files of the subtask cannot be packed by tar");
+    if (!is_plain(on->folder))
+        return mf_raise(error, MF_ESETUP, "%s gave an unusable folder", name);
+    return 0;
+}
+
+static void close_pair(int pair[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pair[i] >= 0)
+            close(pair[i]);
 }
 
 static int send_stage(struct on_host *on, struct mf_error *error)
 {
-    const char *const tar[] = {"tar", "-C", on->stage, "-chf", "-", ".", NULL};
-    const char *ssh[ARGUMENTS_MAX] = {NULL};
-    int archive[2] = {-1, -1}, answer[2] = {-1, -1}, code = 0;
-    pid_t tar_pid = 0, ssh_pid = 0;
-    ssh[ssh_arguments(on, false, ssh)] = MAKE_PLACE;
-    if (pipe2(archive, O_CLOEXEC) < 0 || pipe2(answer, O_CLOEXEC) < 0)
+    int archive[2] = {-1, -1}, answer[2] = {-1, -1}, code = 0, tar_code = -1, none = -1, rc = -1;
+    pid_t tar_pid = 0;
+    char *line = mf_format(MAKE_PLACE, on->name);
+    if (line == NULL) {
+        mf_raise(error, MF_ENOMEM, "out of memory: a command");
+    } else if (pipe2(archive, O_CLOEXEC) < 0 || pipe2(answer, O_CLOEXEC) < 0) {
         mf_raise_errno(error, "cannot make a pipe");
-    else if (start(ssh, archive[0], answer[1], &ssh_pid, error) == 0)
-        start(tar, -1, archive[1], &tar_pid, error);
+    } else {
+        struct direct_manner manner = on->manner;
+        manner.has_terminal = false;
+        manner.is_apart = false;
+        manner.in = archive[0];
+        manner.out = answer[1];
+        rc = direct_start(on->direct, line, &manner, error);
+    }
+    if (rc == 0 && (tar_pid = start_tar(on, archive[1], error)) == 0)
+        rc = -1;
     for (int i = 0; i < 2; i++)
         if (archive[i] >= 0)
             close(archive[i]);
     if (answer[1] >= 0)
         close(answer[1]);
-    int tar_code = tar_pid > 0 ? await(tar_pid) : -1;
-    if (ssh_pid > 0) {
+    answer[1] = -1;
+    if (direct_pid(on->direct) > 0) {
+        struct mf_error reason;
+        if (await_ssh(on, &none, &code, rc == 0 ? error : &reason) < 0)
+            rc = -1;
+        on->is_clean = !direct_has_begun(on->direct);
         read_line(answer[0], on->folder, sizeof on->folder);
-        code = await(ssh_pid);
     }
-    if (answer[0] >= 0)
-        close(answer[0]);
-    if (ssh_pid == 0 || tar_pid == 0)
-        return -1;
-    if (code != 0)
-        return said(on, code, error);
-    if (tar_code != 0)
-        return mf_raise(error, MF_ESETUP, "the files of the subtask cannot be packed by tar");
-    if (!is_plain(on->folder))
-        return mf_raise(error, MF_ESETUP, "%s gave an unusable folder", on->order->host->name);
-    return 0;
+    if (tar_pid > 0)
+        tar_code = await(tar_pid);
+    close_pair(answer);
+    mf_free(line);
+    return rc < 0 ? -1 : said(on, code, tar_code, error);
 }
 
-static int run_there(struct on_host *on, bool has_terminal, int *code, struct mf_error *error)
+static int run_there(struct on_host *on, int *code, struct mf_error *error)
 {
     const struct debug_order *order = on->order;
-    const char *ssh[ARGUMENTS_MAX] = {NULL};
-    bool is_tied = !has_terminal && !order->wants_shell;
-    char *line = mf_format("sh -c 'cd %s && exec 9<request && rm -f request && "
+    bool is_tied = !on->manner.has_terminal && !order->wants_shell;
+    char *line = mf_format("sh -c 'trap : HUP; cd %s && exec 9<request && rm -f request && "
                            "./mayfly-worker debug %s %u 1 /proc/self/fd/9 staged%s%s%s; c=$?; "
                            "cd /; %s%s; exit $c'",
                            on->folder,
@@ -288,36 +305,90 @@ static int run_there(struct on_host *on, bool has_terminal, int *code, struct mf
                            order->keeps ? "true kept " : "rm -rf ",
                            on->folder);
     int held[2] = {-1, -1}, rc = -1;
-    pid_t pid;
+    struct direct_manner manner = on->manner;
     if (line == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a command");
-    ssh[ssh_arguments(on, has_terminal, ssh)] = line;
-    if (is_tied && pipe2(held, O_CLOEXEC) < 0)
+    if (is_tied && pipe2(held, O_CLOEXEC) < 0) {
         mf_raise_errno(error, "cannot make a pipe");
-    else
-        rc = start(ssh, held[0], -1, &pid, error);
-    if (rc == 0) {
-        *code = await(pid);
-        rc = *code == SSH_FAILED ? said(on, *code, error) : 0;
+    } else {
+        manner.in = held[0];
+        manner.is_apart = is_tied;
+        rc = direct_start(on->direct, line, &manner, error);
     }
-    for (int i = 0; i < 2; i++)
-        if (held[i] >= 0)
-            close(held[i]);
+    if (rc == 0)
+        rc = await_ssh(on, &held[1], code, error);
+    close_pair(held);
     mf_free(line);
     return rc;
 }
 
+/* By a name that nobody else has, or can tell beforehand. */
+static int make_note(struct on_host *on, struct mf_error *error)
+{
+    uint64_t number;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        return mf_raise_errno(error, "no random number");
+    snprintf(on->name,
+             sizeof on->name,
+             DEBUG_STAGE "%s.%016llx",
+             on->order->run_id,
+             (unsigned long long)number);
+    on->note_fd =
+        debug_note_make(on->order->run_folder, on->name, on->order->host->name, &on->note, error);
+    return on->note_fd < 0 ? -1 : 0;
+}
+
+/* `is_left`: it may be there still. */
+static void drop_note(struct on_host *on, bool is_left)
+{
+    if (on->note_fd < 0)
+        return;
+    if (!is_left)
+        debug_note_remove(on->note);
+    close(on->note_fd);
+    mf_free(on->note);
+}
+
+static int log_in(struct on_host *on, struct mf_error *error)
+{
+    const struct job_ssh *ssh = &on->order->job->ssh;
+    const struct job_host *host = on->order->host;
+    const struct remote_target target = {
+        .user = host->user, .host = host->host, .port = host->port};
+    on->config = (struct remote_config){.identity = ssh->identity,
+                                        .known_hosts = ssh->known_hosts,
+                                        .accept_new = ssh->accept_new,
+                                        .ssh_config = ssh->config};
+    on->direct = direct_open(&on->config, &target, error);
+    return on->direct == NULL ? -1 : 0;
+}
+
 int debug_on_host(const struct debug_order *order, int *code, struct mf_error *error)
 {
-    struct on_host on = {.order = order};
-    struct mf_error ignored;
     bool has_terminal = isatty(0) && isatty(1);
-    bool is_grouped = order->job->split.group_bytes > 0;
-    int rc = make_stage(&on, is_grouped, error);
+    struct on_host on = {.order = order,
+                         .note_fd = -1,
+                         .manner = {.in = -1,
+                                    .out = -1,
+                                    .has_terminal = has_terminal,
+                                    .may_ask = has_terminal || isatty(2)}};
+    struct mf_error ignored;
+    sigset_t ends = ending_signals(), before;
+    sigprocmask(SIG_BLOCK, &ends, &before);
+    int rc = log_in(&on, error);
+    if (rc == 0)
+        rc = make_stage(&on, order->job->split.group_bytes > 0, error);
+    if (rc == 0)
+        rc = make_note(&on, error);
     if (rc == 0)
         rc = send_stage(&on, error);
     if (on.stage != NULL)
         tree_remove(on.stage, &ignored);
     mf_free(on.stage);
-    return rc < 0 ? -1 : run_there(&on, has_terminal, code, error);
+    if (rc == 0)
+        rc = run_there(&on, code, error);
+    drop_note(&on, rc < 0 && !on.is_clean);
+    direct_close(on.direct);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return rc;
 }

@@ -14,7 +14,7 @@
 struct debug_order {
     const struct job *job;
     const struct job_host *host; /* not this machine */
-    const char *run_id;
+    const char *run_id, *run_folder;
     uint32_t worker;
     const struct mf_subtask *piece;
     int request_fd; /* what the worker's program is to read (worker/debug.h), from its start */

@@ -5,19 +5,23 @@
  * they are; of all, each line says whose it is.
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/mayfly.h"
 #include "master/command.h"
+#include "master/commands/logs_known.h"
 #include "master/commands/overview.h"
 #include "master/commands/running.h"
 #include "master/commands/selection.h"
 #include "master/commands/text.h"
 #include "master/record/log_store.h"
 #include "master/run_folder.h"
+
+#define AGAIN_MS 500 /* between two looks at what is new */
 
 enum { KEY_STDOUT = 256, KEY_STDERR };
 
@@ -39,7 +43,12 @@ static const struct argp_option options[] = {
      0,
      "The own log of worker W; with a subtask, stream or attempt: only what ran on worker W",
      0},
-    {"follow", 'f', NULL, 0, "Go on until the run has ended", 0},
+    {"follow",
+     'f',
+     NULL,
+     0,
+     "Go on until the SUBTASK (or that attempt of it), or else the run, has ended",
+     0},
     {0}};
 
 static uint64_t number(const char *text, uint64_t most, const char *what, struct argp_state *state)
@@ -222,36 +231,67 @@ static void flush_live(const char *folder)
         json_decref(overview_ask(folder, "flush", NULL)); /* without it, logs are a little older */
 }
 
-static int print_logs(struct log_reader *reader,
-                      struct running *running,
-                      const char *folder,
-                      const struct arguments *arguments,
-                      bool *is_damaged,
-                      struct mf_error *error)
+/* For a while, or until nobody reads any more. */
+static bool is_read_on(void)
 {
-    struct printer printer = {.has_prefix = arguments->subtask == 0 && !arguments->is_own};
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return ferror(stdout) == 0 && (poll(&out, 1, AGAIN_MS) <= 0 || (out.revents & POLLERR) == 0);
+}
+
+/* Until nothing more is to come. */
+static int print_all(struct log_reader *reader,
+                     struct running *running,
+                     const struct arguments *arguments,
+                     const struct logs_wanted *wanted,
+                     struct printer *printer,
+                     struct mf_error *error)
+{
+    const char *folder = wanted->folder;
     for (;;) {
-        bool is_live = run_folder_is_live(folder); /* before: what it wrote last comes too */
+        /* Both before: what was written last comes, too. */
+        bool is_live = run_folder_is_live(folder);
+        bool is_over = is_live && arguments->follow && logs_is_over(wanted);
         if (running_look(running, error) < 0)
             return -1;
         if (is_live)
             flush_live(folder);
-        if (print_new(reader, running, arguments, &printer, error) < 0)
+        if (print_new(reader, running, arguments, printer, error) < 0)
             return -1;
-        if (!is_live || !arguments->follow || ferror(stdout) != 0)
-            break;
-        nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+        if (!is_live || is_over || !arguments->follow || !is_read_on())
+            return 0;
     }
-    end_line(&printer);
+}
+
+static int print_logs(struct log_reader *reader,
+                      struct running *running,
+                      const struct arguments *arguments,
+                      const struct logs_wanted *wanted,
+                      bool *is_damaged,
+                      struct mf_error *error)
+{
+    struct printer printer = {.has_prefix = arguments->subtask == 0 && !arguments->is_own};
+    if (logs_check(wanted, error) < 0 ||
+        print_all(reader, running, arguments, wanted, &printer, error) < 0)
+        return -1;
+    if (printer.has_prefix)
+        end_line(&printer); /* the bytes of a single subtask stay as they are */
     *is_damaged = printer.has_damage;
-    return 0;
+    return printer.has_last || printer.has_damage ? 0 : logs_check_nothing(wanted, error);
 }
 
 static int logs(const char *folder,
+                const char *run_id,
                 const struct arguments *arguments,
                 bool *is_damaged,
                 struct mf_error *error)
 {
+    const struct logs_wanted wanted = {.folder = folder,
+                                       .run_id = run_id,
+                                       .subtask = arguments->subtask,
+                                       .attempt = arguments->attempt,
+                                       .worker = arguments->worker,
+                                       .is_live = run_folder_is_live(folder),
+                                       .follows = arguments->follow};
     char *path = run_path(folder, "logs");
     if (path == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
@@ -263,7 +303,7 @@ static int logs(const char *folder,
                                                               (uint32_t)arguments->worker,
                                                               error);
     int rc =
-        running == NULL ? -1 : print_logs(reader, running, folder, arguments, is_damaged, error);
+        running == NULL ? -1 : print_logs(reader, running, arguments, &wanted, is_damaged, error);
     running_destroy(running);
     log_reader_close(reader);
     mf_free(path);
@@ -293,7 +333,7 @@ static int logs_main(int argc, char **argv)
     text_begin();
     int code = 0;
     bool is_damaged = false;
-    if (folder == NULL || logs(folder, &arguments, &is_damaged, &error) < 0)
+    if (folder == NULL || logs(folder, run_id, &arguments, &is_damaged, &error) < 0)
         code = command_fail(&error);
     else if (is_damaged)
         code = MAYFLY_EXIT_FAILED;

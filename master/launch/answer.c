@@ -82,6 +82,30 @@ bool answer_from_job(
     return true;
 }
 
+/* It becomes a word of a shell line. */
+static bool is_part_name(const char *name, size_t length, size_t size)
+{
+    return length < size && (strncmp(name, ".part-", 6) == 0 || strncmp(name, ".new-", 5) == 0) &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") >=
+               length;
+}
+
+void answer_part(const char *output, size_t most, struct script_part *part)
+{
+    part->name[0] = '\0';
+    part->kib = 0;
+    for (const char *at = output; (at = find_line(at, "part")) != NULL;) {
+        uint64_t kib;
+        if (!take_number(&at, most, &kib) || kib <= part->kib || *at != ' ')
+            continue;
+        size_t length = strcspn(++at, "\n");
+        if (!is_part_name(at, length, sizeof part->name))
+            continue;
+        snprintf(part->name, sizeof part->name, "%.*s", (int)length, at);
+        part->kib = (unsigned)kib;
+    }
+}
+
 static void describe_left(json_t *left, char *text, size_t size)
 {
     size_t n = 0;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "master/launch/launcher.h"
+#include "master/launch/ssh_script.h"
 
 /* "mayfly 1 started <worker> <pid> <port>" of that worker: fills pid and port of *report. */
 bool answer_started(const char *output, uint32_t worker, struct launch_report *report);
@@ -18,6 +19,10 @@ bool answer_from_job(
 
 /* The text behind "mayfly 1 <word> ", on a line of its own, cut to `size`. */
 bool answer_line(const char *output, const char *word, char *text, size_t size);
+
+/* Of the lines "mayfly 1 part <KiB> <name>" that with the most KiB, up to `most`: fills name and
+ * kib of *part, whose name is empty when there is none of use. */
+void answer_part(const char *output, size_t most, struct script_part *part);
 
 /*
  * The JSON line of a sweep: fills all of *report but host and place. `left` (of `size` bytes) holds

@@ -238,6 +238,7 @@ static void take_id(struct launcher *launcher, struct task *task, const char *id
         return;
     }
     note(launcher, task, id);
+    mf_log(MF_INFO, "command: worker %u is %s", task->worker, id);
     task->state = PENDING;
     task->started_us = mf_monotonic_us();
     if (task->joined && !task->told_over)

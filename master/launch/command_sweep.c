@@ -3,7 +3,8 @@
  * The end of a run whose workers commands have started: see command_internal.h. The run is over
  * when list names nothing any more. What it still names after a grace is stopped; what it names
  * after that is said. Nothing is verified when list fails, nor of an id that list has never named
- * and whose worker has not said goodbye.
+ * and whose worker has not said goodbye, unless stop
+ * has succeeded with it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -76,7 +77,7 @@ static void tell_end(struct launcher *launcher)
 {
     char ids[400] = "", left[600];
     for (const struct task *task = launcher->tasks; task != NULL; task = task->next)
-        if (task->id != NULL && !task->was_listed && !task->said_farewell)
+        if (task->id != NULL && !task->was_listed && !task->said_farewell && !task->was_stopped)
             add_id(ids, sizeof ids, task->id);
     if (ids[0] != '\0')
         snprintf(left, sizeof left, "list has never named what start printed: %s", ids);

@@ -109,7 +109,6 @@ static void give_up(struct launcher *launcher, struct task *task, const char *wh
 static void look_at_listed(struct launcher *launcher, struct task *task, int64_t now_us)
 {
     const struct launch_commands *c = &launcher->commands;
-    task->was_listed = true;
     task->missed = 0;
     if (task->state == PENDING && !task->told_over && has_started(launcher, task))
         command_tell_started(launcher, task);
@@ -147,6 +146,7 @@ void command_look_at_tasks(struct launcher *launcher, struct command_ids *ids, i
         if (task->id == NULL)
             continue;
         task->is_listed = command_ids_has(ids, task->id);
+        task->was_listed = task->was_listed || task->is_listed;
         if (task->state == OVER || task->state < PENDING || task->started_us > began_us)
             continue;
         if (task->is_listed)

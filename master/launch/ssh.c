@@ -89,11 +89,15 @@ static struct errand *add(struct launcher *launcher,
     return errand;
 }
 
+bool ssh_is_refusal(const struct remote_result *result)
+{
+    return result->code >= SCRIPT_NO_PROGRAM && result->code <= SCRIPT_NO_PART;
+}
+
 bool ssh_has_begun(const struct remote_result *result)
 {
     char system[8];
-    bool is_ours = result->code >= SCRIPT_NO_PROGRAM && result->code <= SCRIPT_NO_COPY;
-    return result->code == 0 || is_ours ||
+    return result->code == 0 || ssh_is_refusal(result) ||
            answer_line(result->output, "system", system, sizeof system);
 }
 
@@ -144,6 +148,7 @@ static void raise_refusal(const struct errand *errand,
                  text);
         break;
     case SCRIPT_NO_COPY:
+    case SCRIPT_NO_PART:
         mf_raise(error,
                  MF_ESETUP,
                  "%s: the worker's program could not be copied: %s; is there space left?",
@@ -180,8 +185,7 @@ static void report_start(struct errand *errand,
         report.elsewhere =
             launcher->login.client == REMOTE_AUTO ? remote_elsewhere(errand->remote) : NULL;
     } else {
-        report.again = ssh_has_begun(result) &&
-                       (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY);
+        report.again = ssh_has_begun(result) && !ssh_is_refusal(result);
         raise_refusal(errand, result, &report.error);
     }
     launcher->callbacks.launched(launcher->callbacks.arg, &report);

@@ -19,6 +19,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/launch/answer.h"
 #include "master/launch/ssh_internal.h"
 #include "master/launch/ssh_script.h"
 
@@ -26,6 +27,8 @@
 #define GATE_FIRST 8u
 #define GATE_MOST 32u
 #define COPIES_MAX 5 /* other runs may remove the program as soon as it is there */
+#define CUTS_MAX 4   /* copies in a row that bring it no further */
+#define PART_KEPT_S 90
 #define TRY_FOR_US 60000000
 #define ANSWER_US 60000000 /* login and command together */
 #define COPY_US 300000000
@@ -190,6 +193,22 @@ static void note_client(struct errand *errand)
         snprintf(errand->gate->elsewhere, sizeof errand->gate->elsewhere, "%s", reason);
 }
 
+/* What an earlier copy has left, the largest; one that is larger than before shows that the way
+ * bears something. */
+static void choose_part(struct errand *errand, const struct remote_result *result)
+{
+    unsigned before = errand->part.kib;
+    size_t most = errand->launcher->program.bytes.length / 1024;
+    errand->part = (struct script_part){.kept_s = PART_KEPT_S};
+    if (errand->begins_anew)
+        return;
+    answer_part(result->output, most, &errand->part);
+    if (errand->part.kib > before) {
+        errand->cuts = 0;
+        errand->give_up_us = mf_monotonic_us() + TRY_FOR_US;
+    }
+}
+
 static void on_program(void *arg, const struct remote_result *result)
 {
     struct errand *errand = arg;
@@ -205,6 +224,7 @@ static void on_program(void *arg, const struct remote_result *result)
     /* To end one worker nothing is copied: the program went when no run had a folder there. */
     if (is_program_gone(result) && errand->copies < COPIES_MAX && errand->kind != ERRAND_STOP &&
         errand->kind != ERRAND_READDRESS) {
+        choose_part(errand, result);
         fetch_program(errand);
         return;
     }
@@ -217,10 +237,24 @@ static void on_program(void *arg, const struct remote_result *result)
         wait_for_another_try(errand);
         return;
     }
-    errand->touched =
-        errand->touched || (ssh_has_begun(result) &&
-                            (result->code < SCRIPT_NO_PROGRAM || result->code > SCRIPT_NO_COPY));
+    errand->touched = errand->touched || (ssh_has_begun(result) && !ssh_is_refusal(result));
     finish(errand, result, false, NULL);
+}
+
+/* A copy may be made any number of times: one that was cut is taken up where it was. */
+static void copy_was_cut(struct errand *errand, const struct remote_result *result)
+{
+    errand->touched = true;
+    errand->cuts++;
+    if (errand->cuts <= CUTS_MAX && !errand->cancelled) {
+        mf_log(MF_INFO,
+               "the copy of the worker's program to %s broke off: %s",
+               errand->host->name,
+               result->error.text);
+        wait_for_another_try(errand);
+    } else {
+        fail(errand, result);
+    }
 }
 
 static void on_copied(void *arg, const struct remote_result *result)
@@ -228,8 +262,12 @@ static void on_copied(void *arg, const struct remote_result *result)
     struct errand *errand = arg;
     errand->answer_by_us = 0;
     if (result->code < 0) {
-        errand->touched = true;
-        fail(errand, result);
+        copy_was_cut(errand, result);
+    } else if (result->code == SCRIPT_NO_PART && errand->copies < COPIES_MAX) {
+        errand->copies++;
+        errand->begins_anew = true;
+        errand->part.name[0] = '\0';
+        copy_program(errand);
     } else if (result->code != 0 && is_worth_another_sweep(errand)) {
         wait_for_another_try(errand);
     } else if (result->code != 0) {
@@ -298,10 +336,20 @@ static void run_program(struct errand *errand)
 static void copy_program(struct errand *errand)
 {
     const struct ssh_program *program = &errand->launcher->program;
+    const struct script_part *part = &errand->part;
+    size_t there = part->name[0] == '\0' ? 0 : (size_t)part->kib * 1024;
     errand->gate->copier = errand;
-    mf_log(MF_INFO, "copying the worker's program to %s", errand->host->name);
-    execute(
-        errand, script_upload(program->sha256, program->bytes.length), program->bytes, on_copied);
+    if (there == 0)
+        mf_log(MF_INFO, "copying the worker's program to %s", errand->host->name);
+    else
+        mf_log(MF_INFO,
+               "copying the rest of the worker's program to %s, which has %u KiB of it",
+               errand->host->name,
+               part->kib);
+    execute(errand,
+            script_upload(program->sha256, program->bytes.length, part),
+            mf_bytes_of(program->bytes.data + there, program->bytes.length - there),
+            on_copied);
 }
 
 static void connect(struct errand *errand)

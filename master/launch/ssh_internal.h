@@ -5,6 +5,7 @@
 
 #include "master/launch/launcher.h"
 #include "master/launch/ssh_program.h"
+#include "master/launch/ssh_script.h"
 #include "master/remote/remote.h"
 
 /* How many logins a host may have at once; adapts to what it refuses. And who copies the program
@@ -36,10 +37,13 @@ struct errand {
     char *input;           /* of a start, of addresses; wiped */
     struct remote *remote; /* NULL while it waits for its turn */
     unsigned tries;
-    bool touched;     /* a command has been begun on the host */
-    unsigned copies;  /* of the program, made by this errand */
-    bool awaits_copy; /* of another errand; it is connected */
-    int64_t ran_us;   /* when it last began to look for the program there */
+    bool touched;            /* a command has been begun on the host */
+    unsigned copies;         /* of the program, made by this errand */
+    unsigned cuts;           /* copies that broke off since one was brought further */
+    struct script_part part; /* where the next one goes on */
+    bool begins_anew;        /* whatever lies there */
+    bool awaits_copy;        /* of another errand; it is connected */
+    int64_t ran_us;          /* when it last began to look for the program there */
     bool cancelled;
     bool is_over;
     int64_t opened_us;    /* of the last try */
@@ -88,6 +92,9 @@ int ssh_open_way(struct launcher *launcher,
 void ssh_close_way(struct launcher *launcher, uint32_t worker);
 void ssh_close_ways(struct launcher *launcher);
 int64_t ssh_tick_ways(struct launcher *launcher, int64_t now_us);
+
+/* ssh.c: whether the shell line came to an end of its own, without the worker's program. */
+bool ssh_is_refusal(const struct remote_result *result);
 
 /* ssh.c: whether the shell line was run at all: not where the account has no shell. */
 bool ssh_has_begun(const struct remote_result *result);

@@ -42,39 +42,73 @@
 
 char *script_program(const char *sha256, const char *machine, const char *arguments)
 {
-    return mf_format("sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do " END_NAME
-                     "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS
-                     "; then exec \"$w\" %s; fi; "
-                     "done; exit 91' mayfly %s %s",
-                     arguments,
-                     sha256,
-                     machine);
+    return mf_format(
+        "sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do " END_NAME
+        "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS "; then exec \"$w\" %s; fi; "
+        "for f in \"$p/bin/$s\"/.part-* \"$p/bin/$s\"/.new-*; do [ -f \"$f\" ] && " IS_OURS
+        " && echo \"mayfly 1 part $(($(wc -c < \"$f\")/1024)) ${f##*/}\"; done; "
+        "done; exit 91' mayfly %s %s",
+        arguments,
+        sha256,
+        machine);
 }
 
-char *script_upload(const char *sha256, size_t size)
+/* The beginning of the program into $t: nothing, or $c KiB of $o. That of a copy which was cut is
+ * taken (by one, if several try); another one may be written to still, and is copied. */
+#define BEGIN_FILE                                                                                 \
+    "case $o in -) true > \"$t\";; "                                                               \
+    ".part-*) mv \"$d/$o\" \"$t\" && dd if=/dev/null of=\"$t\" bs=1024 seek=\"$c\";; "             \
+    "*) dd if=\"$d/$o\" of=\"$t\" bs=1024 count=\"$c\";; esac 2>/dev/null"
+
+/* Whether $t is the program: SSH sees to it that what it carries is right; of what lay here only
+ * the checksum tells. */
+#define IS_WHOLE "{ [ \"$o\" = - ] || [ \"$(sha256sum < \"$t\")\" = \"$s  -\" ]; }"
+
+/* Nothing more came: what is there waits for a while to be taken by the next try. */
+#define KEEP_PART                                                                                  \
+    "q=$d/.part-$h; mv -f \"$t\" \"$q\"; (i=0; while [ -f \"$q\" ] && [ $i -lt $l ]; do sleep 1; " \
+    "i=$((i+1)); done; rm -f \"$q\"; " LEAVE ") < /dev/null > /dev/null 2>&1 & exit 95"
+
+#define RECEIVE                                                                                    \
+    "t=$d/.new-$h; w=$d/mayfly-worker; " BEGIN_FILE " && chmod 700 \"$t\" || "                     \
+    "{ rm -f \"$t\"; " LEAVE "exit 96; }; "                                                        \
+    "if cat >> \"$t\"; then "                                                                      \
+    "[ -f \"$t\" ] || { [ -x \"$w\" ] && exit 0; " LEAVE "exit 96; }; "                            \
+    "z=$(($(wc -c < \"$t\"))); "                                                                   \
+    "if [ $z -eq \"$n\" ] && " IS_WHOLE " && mv -f \"$t\" \"$w\"; then "                           \
+    "rm -f \"$d\"/.part-* \"$d\"/.new-*; exit 0; fi; "                                             \
+    "if [ $z -lt \"$n\" ] && [ $z -ge 1024 ] && sha256sum < /dev/null > /dev/null 2>&1; "          \
+    "then " KEEP_PART "; fi; "                                                                     \
+    "rm -f \"$t\"; " LEAVE "[ \"$o\" = - ] || exit 96; exit 95; fi; "                              \
+    "rm -f \"$t\"; " LEAVE "exit 95; "
+
+/* A part that does not fit goes, so that the next copy, which begins anew, has its room. */
+#define DROP_PART "[ \"$o\" = - ] || { rm -f \"$d/$o\" \"$t\"; " LEAVE "exit 96; }; "
+
+char *script_upload(const char *sha256, size_t size, const struct script_part *part)
 {
-    return mf_format(
-        "sh -c 's=$1 n=$2 k=$3 e=; umask 077; for p in " PLACES "; do " END_NAME "d=$p/bin/$s; "
-        "t=$d/.new-$$; "
-        "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS " && (true > \"$t\") 2>/dev/null; then "
-        "chmod 700 \"$t\"; "
-        "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
-        "if [ \"${4:-0}\" -ge \"$k\" ]; then "
-        "if " FILL(
-            "$k") "; then "
-                  "if cat > \"$t\" && [ $(wc -c < \"$t\") -eq \"$n\" ] && "
-                  "mv -f \"$t\" \"$d/mayfly-worker\"; then exit 0; fi; "
-                  "rm -f \"$t\"; " LEAVE "exit 95; "
-                  "else e=\"$e $p" NO_ROOM(
-                      "$k") "\"; fi; "
-                            "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
-                            "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
-                            "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours "
-                            "alone;\"; fi; " LEAVE "done; echo \"no place for the worker:$e\" >&2; "
-                            "exit 94' mayfly %s %zu %zu",
-        sha256,
-        size,
-        size / 1024 + 1024);
+    return mf_format("sh -c 's=$1 n=$2 k=$3 o=$4 c=$5 l=$6 e=; umask 077; h=$(uname -n)-$$; "
+                     "for p in " PLACES "; do " END_NAME "d=$p/bin/$s; t=$d/.fill-$h; "
+                     "[ \"$o\" = - ] || [ -f \"$d/$o\" ] || continue; "
+                     "if mkdir -p \"$d\" 2>/dev/null && " IS_OURS
+                     " && (true > \"$t\") 2>/dev/null; then "
+                     "chmod 700 \"$t\"; "
+                     "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
+                     "if [ \"${4:-0}\" -ge \"$k\" ]; then "
+                     "if " FILL("$k") "; then rm -f \"$t\"; " RECEIVE "else e=\"$e $p" NO_ROOM(
+                         "$k") "\"; fi; "
+                               "else e=\"$e $p has only ${4:-0} KiB free, $k are needed;\"; fi; "
+                               "else e=\"$e $p is on a file system mounted noexec;\"; fi; "
+                               "rm -f \"$t\"; else e=\"$e $p cannot be written or is not ours "
+                               "alone;\"; fi; " DROP_PART LEAVE "done; [ \"$o\" = - ] || exit 96; "
+                               "echo \"no place for the worker:$e\" >&2; "
+                               "exit 94' mayfly %s %zu %zu %s %u %u",
+                     sha256,
+                     size,
+                     size / 1024 + 1024,
+                     part->name[0] == '\0' ? "-" : part->name,
+                     part->kib,
+                     part->kept_s);
 }
 
 /* The nearest folder that is there tells whether the place could be made; only a file of a moment

@@ -139,8 +139,7 @@ static enum remote_step hop_failed(struct remote *remote)
 
 void jump_explain(struct remote *remote)
 {
-    if (remote->via != NULL && remote->via->state == REMOTE_FAILED && remote->state > REMOTE_JUMP &&
-        remote->state < REMOTE_IDLE)
+    if (remote->via != NULL && remote->via->state == REMOTE_FAILED && remote->state > REMOTE_JUMP)
         hop_failed(remote);
 }
 

@@ -162,6 +162,7 @@ static int look(struct key_file *key, const char *path, struct mf_error *error)
             return -1;
     } else if (strstr(begin, "-----BEGIN RSA ") == begin) {
         strcpy(key->type, "ssh-rsa");
+        key->locked = strstr(begin, "ENCRYPTED") != NULL;
     } else if (strstr(begin, "-----BEGIN DSA ") == begin) {
         strcpy(key->type, "ssh-dss");
     } else {
@@ -177,7 +178,7 @@ int key_file_read(struct key_file *key, const char *path, struct mf_error *error
     *key = (struct key_file){0};
     if (read_text(key, path, error) == 0 && look(key, path, error) == 0)
         return 0;
-    struct key_file what = {.foreign = key->foreign};
+    struct key_file what = {.foreign = key->foreign, .locked = key->locked};
     memcpy(what.type, key->type, sizeof what.type);
     key_file_fini(key);
     *key = what;

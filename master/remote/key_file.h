@@ -17,7 +17,8 @@ struct key_file {
     size_t length; /* of text */
     char type[64]; /* "ssh-ed25519"; "" when the format does not tell without a passphrase */
     bool locked;   /* needs a passphrase */
-    bool foreign;  /* reading it failed only since libssh2 cannot use its type, which is set then */
+    bool foreign; /* reading it failed only since libssh2 cannot use its type; that and `locked` are
+                     set then */
     struct mf_buffer public_key; /* its blob, where the format shows it */
 };
 

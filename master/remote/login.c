@@ -436,22 +436,40 @@ enum remote_step step_key_file(struct remote *remote)
     return is_over(remote) ? login_broke(remote) : next_key(remote);
 }
 
+/* ssh takes a certificate that lies beside a key by itself. `key` is taken. */
+static void look_for_certificate(struct remote *remote, char *key)
+{
+    char *path = key == NULL ? NULL : mf_format("%s-cert.pub", key);
+    if (path != NULL && access(path, F_OK) == 0)
+        remote_cannot(remote, "there is a certificate, %.160s", path);
+    mf_free(path);
+    mf_free(key);
+}
+
+static void look_for_certificates(struct remote *remote)
+{
+    static const char *const names[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
+    const struct settings *settings = remote->settings;
+    bool has_named = settings != NULL && settings->identity_count > 0;
+    if (remote->config->identity != NULL)
+        look_for_certificate(remote, mf_strdup(remote->config->identity));
+    for (unsigned i = 0; has_named && i < settings->identity_count; i++)
+        look_for_certificate(remote, mf_strdup(settings->identities[i]));
+    if (has_named || remote->config->identity != NULL || remote->home == NULL)
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        look_for_certificate(remote, mf_format("%s/.ssh/%s", remote->home, names[i]));
+}
+
 /* Ways in that libssh2 does not know: a certificate beside a key, a ticket of Kerberos. */
 static void look_for_other_ways(struct remote *remote, const char *methods)
 {
-    static const char *const names[] = {"id_ed25519", "id_ecdsa", "id_rsa"};
-    const char *identity = remote->config->identity, *tickets = getenv("KRB5CCNAME");
-    for (size_t i = 0; i < (identity == NULL ? sizeof names / sizeof *names : 1); i++) {
-        char *path = identity != NULL ? mf_format("%s-cert.pub", identity)
-                                      : mf_format("%s/.ssh/%s-cert.pub", remote->home, names[i]);
-        if (path != NULL && (identity != NULL || remote->home != NULL) && access(path, F_OK) == 0)
-            remote_cannot(remote, "there is a certificate, %.160s", path);
-        mf_free(path);
-    }
+    const char *tickets = getenv("KRB5CCNAME");
+    look_for_certificates(remote);
     char file[64];
     snprintf(file, sizeof file, "/tmp/krb5cc_%u", (unsigned)geteuid());
     if (strstr(methods, "gssapi-with-mic") != NULL && (tickets != NULL || access(file, F_OK) == 0))
-        remote_cannot(remote, "the host takes Kerberos (GSSAPI), and there are tickets");
+        remote_cannot(remote, "the host takes " KERBEROS ", and there are tickets");
 }
 
 enum remote_step step_refused(struct remote *remote)

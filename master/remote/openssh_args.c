@@ -17,7 +17,7 @@
     "LogVerbose=*:ssh_userauth2():*,*:client_input_channel_req():*,*:verify_host_key():*,"         \
     "*:kex_exchange_identification():*,*:ssh_connect_direct():*,*:ssh_proxy_connect():*,"          \
     "*:input_userauth_failure():*,*:channel_input_open_failure():*,*:client_status_confirm():*,*:" \
-    "sshpkt_vfatal():*,*:ssh_packet_read_poll_seqnr():*"
+    "sshpkt_vfatal():*,*:ssh_packet_read_poll_seqnr():*,*:server_alive_check():*"
 
 static const char *const always[] = {"-T",
                                      "-x",
@@ -38,6 +38,15 @@ static const char *const always[] = {"-T",
                                      "-oTunnel=no",
                                      "-oUpdateHostKeys=no",
                                      "-oNumberOfPasswordPrompts=0"};
+
+/* Of several values ssh takes the first: these stand before what is there always. */
+static const char *const at_terminal[] = {"-oEscapeChar=~"};
+static const char *const that_asks[] = {"-oBatchMode=no",
+                                        "-oNumberOfPasswordPrompts=3", /* of passphrases */
+                                        "-oPasswordAuthentication=no",
+                                        "-oKbdInteractiveAuthentication=no"};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void add(struct openssh_command *command, char *text)
 {
@@ -86,7 +95,7 @@ static void add_usual(struct openssh_command *command, const struct remote *remo
     }
     if (remote->config->identity != NULL || (settings != NULL && settings->identity_count > 0))
         return;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < COUNT(names); i++) {
         snprintf(path, sizeof path, "%s/.ssh/%s", remote->home, names[i]);
         add_path(command, "IdentityFile", path);
     }
@@ -106,6 +115,14 @@ static void add_policy(struct openssh_command *command, const struct remote *rem
         add_path(command, "IdentityFile", config->identity);
         add(command, mf_strdup("-oIdentitiesOnly=yes"));
     }
+    if (strstr(remote->elsewhere, KERBEROS) != NULL)
+        add(command, mf_strdup("-oGSSAPIAuthentication=yes"));
+}
+
+static void add_each(struct openssh_command *command, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        add(command, mf_strdup(texts[i]));
 }
 
 static void add_config(struct openssh_command *command, const struct remote *remote)
@@ -154,6 +171,8 @@ static void add_hop(struct openssh_command *command,
                     const struct remote_target *hop)
 {
     add(command, mf_strdup("ssh"));
+    if (remote->openssh.may_ask)
+        add_each(command, that_asks, COUNT(that_asks));
     add(command, mf_strdup("-oBatchMode=yes"));
     add(command, mf_strdup("-oLogLevel=ERROR"));
     add(command, mf_strdup("-oControlMaster=no"));
@@ -236,15 +255,20 @@ int openssh_command(const struct remote *remote,
 {
     *command = (struct openssh_command){0};
     add(command, mf_strdup("ssh"));
-    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
-        add(command, mf_strdup(always[i]));
+    if (remote->openssh.may_ask)
+        add_each(command, that_asks, COUNT(that_asks));
+    if (remote->openssh.has_terminal)
+        add_each(command, at_terminal, COUNT(at_terminal));
+    add_each(command, always, COUNT(always));
+    if (remote->openssh.has_terminal)
+        add(command, mf_strdup("-tt")); /* behind -T, it counts */
     add_config(command, remote);
     add(command, mf_strdup("-E"));
     add(command, mf_format("/proc/%d/fd/%d", (int)getpid(), log_fd));
     add(command, mf_format("-oConnectTimeout=%u", remote_connect_seconds(remote)));
     if (remote->settings == NULL || remote->settings->alive_s == 0) {
         add(command, mf_strdup("-oServerAliveInterval=10"));
-        add(command, mf_strdup("-oServerAliveCountMax=3"));
+        add(command, mf_strdup("-oServerAliveCountMax=2"));
     }
     add_policy(command, remote);
     add_usual(command, remote);

@@ -163,9 +163,36 @@ static enum remote_step changed_key(struct remote *remote, const char *said)
                        place);
 }
 
+/* The first key file that ssh may have passed over since it asks nobody; NULL = none. */
+static const char *locked_file(const struct remote *remote)
+{
+    const struct settings *settings = remote->settings;
+    const char *named = remote->config->identity;
+    unsigned count = named != NULL ? 1 : settings == NULL ? 0 : settings->identity_count;
+    for (unsigned i = 0; i < count; i++) {
+        struct key_file key;
+        struct mf_error problem;
+        const char *path = named != NULL ? named : settings->identities[i];
+        (void)key_file_read(&key, path, &problem);
+        bool is_locked = key.locked;
+        key_file_fini(&key);
+        if (is_locked)
+            return path;
+    }
+    return NULL;
+}
+
 static enum remote_step refused(struct remote *remote, const char *said)
 {
-    char methods[128];
+    char methods[128], locked[400] = "";
+    const char *file = locked_file(remote);
+    if (file != NULL)
+        snprintf(locked,
+                 sizeof locked,
+                 "; %.160s needs a passphrase, and this client has that only from an agent: "
+                 "ssh-add %.160s",
+                 file,
+                 file);
     behind(said, "Permission denied (", ")", methods, sizeof methods);
     if (methods[0] == '\0')
         snprintf(methods, sizeof methods, "nothing that it tells");
@@ -176,16 +203,18 @@ static enum remote_step refused(struct remote *remote, const char *said)
                            "not use it: chmod 600 it",
                            remote->place,
                            remote->config->identity == NULL ? "" : remote->config->identity);
-    return remote_fail(remote,
-                       false,
-                       "%s refuses the login of %s with %s (OpenSSH's client); it accepts %s: add "
-                       "the key to ~/.ssh/authorized_keys there (ssh-copy-id), or name another "
-                       "with -i",
-                       remote->place,
-                       remote->user,
-                       remote->config->identity == NULL ? "the agent's and the usual keys"
-                                                        : remote->config->identity,
-                       methods);
+    return remote_fail(
+        remote,
+        false,
+        "%s refuses the login of %s with %s (OpenSSH's client%s); it accepts %s: add "
+        "the key to ~/.ssh/authorized_keys there (ssh-copy-id), or name another "
+        "with -i",
+        remote->place,
+        remote->user,
+        remote->config->identity == NULL ? "the agent's and the usual keys"
+                                         : remote->config->identity,
+        locked,
+        methods);
 }
 
 static enum remote_step nothing_in_common(struct remote *remote, const char *said)
@@ -279,6 +308,11 @@ enum remote_step openssh_failed(struct remote *remote)
     if (remote->openssh.command->begun &&
         (says(said, "open failed") || says(said, "request failed on")))
         return not_begun(remote, said);
+    if (remote->openssh.command->begun && says(said, "Timeout, server "))
+        return remote_fail(remote,
+                           true,
+                           "%s has not answered for a while: is it up, and the network between?",
+                           remote->place);
     if (remote->openssh.command->begun)
         return remote_fail(remote,
                            true,

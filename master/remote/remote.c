@@ -190,6 +190,12 @@ static void enter_failed(struct remote *remote)
     remote_set_state(remote, REMOTE_FAILED);
 }
 
+void remote_give_up(struct remote *remote)
+{
+    enter_failed(remote);
+    remote->kicked = true;
+}
+
 /* What libssh2 cannot do, OpenSSH's client may. */
 static bool go_elsewhere(struct remote *remote)
 {
@@ -405,8 +411,7 @@ static void time_out(struct remote *remote)
                     remote->place,
                     remote->state <= REMOTE_HANDSHAKE ? "handshake" : "login",
                     seconds);
-    enter_failed(remote);
-    remote->kicked = true;
+    remote_give_up(remote);
 }
 
 static int64_t own_tick(struct remote *remote, int64_t now_us)
@@ -415,6 +420,7 @@ static int64_t own_tick(struct remote *remote, int64_t now_us)
         time_out(remote);
     if (remote->state == REMOTE_CONNECT && now_us >= remote->address_deadline_us)
         remote->kicked = true;
+    int64_t alive_us = alive_tick(remote, now_us);
     if (remote->state == REMOTE_PASSPHRASE) /* somebody may have said it to another one */
         remote->kicked = true;
     if (remote->kicked) {
@@ -426,7 +432,7 @@ static int64_t own_tick(struct remote *remote, int64_t now_us)
         return now_us;
     if (remote->state == REMOTE_CONNECT)
         return remote->address_deadline_us;
-    return remote->state < REMOTE_IDLE ? remote->deadline_us : MF_NEVER;
+    return remote->state < REMOTE_IDLE ? remote->deadline_us : alive_us;
 }
 
 int64_t remote_tick(struct remote *remote, int64_t now_us)

@@ -12,8 +12,11 @@
  *     openssh.c        the process     openssh_args.c   its command line
  *     openssh_words.c  what it says
  *
- * jump.c is the way to a host by others, tunnel.c the channel that they open for it. Before all
- * that, config.c asks what the user's ssh configuration says of the host.
+ * direct.c uses these parts for commands whose streams are the caller's own.
+ *
+ * jump.c is the way to a host by others, tunnel.c the channel that they open for it; alive.c asks
+ * a host that has fallen silent. Before all that, config.c asks what the user's ssh configuration
+ * says of the host.
  */
 #ifndef MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
 #define MAYFLY_MASTER_REMOTE_REMOTE_INTERNAL_H
@@ -113,8 +116,10 @@ struct login {
 struct openssh {
     pid_t pid;                              /* 0: none */
     int pidfd, input, output, problem, log; /* -1: none, or over */
-    int log_end;             /* of our pipe, held open so that ssh can open it by its name */
-    int status;              /* when it is over */
+    int log_end;       /* of our pipe, held open so that ssh can open it by its name */
+    int status;        /* when it is over */
+    bool has_terminal; /* for a direct command (direct.h): as struct direct_manner has it */
+    bool may_ask;
     struct mf_buffer said;   /* what ssh itself logged */
     struct command *command; /* whose streams they are; not owned */
 };
@@ -183,6 +188,8 @@ struct remote {
     uint32_t wanted;  /* events that the current step waits for; 0 = ask libssh2 */
     int lost;         /* errno of the socket, LOST_END when the host closed it, 0 while it lives */
     bool cut;         /* we have hung up: libssh2 must not touch the socket any more */
+    int64_t heard_us,
+        asked_us; /* when bytes came last, and when it was asked whether it is alive */
 
     LIBSSH2_SESSION *session;
     bool shaking; /* libssh2 is in the middle of a handshake */
@@ -207,6 +214,9 @@ struct remote {
     struct mf_error error; /* valid in REMOTE_FAILED */
 };
 
+/* In `elsewhere`, when that is the reason: ssh is told to use it. */
+#define KERBEROS "Kerberos (GSSAPI)"
+
 #define UNWATCHED UINT32_MAX
 #define LOST_END (-1)
 
@@ -221,6 +231,8 @@ enum remote_step remote_fail(struct remote *remote, bool again, const char *form
  * allowed. */
 void remote_cannot(struct remote *remote, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* After remote_fail, outside of a step. */
+void remote_give_up(struct remote *remote);
 void remote_say_elsewhere(const struct remote *remote);
 void remote_set_place(struct remote *remote); /* from host, port and name */
 bool remote_accepts_new(const struct remote *remote);
@@ -283,6 +295,10 @@ enum remote_step tunnel_begin(struct remote *remote); /* one that is wanted, whe
 enum remote_step step_tunnel_open(struct remote *remote);
 enum remote_step step_tunnel(struct remote *remote);
 void tunnel_fini(struct remote *remote);
+
+/* alive.c: asks when it is time to, gives the connection up when there was no answer for too long.
+ * Returns when it has to be called again. */
+int64_t alive_tick(struct remote *remote, int64_t now_us);
 
 /* openssh.c */
 int openssh_ask(struct remote *remote); /* starts `ssh -G` */

@@ -18,6 +18,7 @@
 #include <sys/time.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "master/remote/remote_internal.h"
 
@@ -141,6 +142,7 @@ static LIBSSH2_RECV_FUNC(on_recv)
         remote->lost = n == 0 ? LOST_END : errno;
     if (n < 0)
         return -errno;
+    remote->heard_us = mf_monotonic_us();
     if (!remote->greeting.ssh)
         note_greeting(&remote->greeting, buffer, (size_t)n);
     if (!remote->greeting.ssh && remote->greeting.total > GREETING_MAX)

@@ -194,6 +194,7 @@ static int take_plain(struct reader *reader, const char *word, const char *value
                            : strcmp(value, "inet6") == 0 ? AF_INET6
                                                          : AF_UNSPEC;
     else if ((strcmp(word, "certificatefile") == 0 || strcmp(word, "pkcs11provider") == 0 ||
+              strcmp(word, "revokedhostkeys") == 0 || strcmp(word, "knownhostscommand") == 0 ||
               strcmp(word, "bindaddress") == 0 || strcmp(word, "bindinterface") == 0) &&
              !is_none)
         cannot(reader, word, value);

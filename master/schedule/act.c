@@ -84,7 +84,8 @@ static bool lose(struct schedule *s)
         uint32_t index = issue_of(reference, &k);
         attempt_lost(s, index, k);
     }
-    if (w->replace)
+    s->relaunched += w->replace && elastic_on(s);
+    if (w->replace && !elastic_on(s))
         core_list_put(s, LIST_WANTED, w);
     else
         core_list_take(s, LINK_QUEUE, w);
@@ -125,8 +126,8 @@ static bool flush(struct schedule *s)
 static bool act(struct schedule *s)
 {
     return lose(s) || sweep(s) || resume_release(s) || core_run_relaunch(s) || core_run_plan(s) ||
-           batch_offer(s) || batch_take_back(s) || straggler_offer(s) || flush(s) ||
-           core_run_act(s);
+           batch_offer(s) || batch_take_back(s) || straggler_offer(s) || elastic_launch(s) ||
+           flush(s) || elastic_let_go(s) || core_run_act(s);
 }
 
 bool schedule_next(struct schedule *s, struct schedule_action *action)

@@ -124,13 +124,16 @@ check(const struct schedule *s, const struct schedule_event *event, struct mf_er
     return 0;
 }
 
-/* A replacement for each worker that may be lost before the next event. */
+/* A replacement for each worker that may be lost before the next event; with elasticity, all that
+ * may be launched. */
 static uint32_t spare_workers(const struct schedule *s)
 {
     uint32_t alive = s->worker_in[WORKER_LAUNCHING] + s->worker_in[WORKER_JOINING] +
                      s->worker_in[WORKER_READY] + s->list[LIST_LOSING].count +
                      s->list[LIST_WANTED].count;
-    uint32_t left = core_run_relaunches_most(s);
+    uint32_t left = core_run_relaunches_most(s), ids = SCHEDULE_WORKER_MAX - 1 - s->worker_last;
+    if (elastic_on(s))
+        return s->config.workers_max < ids ? s->config.workers_max : ids;
     return alive < left ? alive : left;
 }
 

@@ -20,6 +20,7 @@ static void push_record(struct schedule *s,
     action->record = record;
     action->cause = cause;
     s->record_asked++;
+    core_worker_at(s, issue->worker)->record_mark = s->record_asked;
     if (issue->attempt > sub->recorded)
         sub->recorded = issue->attempt;
     if (record == RECORD_RETRIED)

@@ -16,6 +16,10 @@
     X(KNOWN, "known")   /* a known worker that never joins is waited for for ever */               \
     X(HELD, "held")     /* what an earlier master may have issued is issued again at once */       \
     X(LOSE, "lose")     /* what a lost worker had is forgotten */                                  \
+    X(HASTE, "haste")   /* a worker is let go whatever it has */                                   \
+    X(RETAIN, "retain") /* an idle worker is never let go */                                       \
+    X(GREED, "greed")   /* one worker more than there may be */                                    \
+    X(STARVE, "starve") /* nobody is launched after somebody was let go */                         \
     X(FORGET, "forget") /* the memory of a finished subtask is not used again */                   \
     X(MARK, "mark")     /* the shell offers beyond the high-water mark that is durable */          \
     X(ACK, "ack")       /* the shell acknowledges before the commit */                             \

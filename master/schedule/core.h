@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the scheduler share; nobody else includes it. Reading order: states.h,
- * subtask.c, worker.c, issue.c (data), attempt.c, batch.c, straggler.c, resume.c, run.c (policy),
- * apply.c, act.c (the two ends), explain.c.
+ * subtask.c, worker.c, issue.c (data), attempt.c, batch.c, straggler.c, elastic.c, resume.c, run.c
+ * (policy), apply.c, act.c (the two ends), explain.c.
  *
  * Invariants
  *   - Nothing but reserve (apply.c) and schedule_create allocates: events are applied and actions
@@ -71,7 +71,16 @@ struct waiting {
 };
 
 /* A worker is in at most one list of each of these kinds. */
-enum worker_link { LINK_TIMER, LINK_GRACE, LINK_QUEUE, LINK_IDLE, LINK_LOAD, LINK_FLUSH, LINKS };
+enum worker_link {
+    LINK_TIMER,
+    LINK_GRACE,
+    LINK_QUEUE,
+    LINK_IDLE,
+    LINK_REST,
+    LINK_LOAD,
+    LINK_FLUSH,
+    LINKS
+};
 
 enum worker_list {
     LIST_NONE,
@@ -85,6 +94,7 @@ enum worker_list {
     LIST_WANTED,  /* QUEUE: lost, to be replaced */
     LIST_SWEEP,   /* QUEUE: the run is wound down, its issues are to be ended */
     LIST_IDLE,    /* IDLE: has a slot for which it holds nothing */
+    LIST_REST,    /* REST: holds nothing, by the time since (with elasticity) */
     LIST_FLUSH,   /* FLUSH: something was put into its next message */
     LIST_LOAD     /* LOAD: can give back; one list for each power of two of microseconds to do */
 };
@@ -103,6 +113,8 @@ struct worker {
     uint32_t offered_head, offered_tail, running_head, running_tail; /* references of issues */
     uint64_t duration_us16;     /* EWMA of an attempt, times 16; 0 = none */
     int64_t timer_us, grace_us; /* when LINK_TIMER and LINK_GRACE were set */
+    int64_t rest_us;            /* when LINK_REST was */
+    uint64_t record_mark;       /* so many records committed: its own are among them */
     struct worker_place place[LINKS];
     uint8_t in[LINKS]; /* enum worker_list */
     uint8_t state;     /* enum worker_state */
@@ -124,6 +136,14 @@ struct straggler {
     uint64_t took[STRAGGLER_BUCKETS]; /* done attempts by duration */
     uint64_t samples;
     int64_t look_us; /* not before */
+};
+
+struct elastic {
+    uint64_t alive_slots; /* of workers that launch, join or are ready */
+    uint32_t most;        /* workers that there may be: fewer when hosts can't be used */
+    uint32_t lacking;     /* stragglers without a helper, at the last look */
+    uint32_t let_go;
+    int64_t short_us; /* since when there is more work than slots; INT64_MAX = there is not */
 };
 
 /* How the run is ended before all is done, in rising order: only the larger one counts. */
@@ -160,6 +180,7 @@ struct schedule {
     uint32_t turns; /* hungry workers that have not had their turn in this round */
     uint32_t workers_connected;
     struct straggler straggler;
+    struct elastic elastic;
     uint64_t load_used; /* bit per LOAD list that is not empty */
     uint32_t relaunched, launch_failures;
     int64_t relaunch_us;
@@ -214,7 +235,7 @@ void core_worker_add_known(struct schedule *s, uint32_t id, uint32_t slots);
 void core_list_put(struct schedule *s, enum worker_list list, struct worker *w);
 void core_list_take(struct schedule *s, enum worker_link link, struct worker *w);
 void core_worker_weigh(struct schedule *s, struct worker *w); /* its place in IDLE and LOAD */
-void core_worker_dismiss(struct schedule *s, struct worker *w);
+void core_worker_dismiss(struct schedule *s, struct worker *w, bool early);
 void core_worker_event(struct schedule *s, struct worker *w, const struct schedule_event *event);
 void core_worker_tick(struct schedule *s);
 int64_t core_worker_deadline(const struct schedule *s);
@@ -262,6 +283,16 @@ bool batch_take_back(struct schedule *s);
 void straggler_sample(struct schedule *s, uint64_t duration_us);
 bool straggler_offer(struct schedule *s); /* true: something was pushed */
 int64_t straggler_deadline(const struct schedule *s);
+
+/* elastic.c: how many workers. */
+bool elastic_on(const struct schedule *s);
+bool elastic_may_launch(const struct schedule *s); /* now or later */
+bool elastic_may_grow(const struct schedule *s);   /* there is room for one more */
+bool elastic_launch(struct schedule *s);           /* true: something was pushed */
+bool elastic_let_go(struct schedule *s);
+int64_t elastic_deadline(const struct schedule *s);
+void elastic_no_host(struct schedule *s); /* a launch failed, and none can take its place */
+uint32_t elastic_wanted(const struct schedule *s);
 
 /* run.c: the run as a whole. */
 void core_run_step(struct schedule *s, enum run_event event);

@@ -253,8 +253,10 @@ void core_run_tick(struct schedule *s)
 int64_t core_run_deadline(const struct schedule *s)
 {
     int64_t first = s->state <= RUN_RUNNING ? s->wind_us : INT64_MAX;
-    int64_t timeout = core_run_timeout(s), straggler = straggler_deadline(s);
+    int64_t timeout = core_run_timeout(s), straggler = straggler_deadline(s),
+            elastic = elastic_deadline(s);
     first = timeout < first ? timeout : first;
+    first = elastic < first ? elastic : first;
     if (!core_run_working(s))
         return first;
     first = straggler < first ? straggler : first;
@@ -279,8 +281,13 @@ void core_run_pace_launches(struct schedule *s)
 static uint32_t relaunches(const struct schedule *s, uint32_t used)
 {
     uint64_t max = s->config.relaunch_max;
-    if (max == SCHEDULE_RELAUNCH_AUTO)
-        max = 3ull * s->worker_added;
+    /* One that kills its workers is to be found out before they are used up; the first of them may
+     * be lost before they have said what runs there. */
+    uint64_t least = s->config.poison_losses + 2ull;
+    if (max == SCHEDULE_RELAUNCH_AUTO) {
+        max = 3ull * (elastic_on(s) ? s->config.workers_max : s->worker_added);
+        max = max > least ? max : least;
+    }
     uint64_t left = max > used ? max - used : 0;
     uint64_t ids = SCHEDULE_WORKER_MAX - 1 - s->worker_last;
     return (uint32_t)(left < ids ? left : ids);
@@ -342,7 +349,7 @@ static bool work(struct schedule *s)
     } else {
         uint32_t hope = s->worker_in[WORKER_LAUNCHING] + s->worker_in[WORKER_JOINING] +
                         s->worker_in[WORKER_READY] + s->list[LIST_WANTED].count;
-        if (s->worker_added == 0 || hope > 0)
+        if (s->worker_added == 0 || hope > 0 || elastic_may_launch(s))
             return false;
         no_worker(s, "no worker is left, and none may be launched any more");
     }
@@ -360,7 +367,7 @@ static bool dismiss(struct schedule *s)
         for (unsigned n = 0; n < DISMISS_STEP && s->dismissed < s->worker_last; n++) {
             struct worker *w = core_worker_find(s, ++s->dismissed);
             if (w != NULL && w->state <= WORKER_READY)
-                core_worker_dismiss(s, w);
+                core_worker_dismiss(s, w, false);
         }
         return true;
     }

@@ -31,6 +31,7 @@ void schedule_config_default(struct schedule_config *config)
         .straggler_factor = 3,
         .straggler_min_us = 30 * SECOND,
         .relaunch_max = SCHEDULE_RELAUNCH_AUTO,
+        .idle_us = 30 * SECOND,
     };
 }
 
@@ -50,6 +51,8 @@ struct schedule *schedule_create(const struct schedule_config *config, struct mf
     s->now_us = INT64_MIN;
     s->first_us = -1;
     s->wind_us = INT64_MAX;
+    s->elastic.most = config->workers_max;
+    s->elastic.short_us = INT64_MAX;
     if (s->config.resume_us == 0)
         s->config.resume_us = s->config.lease_us;
     s->free_head = NONE;
@@ -87,6 +90,8 @@ void schedule_counts(const struct schedule *s, struct schedule_counts *counts)
     *counts = s->counts;
     counts->state = s->state;
     counts->workers_alive = s->worker_in[WORKER_READY] + s->worker_in[WORKER_DRAINING];
+    counts->workers_wanted = elastic_wanted(s);
+    counts->workers_let_go = s->elastic.let_go;
     counts->workers_gone = s->worker_in[WORKER_GONE];
 }
 

@@ -67,16 +67,22 @@ struct schedule_config {
     uint32_t plan_ahead; /* ask for the plan when fewer are pending (8192) */
     uint32_t relaunch_max; /* lost workers replaced, while work is left, without a subtask becoming
                               final in between (default SCHEDULE_RELAUNCH_AUTO: 3 x the workers
-                              that were added) */
+                              that were added, and 2 more than poison_losses at least) */
     double straggler_factor;   /* near the end, what runs for more than so many times the median of
                                   the done attempts gets a second attempt elsewhere (3; 0 = never) */
     uint64_t straggler_min_us; /* and for at least this time (30 s) */
-    uint64_t run_timeout_us;   /* after this time since the first event the run fails (0 = none) */
-    uint32_t worker_last; /* of a run that goes on: the largest id of a worker so far; those that
-                             replace lost ones get larger ones */
-    uint64_t base_total;  /* of a run that goes on: all its subtasks, 0 = only those planned here */
-    uint64_t base_ended;  /* those that ended before, and are not planned here: used when base_total
-                             is 0, and added to what is planned here */
+    uint32_t workers_max;      /* 0 = as many workers as are added. Else: elastic, at most so many
+                                  launch, join, are ready or are being dismissed at once */
+    uint32_t workers_min;      /* elastic: at least so many while there is work (1 or more); so many
+                                  are added at first */
+    uint32_t worker_slots;     /* elastic: of a worker, before one has joined (0 = 1) */
+    uint64_t idle_us; /* elastic: a worker that has nothing for so long is dismissed (30 s) */
+    uint64_t run_timeout_us; /* after this time since the first event the run fails (0 = none) */
+    uint32_t worker_last;    /* of a run that goes on: the largest id of a worker so far; those that
+                                replace lost ones get larger ones */
+    uint64_t base_total; /* of a run that goes on: all its subtasks, 0 = only those planned here */
+    uint64_t base_ended; /* those that ended before, and are not planned here: used when base_total
+                            is 0, and added to what is planned here */
     uint64_t base_failures; /* of these, the failed and dead ones that are not planned again */
 };
 
@@ -146,7 +152,7 @@ struct schedule_event {
 enum schedule_action_kind {
     SCHEDULE_PLAN,   /* count: pull so many subtasks from the split, one EVENT_PLANNED each */
     SCHEDULE_LAUNCH, /* worker: start it. A replacement has an id of its own, `replaces` names the
-                        lost one */
+                        lost one; 0 = it was added, or work waits */
     SCHEDULE_OFFER,  /* worker, subtask, attempt: put into the next message to it. second = another
                         attempt of it is live; straggler = since that one takes so long */
     SCHEDULE_FLUSH,  /* worker: that was all for now; send if a poll of it is held */
@@ -165,7 +171,8 @@ enum schedule_action_kind {
     SCHEDULE_LOST_SUBTASK, /* worker, subtask, attempt, epoch */
     SCHEDULE_DISMISS,      /* worker: tell it to end; then verify; then EVENT_WORKER_GONE. Comes
                               again when a worker that is over is heard of again, and may come
-                              while its launch is still under way */
+                              while its launch is still under way. early = it is idle, and the
+                              run goes on without it */
     SCHEDULE_RUN_STATE,    /* state: the run is in this state now (planning, running, gathering,
                               dismissing) */
     SCHEDULE_GATHER,       /* partial = failures within the tolerance; then EVENT_GATHERED */
@@ -210,6 +217,7 @@ struct schedule_action {
     uint64_t count;
     bool partial;
     bool second, straggler;
+    bool early;
     bool not_adopted;   /* SCHEDULE_TAKE_BACK, SCHEDULE_CANCEL: the answer to an EVENT_ADOPTED */
     const char *reason; /* SCHEDULE_FINISH: why it is not succeeded, static text; else NULL */
     bool no_worker;     /* SCHEDULE_FINISH: there was no worker (left); the shell knows why */
@@ -227,6 +235,8 @@ struct schedule_counts {
     uint64_t retried, fenced, taken_back, recorded;
     uint64_t stragglers; /* second attempts that were issued for slowness */
     uint32_t workers_launched, workers_alive, workers_lost, workers_gone;
+    uint32_t workers_wanted; /* elastic: for the work that there is now; else 0 */
+    uint32_t workers_let_go; /* dismissed before the end of the run, since they were idle */
 };
 
 /* NULL and MF_ENOMEM when memory is exhausted. */

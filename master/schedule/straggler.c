@@ -60,12 +60,17 @@ static int64_t limit_us(const struct schedule *s)
     return (int64_t)(limit < most ? limit : most);
 }
 
+/* By a worker that is there, or by one that could be. */
+static bool may_be_helped(const struct schedule *s)
+{
+    return s->list[LIST_IDLE].count > 0 || elastic_may_grow(s);
+}
+
 static bool near_the_end(const struct schedule *s)
 {
     return s->config.straggler_factor > 0 && s->straggler.samples >= SAMPLES_LEAST &&
            s->counts.plan_ended && s->counts.pending + s->counts.held == 0 &&
-           s->counts.running > 0 && s->list[LIST_IDLE].count > 0 && core_run_working(s) &&
-           !s->counts.paused;
+           s->counts.running > 0 && may_be_helped(s) && core_run_working(s) && !s->counts.paused;
 }
 
 int64_t straggler_deadline(const struct schedule *s)
@@ -117,9 +122,12 @@ static int64_t look_at(struct schedule *s, const struct worker *w, int64_t limit
         if (sub->started_us + limit > s->now_us)
             return sub->started_us + limit;
         struct worker *helper = *room > 0 ? helper_of(s, w) : NULL;
-        if (helper == NULL)
+        if (helper == NULL && !elastic_on(s))
             return INT64_MAX;
-        help(s, helper, index);
+        if (helper != NULL)
+            help(s, helper, index);
+        else
+            s->elastic.lacking++;
         --*room;
     }
     return INT64_MAX;
@@ -127,19 +135,23 @@ static int64_t look_at(struct schedule *s, const struct worker *w, int64_t limit
 
 bool straggler_offer(struct schedule *s)
 {
+    if (!near_the_end(s))
+        s->elastic.lacking = 0;
     if (!near_the_end(s) || s->straggler.look_us > s->now_us)
         return false;
+    s->elastic.lacking = 0;
     int64_t limit = limit_us(s);
     int64_t next = s->now_us + (limit / 4 < LOOK_AGAIN_US ? limit / 4 : LOOK_AGAIN_US);
     unsigned room = STEP_MOST;
-    for (uint32_t id = 1; id <= s->worker_last && room > 0 && s->list[LIST_IDLE].count > 0; id++) {
+    for (uint32_t id = 1; id <= s->worker_last && room > 0 && may_be_helped(s); id++) {
         struct worker *w = core_worker_find(s, id);
         if (w == NULL || w->state != WORKER_READY)
             continue;
         int64_t due = look_at(s, w, limit, &room);
         next = due < next ? due : next;
     }
-    if (room > 0) /* else it goes on in the next step */
+    room += s->elastic.lacking; /* nobody was told of them */
+    if (room > 0)               /* else it goes on in the next step */
         s->straggler.look_us = next > s->now_us + LOOK_US ? next : s->now_us + LOOK_US;
     return room < STEP_MOST;
 }

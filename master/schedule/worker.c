@@ -61,6 +61,8 @@ static enum worker_link link_of(enum worker_list list)
         return LINK_QUEUE;
     if (list == LIST_IDLE)
         return LINK_IDLE;
+    if (list == LIST_REST)
+        return LINK_REST;
     return list == LIST_FLUSH ? LINK_FLUSH : LINK_LOAD;
 }
 
@@ -118,6 +120,13 @@ static uint32_t spare_of(const struct worker *w)
     return spare < offered ? spare : offered;
 }
 
+static void rest(struct schedule *s, struct worker *w)
+{
+    if (w->in[LINK_REST] != LIST_REST)
+        w->rest_us = s->now_us;
+    core_list_put(s, LIST_REST, w);
+}
+
 void core_worker_weigh(struct schedule *s, struct worker *w)
 {
     bool ready = w->state == WORKER_READY && w->connected;
@@ -125,6 +134,10 @@ void core_worker_weigh(struct schedule *s, struct worker *w)
         core_list_put(s, LIST_IDLE, w);
     else
         core_list_take(s, LINK_IDLE, w);
+    if (ready && w->held == 0 && elastic_on(s))
+        rest(s, w);
+    else
+        core_list_take(s, LINK_REST, w);
     uint32_t spare = ready ? spare_of(w) : 0;
     if (spare == 0) {
         core_list_take(s, LINK_LOAD, w);
@@ -145,6 +158,8 @@ static void worker_step(struct schedule *s, struct worker *w, enum worker_event 
     }
     s->worker_in[w->state]--;
     s->worker_in[to]++;
+    if (w->state <= WORKER_READY && to > WORKER_READY)
+        s->elastic.alive_slots -= w->slots;
     w->state = (uint8_t)to;
 }
 
@@ -156,6 +171,7 @@ worker_begin(struct schedule *s, uint32_t id, uint32_t slots, enum worker_state 
     if (id > s->worker_last)
         s->worker_last = id;
     s->worker_in[state]++;
+    s->elastic.alive_slots += w->slots;
     s->worker_open++;
     s->counts.workers_launched++;
     return w;
@@ -258,7 +274,7 @@ static void expire(struct schedule *s, struct worker *w)
     ended(s, w, from, false);
 }
 
-void core_worker_dismiss(struct schedule *s, struct worker *w)
+void core_worker_dismiss(struct schedule *s, struct worker *w, bool early)
 {
     worker_step(s, w, WORKER_DISMISS);
     core_list_take(s, LINK_GRACE, w);
@@ -266,7 +282,9 @@ void core_worker_dismiss(struct schedule *s, struct worker *w)
     core_list_take(s, LINK_QUEUE, w);
     away(s, w);
     timer_start(s, LIST_DISMISS, w);
-    action_push(s, SCHEDULE_DISMISS)->worker = w->id;
+    struct schedule_action *action = action_push(s, SCHEDULE_DISMISS);
+    action->worker = w->id;
+    action->early = early;
 }
 
 /* A worker that is over speaks: it is told to go, and waited for once more. */
@@ -287,6 +305,7 @@ static void joined(struct schedule *s, struct worker *w, const struct schedule_e
     s->launch_failures = 0;
     if (event->slots > 0 && event->slots != w->slots) {
         s->ready_slots += w->connected ? (uint64_t)event->slots - w->slots : 0;
+        s->elastic.alive_slots += (uint64_t)event->slots - w->slots;
         w->slots = event->slots;
     }
     back(s, w);
@@ -347,6 +366,8 @@ void core_worker_event(struct schedule *s, struct worker *w, const struct schedu
         worker_step(s, w, WORKER_LAUNCH_FAILED);
         gone(s, w, from, false);
         w->replace = w->replace && event->ok;
+        if (from == WORKER_LAUNCHING && !event->ok)
+            elastic_no_host(s);
         break;
     case EVENT_WORKER_JOINED:
         worker_step(s, w, WORKER_JOINED);

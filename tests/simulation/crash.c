@@ -89,7 +89,8 @@ static uint32_t name_known(struct sim *sim)
 
 static void add_workers(struct sim *sim, uint32_t known)
 {
-    uint32_t more = known < sim->options->workers ? sim->options->workers - known : 0;
+    uint32_t count = sim->options->elastic ? sim->config.workers_min : sim->options->workers;
+    uint32_t more = known < count ? count - known : 0;
     if (known > 0 && percent(sim, 30))
         more = (uint32_t)chance(sim, 2);
     for (uint32_t id = sim->worker_last + 1; more > 0; more--, id++) {

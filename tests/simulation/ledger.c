@@ -27,6 +27,7 @@
 void ledger_begin(struct sim *sim)
 {
     sim->accounts = need(calloc(sim->options->subtasks + 1, sizeof *sim->accounts));
+    elastic_begin(sim);
 }
 
 static int
@@ -119,6 +120,7 @@ static void adopted(struct sim *sim, const struct schedule_event *event)
 
 void ledger_event(struct sim *sim, const struct schedule_event *event)
 {
+    elastic_event(sim, event);
     if (event->kind == EVENT_ENDED) {
         tasks_add(&sim->expected,
                   (struct task){.subtask = event->subtask,
@@ -216,6 +218,7 @@ void ledger_crashed(struct sim *sim)
     sim->stragglers = sim->live = sim->live_most = 0;
     sim->unflushed = sim->known_waiting = 0;
     sim->aborted = sim->gather_seen = false;
+    elastic_begin(sim);
 }
 
 /* Something for a worker has to be followed by a flush. */
@@ -373,6 +376,7 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
 {
     if (sim->finished && action->kind != SCHEDULE_FENCED && action->kind != SCHEDULE_DISMISS)
         violation(sim, "action %d after the end", (int)action->kind);
+    elastic_action(sim, action);
     switch (action->kind) {
     case SCHEDULE_OFFER:
         offered(sim, action);
@@ -488,6 +492,7 @@ void ledger_step(struct sim *sim)
     settle_adoptions(sim);
     check_counts(sim, &counts);
     check_memory(sim);
+    elastic_step(sim);
     if (sim->expected.count > 0)
         violation(sim,
                   "G2: the end of subtask %llu is neither recorded nor fenced",
@@ -553,6 +558,7 @@ void ledger_end(struct sim *sim)
     if (schedule_deadline(sim->schedule) != INT64_MAX)
         violation(sim, "the run has ended and still has a deadline");
     check_end(sim, &counts);
+    elastic_end(sim);
 }
 
 void ledger_free(struct sim *sim)

@@ -52,8 +52,10 @@ static void configure(struct sim *sim)
     if (sim->duration_us == 0)
         sim->duration_us =
             between(sim, 1, 3) == 1 ? between(sim, 10, 20 * MS) : between(sim, MS, 3 * SECOND);
-    if (sim->options->faults == 0)
+    if (sim->options->faults == 0) {
+        elastic_configure(sim);
         return;
+    }
     static const uint32_t sizes[] = {1, 3, 64, 4096};
     config->batch_max = sizes[chance(sim, 4)];
     config->plan_ahead = sizes[chance(sim, 4)] * 2;
@@ -70,6 +72,7 @@ static void configure(struct sim *sim)
         config->run_timeout_us = (uint64_t)between(sim, SECOND, 300 * SECOND);
     if (fault(sim, FAULT_FAIL) && percent(sim, 60))
         sim->fail_percent = (unsigned)chance(sim, 40);
+    elastic_configure(sim);
 }
 
 static bool of_worker(enum world_kind kind)
@@ -136,11 +139,12 @@ static void report(const struct sim *sim)
     print_faults(o->faults);
     if (o->duration_us != 0)
         printf(" --duration %lld", (long long)o->duration_us);
-    puts(" --verbose");
+    puts(o->elastic ? " --elastic --verbose" : " --verbose");
 }
 
 struct totals {
     uint64_t runs, steps, offers, fenced, subtasks, crashes, adopted, stragglers;
+    uint64_t launches, let_go;
     uint64_t ends[RUN_INTERRUPTED + 1];
     uint64_t peak_bytes, peak_live;
     double virtual_s;
@@ -170,6 +174,8 @@ static int run_seed(const struct options *options, struct totals *totals)
     totals->subtasks += sim.options->subtasks;
     totals->crashes += sim.crashes;
     totals->adopted += sim.adopted;
+    totals->launches += sim.elastic.launches;
+    totals->let_go += sim.elastic.let_go;
     totals->stragglers += sim.earlier.stragglers + sim.stragglers;
     totals->virtual_s += (double)sim.now_us / 1e6;
     totals->peak_bytes = sim.peak_bytes > totals->peak_bytes ? sim.peak_bytes : totals->peak_bytes;
@@ -200,6 +206,8 @@ static void add_totals(struct totals *sum, const struct totals *more)
     sum->subtasks += more->subtasks;
     sum->crashes += more->crashes;
     sum->adopted += more->adopted;
+    sum->launches += more->launches;
+    sum->let_go += more->let_go;
     sum->stragglers += more->stragglers;
     for (int state = 0; state <= RUN_INTERRUPTED; state++)
         sum->ends[state] += more->ends[state];
@@ -277,6 +285,10 @@ static int run_seeds(const struct options *options)
            (unsigned long long)totals.adopted,
            totals.virtual_s,
            took);
+    if (options->elastic)
+        printf(" %llu workers launched, %llu let go\n ",
+               (unsigned long long)totals.launches,
+               (unsigned long long)totals.let_go);
     for (int state = RUN_SUCCEEDED; state <= RUN_INTERRUPTED; state++)
         printf(" %s %llu", run_state_name(state), (unsigned long long)totals.ends[state]);
     printf(
@@ -366,6 +378,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'f':
         options->faults = parse_faults(state, arg);
         break;
+    case 'e':
+        options->elastic = true;
+        break;
     case 'v':
         options->verbose = true;
         break;
@@ -403,6 +418,7 @@ int main(int argc, char **argv)
          "all (default), none, or a list of late slow fail silent crash return reconnect delay "
          "double reorder master straggle launchfail user",
          0},
+        {"elastic", 'e', NULL, 0, "up to so many workers, by the work that waits", 0},
         {"verbose", 'v', NULL, 0, "print every event and action", 0},
 #ifdef SCHEDULE_BREAKABLE
         {"break", 'x', "RULE", 0, "break this rule of the scheduler or of its shell", 0},

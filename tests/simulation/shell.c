@@ -363,6 +363,8 @@ static void carry_out(struct sim *sim, const struct schedule_action *action)
     case SCHEDULE_LAUNCH:
         if (action->replaces != 0)
             peer->slots = peer_of(sim, action->replaces)->slots;
+        else if (peer->slots == 0)
+            peer->slots = 1 + (uint32_t)chance(sim, 4);
         peer = peer_of(sim, action->worker);
         peer->launched = peer->expected = true;
         sim->worker_last = action->worker > sim->worker_last ? action->worker : sim->worker_last;
@@ -594,7 +596,8 @@ void shell_begin(struct sim *sim)
 {
     crash_plan(sim);
     plan_user(sim);
-    for (uint32_t id = 1; id <= sim->options->workers; id++) {
+    uint32_t count = sim->options->elastic ? sim->config.workers_min : sim->options->workers;
+    for (uint32_t id = 1; id <= count; id++) {
         peer_of(sim, id)->slots = 1 + (uint32_t)chance(sim, 4);
         shell_apply(sim,
                     (struct schedule_event){

@@ -55,7 +55,7 @@ struct options {
     unsigned faults;
     uint32_t retries;
     int64_t duration_us; /* of a subtask on an ordinary worker; 0 = by the seed */
-    bool verbose, bench;
+    bool verbose, bench, elastic;
 };
 
 struct task {
@@ -128,6 +128,9 @@ struct lane {
     struct letter *reply;    /* master: the last one, said again to a repeated request */
 };
 
+/* As the ledger sees a worker: launching, joining or ready; dismissed; over. */
+enum presence { PRESENCE_NONE, PRESENCE_ALIVE, PRESENCE_LEAVING, PRESENCE_OVER };
+
 enum process { PROCESS_NONE, PROCESS_ALIVE, PROCESS_DEAD };
 
 struct peer {
@@ -148,7 +151,11 @@ struct peer {
     bool known;    /* of an earlier one, and waited for */
     struct tasks offers, take_back, cancel;
     bool tell_dismiss;
-    bool unflushed; /* the ledger's */
+    bool unflushed; /* the ledger's, and so is what follows */
+    bool polled, early;
+    bool added; /* by the shell */
+    enum presence presence;
+    int64_t rest_since; /* it should be let go since then */
     /* In the table. */
     bool launched, buried; /* buried: known to be gone */
 };
@@ -180,6 +187,13 @@ struct row {
 struct rows {
     struct row *at;
     size_t head, count, cap; /* a ring of a power of two */
+};
+
+struct elastic_book {
+    uint32_t alive, leaving, hosts; /* hosts: so many workers may be there */
+    uint32_t losses;                /* since a subtask became final */
+    uint64_t launches, let_go;      /* by all masters */
+    int64_t few_since, lacks_since; /* INT64_MAX: it is not so */
 };
 
 struct sim {
@@ -238,6 +252,7 @@ struct sim {
     uint32_t unflushed; /* workers */
     uint32_t *live_of;  /* by worker */
     uint64_t peak_bytes, peak_live, live_most, first_bytes;
+    struct elastic_book elastic;
     jmp_buf death; /* of the master, out of the middle of its actions */
     char violation[512];
 };
@@ -303,6 +318,14 @@ void ledger_crashed(struct sim *sim);
 void ledger_step(struct sim *sim); /* after the actions of a group of events */
 void ledger_end(struct sim *sim);
 void ledger_free(struct sim *sim);
+
+/* elastic.c: the page about the number of workers. */
+void elastic_configure(struct sim *sim);
+void elastic_begin(struct sim *sim); /* of a master */
+void elastic_event(struct sim *sim, const struct schedule_event *event);
+void elastic_action(struct sim *sim, const struct schedule_action *action);
+void elastic_step(struct sim *sim);
+void elastic_end(struct sim *sim);
 
 /* bench.c */
 int bench(const struct options *options);

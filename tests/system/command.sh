@@ -8,6 +8,7 @@
 # Commands that do what they should; cases replace them.
 good_commands() {
     mkdir -p started
+    echo 1 >round
     cat >start.sh <<'EOF'
 #!/bin/sh
 echo "$*" >>calls
@@ -17,9 +18,10 @@ echo "p$!"
 EOF
     cat >list.sh <<'EOF'
 #!/bin/sh
+read -r round <round # that of its begin
 for file in started/mayfly-"$1"-*; do
     [ -s "$file" ] && read -r pid <"$file" && grep -q '^State:.[RSDT]' "/proc/$pid/status" 2>/dev/null &&
-        echo "p$pid lives" | tee -a listed
+        echo "p$pid lives" && echo "$round $pid" >>listed
 done
 exit 0
 EOF
@@ -171,7 +173,7 @@ expect_start() { # SENTENCE: why no worker could be started
     assert_ended
 }
 
-case_starts_that_fail() {
+bad_starts_that_fail() {
     command_job 10 3 'timeout: 500ms'
     printf '#!/bin/sh\necho "quota exceeded" >&2\nexit 7\n' | command_is start
     expect_start ": exit code 7: quota exceeded"
@@ -189,7 +191,7 @@ case_starts_that_fail() {
     assert_contains err "workers.command.start: $PWD/start.sh cannot be used: No such file or directory"
 }
 
-# Each as a case of its own: what start does, and what is said.
+# What start does, and what is said.
 start_lies() { # WHAT
     command_job 10 3 'timeout: 500ms' 'join: 500ms'
     case $1 in
@@ -219,11 +221,7 @@ start_lies() { # WHAT
     esac
 }
 
-case_starts_that_lie() {
-    each_at_once start_lies two nothing other same
-}
-
-case_lists_that_fail() {
+bad_lists_that_fail() {
     command_job 60 1 'timeout: 2s'
     cp list.sh good.sh
     printf '#!/bin/sh\necho "no such cluster" >&2\nexit 1\n' | command_is list
@@ -265,11 +263,7 @@ stop_fails() {
     kill "$(first_pid)"
 }
 
-case_stops_that_fail() {
-    each_at_once stop_fails 'echo "not allowed" >&2; exit 1|exit code 1: not allowed' 'exit 0|it says that it did'
-}
-
-case_check() {
+bad_check() {
     command_job 10 1
     mayfly check job.yaml
     assert_exit 0
@@ -286,6 +280,16 @@ case_check() {
     mayfly check job.yaml
     assert_exit 3
     assert_contains out "workers.command.stop: $PWD/stop.sh cannot be used"
+}
+
+bad() { # WHAT [ARGUMENT]: they mostly wait
+    "${1%%:*}" "${1#*:}"
+}
+
+case_what_goes_wrong() {
+    each_at_once bad bad_starts_that_fail: bad_lists_that_fail: bad_check: start_lies:two start_lies:nothing \
+        start_lies:other start_lies:same 'stop_fails:echo "not allowed" >&2; exit 1|exit code 1: not allowed' \
+        'stop_fails:exit 0|it says that it did'
 }
 
 run_cases "$@"

@@ -111,6 +111,38 @@ case_a_subtask_of_a_run() {
     what_has_changed_is_named
 }
 
+# Its command runs on, and its folder is there: both go with the run, but not those of one that lives.
+what_a_killed_one_leaves() {
+    local living
+    rm -f waiting
+    "$MAYFLY_BIN" debug last 4 >/dev/null 2>&1 </dev/null &
+    PID=$!
+    wait_until '[ -e waiting ]'
+    kill -KILL "$PID"
+    wait "$PID" 2>/dev/null || :
+    wait_until "[ \"\$(processes_of $RUN_ID | wc -l)\" -ge 1 ]"
+    [ -n "$(find "$XDG_CACHE_HOME" -path "*debug-$RUN_ID/$PID/*")" ] || fail "nothing was left"
+    rm -f waiting
+    "$MAYFLY_BIN" debug last 4 >out 2>err </dev/null &
+    living=$!
+    wait_until '[ -e waiting ]'
+    cp -r "$RUN" as_it_was
+    mayfly clean "$RUN_ID"
+    assert_exit 0
+    assert_no_file "$RUN"
+    assert_equal "$(find "$XDG_CACHE_HOME" -path "*debug-$RUN_ID/$PID*")" "" "what is left of a killed one"
+    # Nor has the sweep of the run itself anything to do with it.
+    "$MAYFLY_BUILD/mayfly-worker" sweep "$RUN_ID" >swept
+    assert_contains swept '"verified":true,"processes_ended":0'
+    : >gate
+    PID=$living
+    await_end
+    assert_exit 0
+    assert_equal "$(processes_of "$RUN_ID")" "" "processes"
+    mv as_it_was "$RUN"
+    rm -r "$RUN/debug"
+}
+
 case_how_it_can_end() {
     job <<END
 mayfly: 1
@@ -144,6 +176,7 @@ END
     await_end
     assert_exit 5
     assert_same out <(echo ended)
+    what_a_killed_one_leaves
     mayfly debug last 5
     assert_exit 2
     assert_contains err "has no subtask 5 in its plan"
@@ -154,6 +187,10 @@ END
     mayfly debug nothing 1
     assert_exit 2
     assert_no_trace
+    mayfly clean "$RUN_ID"
+    mayfly debug "$RUN_ID" 1
+    assert_exit 2
+    assert_contains err "there are no runs yet"
 }
 
 # At a terminal the command is its foreground job: Ctrl-C goes to it, and to nobody else; what was there before is

@@ -30,7 +30,7 @@ logs_have() { # LINE [ARGUMENT...]
     logs "$@" | grep -qxF -e "$line"
 }
 
-case_what_runs_is_shown_and_then_stands_once() {
+live_what_runs_is_shown_and_then_stands_once() {
     gated_job 2 true
     start_job
     wait_until 'logs_have "1 stdout: out 1" && logs_have "2 stdout: out 2" && logs_have "2 stderr: err 2"'
@@ -55,7 +55,7 @@ case_what_runs_is_shown_and_then_stands_once() {
     logs_are $'err 1\nEND 1' 1
 }
 
-case_a_failing_one_has_its_output_once() {
+live_a_failing_one_has_its_output_once() {
     gated_job 1 "exit 3"
     start_job
     wait_until 'logs_have "1 stdout: out 1" && logs_have "1 stderr: err 1"'
@@ -69,7 +69,7 @@ case_a_failing_one_has_its_output_once() {
 }
 
 # A result above 64 KiB of which a part was shown is whole, and so is one that is cut out of a larger buffer.
-case_large_results_are_whole() {
+live_large_results_are_whole() {
     job <<END
 mayfly: 1
 split: {list: [30000, 65536, 65537, 300000]}
@@ -113,7 +113,7 @@ case_a_killed_worker_leaves_what_it_had_sent() {
     assert_same "$RUN/result" <(printf 'out 1\nend 1\nout 2\nend 2\n')
 }
 
-case_a_killed_slot_leaves_what_it_had_told() {
+live_a_killed_slot_leaves_what_it_had_told() {
     gated_job 1 true "{slots: 1}"
     start_job
     wait_until 'logs_have "1 stdout: out 1" && logs_have "1 stderr: err 1"'
@@ -128,7 +128,7 @@ case_a_killed_slot_leaves_what_it_had_told() {
     assert_equal "$(logs 1 -a 1 --stderr)" "err 1"
 }
 
-case_follow_sees_lines_as_they_come() {
+live_follow_sees_lines_as_they_come() {
     job <<END
 mayfly: 1
 split: {range: 1-3}
@@ -161,7 +161,7 @@ END
 }
 
 # Of results that are files the follower reads the rest, too; what it shows is the output of the attempt.
-case_follow_to_the_end_of_a_large_result() {
+live_follow_to_the_end_of_a_large_result() {
     job <<END
 mayfly: 1
 split: {range: 1-1}
@@ -177,7 +177,7 @@ END
     assert_same followed <(seq 40000)
 }
 
-case_a_flood_is_cut_and_marked_once() {
+live_a_flood_is_cut_and_marked_once() {
     job <<END
 mayfly: 1
 split: {range: 1-2}
@@ -202,7 +202,7 @@ END
     assert_equal "$(query "select result_bytes from attempt where subtask = 1")" 100000
 }
 
-case_many_slots() {
+live_many_slots() {
     gated_job 40 "[ {} -gt 3 ]" "{count: 2, slots: 20}"
     start_job
     wait_until '[ "$(logs | grep -c " stdout: out ")" = 40 ] && [ "$(logs | grep -c " stderr: err ")" = 40 ]'
@@ -217,9 +217,9 @@ case_many_slots() {
         "$(for i in 1 2 3; do printf '%s stdout: end %s\n%s stdout: out %s\n' "$i" "$i" "$i" "$i"; done | LC_ALL=C sort)"
 }
 
-case_a_killed_master_leaves_what_it_had() {
+live_a_killed_master_leaves_what_it_had() {
     gated_job 1 true
-    start_job --set lease=2s --set orphan_limit=3s
+    start_job --set lease=1s --set orphan_limit=1s
     wait_until 'logs_have "1 stdout: out 1"'
     kill -KILL "$PID"
     wait_until "is_all_gone $RUN_ID"
@@ -229,7 +229,7 @@ case_a_killed_master_leaves_what_it_had() {
 }
 
 # What ends with an error sends the end of its log, with the reason.
-case_the_last_words_of_a_worker() {
+live_the_last_words_of_a_worker() {
     gated_job 1 true "{slots: 1}"
     start_job
     wait_until 'logs_have "1 stdout: out 1"'
@@ -247,6 +247,107 @@ case_the_last_words_of_a_worker() {
     logs_are "out 1" 1 -a 1 --stdout
     logs_are "out 1" 1 --worker 1 --stdout # that is the same, and the second attempt ran on worker 2
     logs_are "1.2 stderr: err 1"$'\n'"1.2 stderr: END 1" --worker 2 --stderr
+}
+
+# One subtask, as its bytes are: until it has ended, or that attempt of it, whatever else still runs.
+live_follow_ends_with_its_subtask() {
+    job <<END
+mayfly: 1
+split: {range: 1-2}
+task:
+  shell: "printf %s out{}.{attempt}; printf %s err{}.{attempt} >&2; until [ -e $PWD/gate{}.{attempt} ]; do sleep 0.05; done; printf E >&2; [ {attempt} = 2 ]"
+  retries: {max: 1, backoff: 0s}
+workers: {slots: 2}
+END
+    start_job
+    wait_until 'logs | grep -q "^1 stderr: err1.1" && logs | grep -q "^2 stdout: out2.1"'
+    local code=0 whole first interrupted
+    "$MAYFLY_BIN" logs "$RUN_ID" 1 -f --stderr >whole 2>whole_err &
+    whole=$!
+    "$MAYFLY_BIN" logs "$RUN_ID" 1 -f -a 1 --stdout >first 2>first_err &
+    first=$!
+    # Who is not read any more ends, though nothing is written; who is interrupted does, too.
+    "$MAYFLY_BIN" logs "$RUN_ID" --follow --stderr | head -c 1 >/dev/null || code=$?
+    [ "$code" = 0 ] || [ "$code" = 141 ] || fail "logs into a closed pipe: exit code $code"
+    env --default-signal=INT "$MAYFLY_BIN" logs "$RUN_ID" --follow >all &
+    interrupted=$!
+    wait_until "[ -s all ]"
+    kill -INT "$interrupted"
+    wait_until "has_ended $interrupted"
+    code=0
+    wait "$interrupted" || code=$?
+    assert_equal "$code" 130 "exit code after Ctrl-C"
+    touch gate1.1
+    wait_until "has_ended $first"
+    assert_same first <(printf out1.1)
+    ! has_ended "$whole" || fail "it ended with the first attempt: $(cat whole_err)"
+    touch gate1.2
+    wait_until "has_ended $whole"
+    assert_same whole <(printf 'err1.1E\n[attempt 2, stderr]\nerr1.2E')
+    assert_equal "$(cat whole_err first_err)" ""
+    ! has_ended "$PID" || fail "the run has ended"
+    touch gate2.1 gate2.2
+    await_end
+    assert_exit 0
+    assert_same <(logs 1 -a 2 --stderr --worker 1) <(printf err1.2E)
+    assert_same <(logs 1 -f -a 1 --stdout) <(printf out1.1)
+}
+
+refused() { # WORDS ARGUMENT...
+    mayfly logs "$RUN_ID" "${@:2}"
+    assert_exit 2
+    assert_equal "$(cat out)" ""
+    assert_contains err "$1"
+}
+
+# Also of one that timed out, and of a run that came to its end by another master.
+live_what_is_not_there_is_said() {
+    gated_job 2 true "{count: 1, slots: 1}"
+    start_job
+    wait_until 'logs_have "1 stdout: out 1"'
+    mayfly logs "$RUN_ID" 2
+    assert_exit 0
+    assert_contains err "subtask 2 of $RUN_ID has written nothing so far, and no attempt of it is recorded"
+    refused "run $RUN_ID has no subtask 3: it has 1 to 2" 3 --follow
+    refused "run $RUN_ID has no worker 2 so far: it has 1" --worker 2
+    kill -KILL "$PID"
+    wait "$PID" 2>/dev/null || :
+    touch gate
+    mayfly resume "$RUN_ID"
+    assert_exit 0
+    assert_same <(logs 1 --stderr) <(printf 'err 1\nEND 1\n')
+    refused "subtask 1 of run $RUN_ID has no attempt 7: the last one that is recorded is 1" 1 -a 7
+    refused "run $RUN_ID has no worker 9: it has 1" 1 --worker 9
+    rm -r "$XDG_STATE_HOME/mayfly/runs"
+    job <<'END'
+mayfly: 1
+split: {range: 1-1}
+task: {shell: "printf abc; printf xyz >&2; sleep 100", timeout: 300ms, kill_after: 100ms}
+END
+    run_job
+    assert_exit 1
+    assert_same <(logs 1 --stdout) <(printf abc)
+    assert_same <(logs 1 --stderr) <(printf xyz)
+}
+
+# They wait for what comes home each second: side by side.
+case_live() {
+    AT_ONCE=20 each_at_once live_case what_runs_is_shown_and_then_stands_once \
+        a_failing_one_has_its_output_once \
+        large_results_are_whole \
+        a_killed_slot_leaves_what_it_had_told \
+        follow_sees_lines_as_they_come \
+        follow_to_the_end_of_a_large_result \
+        a_flood_is_cut_and_marked_once \
+        many_slots \
+        a_killed_master_leaves_what_it_had \
+        the_last_words_of_a_worker \
+        follow_ends_with_its_subtask \
+        what_is_not_there_is_said
+}
+
+live_case() {
+    "live_$1"
 }
 
 run_cases "$@"

@@ -6,6 +6,25 @@
 . "$(dirname "$0")/hosts_lib.sh"
 . "$(dirname "$0")/ssh_lib.sh"
 
+# Host 2 only by way of host 1, user, key and known_hosts from a configuration that the job names.
+write_config() {
+    cat >config <<END
+Host direct
+    HostName 10.77.0.1
+Host target
+    HostName 10.77.0.2
+    ProxyJump direct
+Host *
+    User etl
+    IdentityFile $HOSTS/id_ed25519
+    UserKnownHostsFile $HOSTS/known_hosts.hashed
+END
+    command -v nft >/dev/null || skip "this test needs nft (package nftables)"
+    host_exec 2 nft 'add table inet guard
+        add chain inet guard in { type filter hook input priority 0; }
+        add rule inet guard in tcp dport 22 ip saddr != 10.77.0.1 drop'
+}
+
 # Three pieces of an input that no host has; what each sees of itself goes to standard output.
 probe_job() {
     mkdir in lib
@@ -19,6 +38,7 @@ env | grep -v '^SHLVL=' | sort
 find . | sort
 cat "$MAYFLY_SECRETS/WORD" lib/words
 echo "on $(uname -n)" >&2
+until [ ! -e /run/wait ]; do sleep 0.05; done
 [ "$X" != 2 ] || exit 7
 END
     chmod +x probe.sh
@@ -28,7 +48,10 @@ mayfly: 1
 secrets: {WORD: {env: WORD_FROM}}
 split: {lines: "in/*.txt", count: 4}
 task: {command: [./probe.sh, "{path}", "{offset}"], files: [probe.sh, lib], env: {X: "{id}"}}
-workers: {staging: always}
+workers:
+  staging: always
+  hosts: [direct, target]
+  ssh: {config: config}
 END
 }
 
@@ -37,37 +60,35 @@ without_folders() {
     sed -E 's,^(PWD|TMPDIR)=.*/(attempts/[0-9-]+)$,\1=\2,; s,^(MAYFLY_SECRETS|MAYFLY_JOB)=.*,\1,'
 }
 
-case_on_the_host_it_ran_on() {
+as_it_was_in_the_run() {
     local host
-    hosts_start 2
-    probe_job
-    over_ssh run_job "$(entries 1 2)"
-    assert_exit 1
-    assert_pristine
-    host=$(query "select host from worker join attempt on worker.id = worker where subtask = 2")
+    host=$(query "select place from worker join attempt on worker.id = worker where subtask = 2")
     mayfly debug last 2 --host
     assert_exit 7
     assert_same <(without_folders <out) <("$MAYFLY_BIN" logs last 2 --stdout | without_folders)
     assert_contains out hush
     assert_contains out "of the library"
-    assert_contains err "on $host"
-    assert_pristine
-    mayfly debug last 1 --host=etl@10.77.0.2
+    assert_contains err "on h$([ "$host" = direct ] && echo 1 || echo 2)"
+    mayfly debug last 1 --host=target --keep
     assert_exit 0
     assert_contains err "on h2"
     assert_same <(without_folders <out) <("$MAYFLY_BIN" results last 1 | without_folders | sed "s/^MAYFLY_WORKER=.*/$(grep ^MAYFLY_WORKER= out)/")
-    mayfly debug last 1 --host=etl@10.77.0.2 --keep
     host_exec 2 ls "$(sed -n 's/^mayfly: kept: //p' err)/in" >kept
     assert_same kept <(echo "a b.txt")
     host_exec 2 sh -c 'rm -r /home/etl/mayfly-debug.*'
-    "$MAYFLY_BIN" debug last 3 --host=etl@10.77.0.1 --shell >out 2>err <<<'uname -n; head -n 1 ../../stdin; exit 9' && fail "exit code 0"
+}
+
+a_shell_there() {
+    local code=0
+    "$MAYFLY_BIN" debug last 3 --host=direct --shell >out 2>err <<<'uname -n; head -n 1 ../../stdin; exit 255' || code=$?
+    assert_equal "$code" 255 # of the command, not of ssh
     assert_same out <(printf 'h1\n9\n')
     # At a terminal the shell there has one, too.
     python3 - "$MAYFLY_BIN" "$RUN_ID" <<'END'
 import os, pty, sys
 pid, fd = pty.fork()
 if pid == 0:
-    os.execv(sys.argv[1], ["mayfly", "debug", sys.argv[2], "3", "--host=etl@10.77.0.1", "--shell"])
+    os.execv(sys.argv[1], ["mayfly", "debug", sys.argv[2], "3", "--host=direct", "--shell"])
 os.write(fd, b"unset HISTFILE; test -t 0 && echo a\"\" terminal; exit 4\n")
 seen = b""
 while b"a terminal" not in seen:
@@ -82,29 +103,85 @@ while True:
 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 sys.exit(0 if code == 4 else f"exit code {code}")
 END
-    mayfly debug last 1 --host=nowhere
-    assert_exit 2
-    assert_contains err '"nowhere" is no host of the run: its job has etl@10.77.0.1 and others'
+}
+
+start_waiting() { # HOST I
+    host_exec "$2" touch /run/wait
+    "$MAYFLY_BIN" debug last 1 --host="$1" >out 2>err </dev/null &
+    PID=$!
+    wait_until "grep -q '^on h$2' err || has_ended $PID"
+    ! has_ended "$PID" || fail "it has ended: $(cat err)"
+}
+
+await_clean() { # I
+    wait_until "[ -z \"\$(host_processes $1)\" ]"
+    host_exec "$1" rm /run/wait
+}
+
+# A signal ends the command there, in order; whoever is killed is noticed: the command there ends, and its folder goes.
+what_ends_it() {
+    start_waiting direct 1
+    kill -TERM "$PID"
+    await_end
+    assert_exit 143
+    await_clean 1
+    assert_pristine 1
+    assert_no_file "$RUN/debug"
+    start_waiting target 2
+    kill -KILL "$PID" "$(pgrep -P "$PID" -x ssh)"
+    wait "$PID" 2>/dev/null || :
+    await_clean 2
+    assert_pristine
+    mayfly clean --all --older-than 1h # of a run that stays nothing is touched
+    rm "$RUN/debug/"* # as if it had not been
+}
+
+# What nobody is left for on the host is removed with the run.
+what_clean_finds() {
+    local there
+    start_waiting direct 1
+    there=$(host_processes 1 | sed -n 's/^\([0-9]*\) [^ ]*mayfly-worker debug .*/\1/p')
+    # shellcheck disable=SC2046
+    kill -KILL "$PID" $(pgrep -P "$PID" -x ssh) "$there" $(ps -o ppid= "$there")
+    wait "$PID" 2>/dev/null || :
+    [ -n "$(host_processes 1)" ] || fail "no process was left"
+    host_new_files 1 >left
+    assert_contains left mayfly-debug
+    mayfly clean "$RUN_ID" --dry-run
+    [ -n "$(host_processes 1)" ] || fail "what was only asked for is done"
+    host_stop_sshd 1
+    mayfly clean "$RUN_ID"
+    assert_exit 3
+    assert_contains err "what a killed mayfly debug left on direct may still be there (mayfly-debug.$RUN_ID."
+    assert_contains err "it would not be looked for): cannot connect to direct (10.77.0.1) (Connection refused)"
+    mayfly debug last 1 --host=direct
+    assert_exit 125
+    assert_contains err "cannot connect to direct (10.77.0.1) (Connection refused): is sshd running there, and on this port?"
+    host_start_sshd 1
+    assert_equal "$(find "$RUN/debug" -type f | wc -l)" 1 "notes"
+    mayfly clean "$RUN_ID"
+    assert_exit 0
+    assert_no_file "$RUN"
+    await_clean 1
     assert_pristine
 }
 
-# Whoever started it has gone: the command there ends, and its folder goes.
-case_the_connection_ends() {
-    hosts_start 1
-    gated_job 2 1
-    over_ssh start_job "$(entries 1)"
-    await_running 1
-    open_gates
-    await_end
-    assert_complete 2
-    host_exec 1 rm /run/gate
-    "$MAYFLY_BIN" debug last 1 --host >out 2>err </dev/null &
-    PID=$!
-    wait_until 'grep -q "^on h1" err'
-    kill -KILL "$PID"
-    wait "$PID" 2>/dev/null || :
-    wait_until '[ -z "$(host_processes 1)" ]'
+case_on_the_host_it_ran_on() {
+    hosts_start 2
+    write_config
+    hosts_are_ready
+    probe_job
+    run_job -j 1
+    assert_exit 1
     assert_pristine
+    as_it_was_in_the_run
+    a_shell_there
+    mayfly debug last 1 --host=nowhere
+    assert_exit 2
+    assert_contains err '"nowhere" is no host of the run: its job has direct and others'
+    assert_pristine
+    what_ends_it
+    what_clean_finds
 }
 
 run_cases "$@"

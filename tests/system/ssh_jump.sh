@@ -26,9 +26,10 @@ shut_in() { # I BUT_FOR
         add rule inet shut out oif != lo ip daddr != 10.77.0.$2 drop"
 }
 
-# target is host 3, by way of host 1 and then host 2.
+# target is host 3, by way of host 1 and then host 2: as it stands in the user's own configuration.
 write_config() {
-    cat >config <<END
+    mkdir -p "$HOME/.ssh"
+    cat >"$HOME/.ssh/config" <<END
 Host target
     HostName 10.77.0.3
     User etl
@@ -69,19 +70,52 @@ start_two_hops() {
     gated_job 20 0
 }
 
-# That it works needs nothing more, also where no address leads from the host to the master or back.
+# What "just works" is said of, and nothing weaker.
+assert_two_hops() {
+    local host
+    for host in 1 2 3; do
+        assert_equal "$(host_exec "$host" cut -d ' ' -f 3 /etc/ssh/authorized_keys/etl)" locked "who may log in to h$host"
+        hosts_run ssh-keygen -F "10.77.0.$host" -f "$HOSTS/known_hosts.hashed" >/dev/null || fail "h$host is not known"
+    done
+    assert_equal "$(grep -cv '^|1|' "$HOSTS/known_hosts.hashed")" 0 "lines of known_hosts that are not hashed"
+    ! ssh-keygen -y -P '' -f "$HOSTS/id_locked" >/dev/null 2>&1 || fail "the key needs no passphrase"
+    assert_equal "$(ssh-add -l | wc -l)" 1 "keys of the agent"
+    assert_equal "$(host_exec 3 sh -c 'basename "$(getent passwd etl | cut -d : -f 7)"')" tcsh "login shell"
+    for host in 2 3; do
+        ! hosts_run timeout 0.3 bash -c ": </dev/tcp/10.77.0.$host/22" 2>/dev/null || fail "h$host needs no hop"
+    done
+}
+
+# That it works needs nothing more than the name, also where no address leads from the host to the master or back.
 case_just_works() {
     start_two_hops
-    succeed --hosts target --ssh-config config
+    assert_two_hops
+    succeed --hosts target
     assert_same "$RUN/result" <(seq 20)
     assert_equal "$(verified)" target
     assert_not_contains "$RUN/master.log" "OpenSSH's client"
     assert_contains err "mayfly: target: no address leads from there to this machine or back: its worker is reached through SSH"
     assert_pristine
-    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>config
-    run_job --hosts loop --ssh-config config
+    printf 'Host loop\n ProxyJump loop2\nHost loop2\n ProxyJump loop\n' >>"$HOME/.ssh/config"
+    run_job --hosts loop
     assert_exit 3
     assert_contains err "ProxyJump leads in a circle (loop -> loop2 -> loop): mend the ssh configuration"
+    # The middle hop refuses: to go on, then the login.
+    host_exec 2 sed -i 's/^/restrict /' /etc/ssh/authorized_keys/etl
+    run_job --hosts target
+    assert_exit 3
+    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) lets etl log in but does not connect on to 10.77.0.3 port 22: look at AllowTcpForwarding and PermitOpen in its sshd_config"
+    host_exec 2 truncate -s 0 /etc/ssh/authorized_keys/etl
+    run_job --hosts target
+    assert_exit 3
+    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) refuses the login of etl with the agent's ssh-ed25519 SHA256:"
+    # The agent does not have the key.
+    ssh-add -q -D 2>/dev/null
+    ssh-add -q "$HOSTS/id_ed25519" 2>/dev/null
+    run_job --hosts target
+    assert_exit 3
+    assert_contains err "left out: the way to target by ProxyJump: the way to two by ProxyJump: one (10.77.0.1) refuses the login of etl with the agent's ssh-ed25519 SHA256:"
+    assert_contains err "it accepts publickey: add the key to ~/.ssh/authorized_keys there (ssh-copy-id), or name another with -i"
     kill "$SSH_AGENT_PID"
 }
 
@@ -90,17 +124,14 @@ long_refusing_hops() {
     start_two_hops
     host_exec 2 nft flush ruleset
     host_sshd_config 2 'AllowTcpForwarding no'
-    run_job --hosts target --ssh-config config
+    run_job --hosts target
     assert_exit 3
     assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) lets etl log in but does not connect on to 10.77.0.3 port 22: look at AllowTcpForwarding and PermitOpen in its sshd_config"
-    host_sshd_config 2 'AllowUsers nobody'
-    run_job --hosts target --ssh-config config
-    assert_contains err "left out: the way to target by ProxyJump: two (10.77.0.2) refuses the login of etl with the agent's ssh-ed25519 SHA256:"
     host_stop_sshd 2
-    run_job --hosts target --ssh-config config
+    run_job --hosts target
     assert_contains err "left out: the way to target by ProxyJump: the way to two by ProxyJump: one (10.77.0.1) lets etl log in but cannot connect on to 10.77.0.2 port 22: is that up"
     grep -v '^10.77.0.1 ' "$HOSTS/known_hosts" >known
-    run_job --hosts target --ssh-config config --known-hosts known
+    run_job --hosts target --known-hosts known
     assert_contains err "the host one (10.77.0.1) is not known"
     kill "$SSH_AGENT_PID"
 }
@@ -108,7 +139,7 @@ long_refusing_hops() {
 # The same way by the other client.
 long_just_works_over_openssh() {
     start_two_hops
-    succeed --hosts target --ssh-config config --ssh-client openssh
+    succeed --hosts target --ssh-client openssh
     assert_equal "$(verified)" target
     assert_pristine
     kill "$SSH_AGENT_PID"
@@ -151,6 +182,23 @@ long_way_that_breaks() {
     assert_complete 20
     assert_equal "$(summary .workers.lost)" 0 "lost workers"
     assert_equal "$(verified)" etl@target
+    assert_pristine
+}
+
+# A link behind the bastion that dies in silence is noticed, though the one to the bastion is fine.
+long_link_that_dies() {
+    start_bastion
+    printf ' ServerAliveInterval 2\n ServerAliveCountMax 1\n' >>config
+    gated_job 20 2
+    start_job --hosts etl@target/2 --ssh-config config -i "$HOSTS/id_ed25519"
+    await_running 2
+    host_cut 2
+    wait_until "grep -q 'the way to worker 1 by SSH: .*target (10.77.0.2) has not answered for' $RUN/master.log"
+    host_mend 2
+    open_gates 2
+    await_end
+    assert_complete 20
+    assert_equal "$(summary .workers.lost)" 0 "lost workers"
     assert_pristine
 }
 

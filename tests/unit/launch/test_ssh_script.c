@@ -19,11 +19,14 @@
 
 #include "common/alloc.h"
 #include "common/buffer.h"
+#include "common/checksum.h"
+#include "master/launch/answer.h"
 
 #define SHA "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define PROGRAM "#!/bin/sh\necho started \"$@\"; cat\n"
 
 static const char *const shells[] = {"/bin/sh", "/bin/bash", "/usr/bin/fish", "/usr/bin/tcsh"};
+static const struct script_part anew;
 static char home[] = "/tmp/mayfly-script-XXXXXX";
 static char machine[65];
 
@@ -95,7 +98,7 @@ static void test_plain_words(void **state)
 {
     (void)state;
     char *lines[] = {script_program(SHA, "x86_64", "start RUN"),
-                     script_upload(SHA, 1000),
+                     script_upload(SHA, 1000, &anew),
                      script_check(SHA, "x86_64", 1000)};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         const char *first = strchr(lines[i], '\'');
@@ -113,7 +116,7 @@ static void test_copy_and_start(void **state)
 {
     (void)state;
     char *program = script_program(SHA, machine, "start RUN");
-    char *upload = script_upload(SHA, strlen(PROGRAM));
+    char *upload = script_upload(SHA, strlen(PROGRAM), &anew);
     for (size_t i = 0; i < sizeof shells / sizeof *shells; i++) {
         if (!is_there(shells[i]))
             continue;
@@ -187,11 +190,189 @@ static void test_foreign_place(void **state)
 static void test_cut_off(void **state)
 {
     (void)state;
-    char *upload = script_upload(SHA, strlen(PROGRAM) + 1);
+    char *upload = script_upload(SHA, strlen(PROGRAM) + 1, &anew);
     struct answer answer = run("/bin/sh", upload, PROGRAM);
     assert_int_equal(answer.code, SCRIPT_NO_COPY);
     shell_line("[ ! -e .cache/mayfly ]");
     mf_free(upload);
+}
+
+/* A program of 3000 bytes and its name; what is copied of it from `kib` on. */
+struct long_program {
+    char text[3001];
+    char sha256[65];
+};
+
+static void make_long_program(struct long_program *program)
+{
+    unsigned char digest[MF_SHA256_SIZE];
+    for (size_t i = 0; i < 3000; i++)
+        program->text[i] = (char)('a' + i * 7 % 23);
+    program->text[3000] = '\0';
+    struct mf_sha256 sum;
+    mf_sha256_init(&sum);
+    mf_sha256_update(&sum, mf_bytes_of(program->text, 3000));
+    mf_sha256_finish(&sum, digest);
+    mf_sha256_text(digest, program->sha256);
+}
+
+static struct answer
+copy(const struct long_program *program, const struct script_part *part, const char *input)
+{
+    char *upload = script_upload(program->sha256, 3000, part);
+    struct answer answer = run("/bin/sh", upload, input);
+    mf_free(upload);
+    return answer;
+}
+
+/* What the look for the program tells of parts. */
+static struct script_part find_part(const struct long_program *program)
+{
+    struct script_part part = {.kept_s = 30};
+    char *start = script_program(program->sha256, machine, "start RUN");
+    struct answer answer = run("/bin/sh", start, "");
+    assert_int_equal(answer.code, SCRIPT_NO_PROGRAM);
+    answer_part(answer.output, 3000 / 1024, &part);
+    mf_free(start);
+    return part;
+}
+
+static void assert_whole(const struct long_program *program)
+{
+    char *check =
+        mf_format("cd .cache/mayfly/bin/%s && [ -x mayfly-worker ] && "
+                  "[ \"$(sha256sum <mayfly-worker)\" = '%s  -' ] && [ $(ls -A | wc -l) = 1 ]",
+                  program->sha256,
+                  program->sha256);
+    shell_line(check);
+    shell_line("rm -rf .cache");
+    mf_free(check);
+}
+
+static void cut_at(const struct long_program *program, size_t bytes)
+{
+    char beginning[3001];
+    snprintf(beginning, sizeof beginning, "%.*s", (int)bytes, program->text);
+    struct answer answer = copy(program, &(struct script_part){.kept_s = 30}, beginning);
+    assert_int_equal(answer.code, SCRIPT_NO_COPY);
+}
+
+/* A copy that was cut goes on behind the last whole KiB, and may be cut again. */
+static void test_goes_on(void **state)
+{
+    (void)state;
+    struct long_program program;
+    make_long_program(&program);
+    cut_at(&program, 1500);
+    struct script_part part = find_part(&program);
+    assert_int_equal(part.kib, 1);
+    assert_int_equal(strncmp(part.name, ".part-", 6), 0);
+    char middle[1201];
+    snprintf(middle, sizeof middle, "%.*s", 1200, program.text + 1024);
+    assert_int_equal(copy(&program, &part, middle).code, SCRIPT_NO_COPY);
+    part = find_part(&program);
+    assert_int_equal(part.kib, 2);
+    assert_int_equal(copy(&program, &part, program.text + 2048).code, 0);
+    assert_whole(&program);
+}
+
+/* One that hangs still holds what it has got: that is copied. It itself, should it go on, ends
+ * well. */
+static void test_goes_on_beside_one_that_hangs(void **state)
+{
+    (void)state;
+    struct long_program program;
+    make_long_program(&program);
+    cut_at(&program, 1500);
+    char *line = mf_format("mv .cache/mayfly/bin/%s/.part-* .cache/mayfly/bin/%s/.new-other-1",
+                           program.sha256,
+                           program.sha256);
+    shell_line(line);
+    mf_free(line);
+    struct script_part part = find_part(&program);
+    assert_string_equal(part.name, ".new-other-1");
+    assert_int_equal(copy(&program, &part, program.text + 1024).code, 0);
+    assert_whole(&program);
+}
+
+/* Of two masters that go on with the same part one gets it; the other one begins anew. */
+static void test_two_want_the_same_part(void **state)
+{
+    (void)state;
+    struct long_program program;
+    make_long_program(&program);
+    cut_at(&program, 1500);
+    struct script_part part = find_part(&program);
+    char middle[501];
+    snprintf(middle, sizeof middle, "%.*s", 500, program.text + 1024);
+    assert_int_equal(copy(&program, &part, middle).code,
+                     SCRIPT_NO_COPY); /* cut again: another name */
+    assert_int_equal(copy(&program, &part, program.text + 1024).code, SCRIPT_NO_PART);
+    assert_int_equal(copy(&program, &anew, program.text).code, 0);
+    assert_whole(&program); /* no part is left behind */
+}
+
+/* What is no beginning of the program shows in the checksum, and does not stay. */
+static void test_a_wrong_part(void **state)
+{
+    (void)state;
+    struct long_program program, other;
+    make_long_program(&program);
+    other = program;
+    other.text[700] = '!';
+    cut_at(&other, 1500);
+    struct script_part part = find_part(&program);
+    assert_int_equal(part.kib, 1);
+    assert_int_equal(copy(&program, &part, program.text + 1024).code, SCRIPT_NO_PART);
+    shell_line("[ ! -e .cache ]");
+    cut_at(&program, 1500); /* what belongs to another version is not seen at all */
+    memset(other.sha256, 'a', 64);
+    assert_string_equal(find_part(&other).name, "");
+    shell_line("rm -rf .cache");
+}
+
+/* Where the rest has no room the part goes, too: the next copy begins anew. */
+static void test_no_room_for_the_rest(void **state)
+{
+    (void)state;
+    struct long_program program;
+    make_long_program(&program);
+    cut_at(&program, 1500);
+    struct script_part part = find_part(&program);
+    char *upload = script_upload(program.sha256, 3000, &part);
+    char *limited = mf_format("trap : XFSZ; ulimit -f 8; %s", upload);
+    assert_int_equal(run("/bin/sh", limited, program.text + 1024).code, SCRIPT_NO_PART);
+    shell_line("[ ! -e .cache ]");
+    mf_free(limited);
+    mf_free(upload);
+}
+
+/* A part that nobody takes goes by itself. */
+static void test_a_part_is_not_kept_for_ever(void **state)
+{
+    (void)state;
+    struct long_program program;
+    make_long_program(&program);
+    char *upload = script_upload(program.sha256, 3000, &(struct script_part){.kept_s = 0});
+    assert_int_equal(run("/bin/sh", upload, program.text + 1000).code, SCRIPT_NO_COPY);
+    shell_line("until [ ! -e .cache ]; do sleep 0.01; done");
+    mf_free(upload);
+}
+
+/* Of what a host says, only what may stand in a shell line is taken. */
+static void test_names_of_parts(void **state)
+{
+    (void)state;
+    struct script_part part;
+    answer_part(
+        "mayfly 1 part 3 .part-a$(id)\nmayfly 1 part 4 ../x\nmayfly 1 part 5 .new-a b\n"
+        "mayfly 1 part 2 .part-h1-7\nmayfly 1 part 1 .new-h1-8\nmayfly 1 part 9 .new-h1-9\n",
+        8,
+        &part);
+    assert_string_equal(part.name, ".part-h1-7");
+    assert_int_equal(part.kib, 2);
+    answer_part("mayfly 1 part 0 .part-h1-7\nmayfly 1 part 1\n", 8, &part);
+    assert_string_equal(part.name, "");
 }
 
 static void test_check(void **state)
@@ -219,7 +400,7 @@ static void test_check(void **state)
 static void test_no_large_file(void **state)
 {
     (void)state;
-    char *lines[] = {script_check(SHA, machine, 1000), script_upload(SHA, strlen(PROGRAM))};
+    char *lines[] = {script_check(SHA, machine, 1000), script_upload(SHA, strlen(PROGRAM), &anew)};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char *limited = mf_format("trap : XFSZ; ulimit -f 8; %s", lines[i]);
         struct answer answer = run("/bin/sh", limited, PROGRAM);
@@ -257,6 +438,13 @@ int main(void)
                                        cmocka_unit_test(test_wrong_system),
                                        cmocka_unit_test(test_foreign_place),
                                        cmocka_unit_test(test_cut_off),
+                                       cmocka_unit_test(test_goes_on),
+                                       cmocka_unit_test(test_goes_on_beside_one_that_hangs),
+                                       cmocka_unit_test(test_two_want_the_same_part),
+                                       cmocka_unit_test(test_a_wrong_part),
+                                       cmocka_unit_test(test_no_room_for_the_rest),
+                                       cmocka_unit_test(test_a_part_is_not_kept_for_ever),
+                                       cmocka_unit_test(test_names_of_parts),
                                        cmocka_unit_test(test_check),
                                        cmocka_unit_test(test_no_large_file)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
