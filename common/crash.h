@@ -27,7 +27,9 @@
     X(MASTER_BEFORE_MARK, "master.before-mark") /* the high-water mark is to be moved */           \
     X(MASTER_AFTER_MARK, "master.after-mark")   /* ... and was committed */                        \
     X(MASTER_BEFORE_LAUNCH, "master.before-launch")                                                \
-    X(MASTER_AFTER_LAUNCH, "master.after-launch")   /* a worker's start was reported */            \
+    X(MASTER_AFTER_LAUNCH, "master.after-launch") /* a worker's start was reported */              \
+    X(SLURM_BEFORE_NOTE, "slurm.before-note") /* the array is submitted, and nobody knows of it */ \
+    X(SLURM_AFTER_NOTE, "slurm.after-note")                                                        \
     X(MASTER_BEFORE_RECORD, "master.before-record") /* a row goes into its batch */                \
     X(MASTER_AFTER_RECORD, "master.after-record")                                                  \
     X(MASTER_BEFORE_RENAME, "master.before-rename") /* a file of a result into its place */        \

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,11 +22,13 @@ struct taking {
     const char *path, *group;
     json_t *root, *vars; /* of all hosts, by name */
     json_t *taken;       /* the names that are in already, as keys */
-    const char *keyed,
-        *keyless; /* a host that names a key, one that does not; NULL = none so far */
     bool is_keyed;
     struct inventory *out;
 };
+
+/* What would lead elsewhere with Ansible, and does not count here. */
+static const char *const unheeded[] = {
+    "ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args", NULL};
 
 static int raise_memory(struct mf_error *error)
 {
@@ -62,6 +65,13 @@ static int take_value(const struct taking *taking,
                       host,
                       name,
                       "is a template, which ansible-inventory does not fill in; expected its value",
+                      error);
+    if (json_object_get(found, "__ansible_vault") != NULL)
+        return refuse(taking,
+                      host,
+                      name,
+                      "is encrypted by itself, which ansible-inventory does not undo; write it in "
+                      "plain text, or encrypt the file as a whole",
                       error);
     if (text == NULL && !json_is_integer(found))
         return refuse(taking, host, name, "is no text; expected a text or a number", error);
@@ -162,33 +172,15 @@ static char *key_path(const char *inventory, const char *key)
     return mf_format("%.*s/%s", (int)(slash - inventory), inventory, key);
 }
 
-/* All log in with one key, or each as if it said nothing. */
-static int
-note_key(struct taking *taking, const char *host, const char *key, struct mf_error *error)
+/* The host that was added last has that key. */
+static int give_key(struct taking *taking, const char *key, struct mf_error *error)
 {
-    char **identity = &taking->out->identity;
-    if (key == NULL)
-        taking->keyless = taking->keyless == NULL ? host : taking->keyless;
-    else
-        taking->keyed = taking->keyed == NULL ? host : taking->keyed;
+    struct job_hosts *hosts = &taking->out->hosts;
     char *path = key == NULL ? NULL : key_path(taking->path, key);
     if (key != NULL && path == NULL)
         return raise_memory(error);
-    bool is_other = *identity != NULL && path != NULL && strcmp(path, *identity) != 0;
-    if (*identity == NULL)
-        *identity = path;
-    else
-        mf_free(path);
-    if (!is_other && (taking->keyed == NULL || taking->keyless == NULL))
-        return 0;
-    return mf_raise(error,
-                    MF_EUSAGE,
-                    "inventory %s: the hosts '%.60s' and '%.60s' differ in "
-                    "ansible_ssh_private_key_file, but a run logs in with one key: give them the "
-                    "same, or name a key with -i (workers.ssh.identity)",
-                    taking->path,
-                    taking->keyed,
-                    is_other ? host : taking->keyless);
+    hosts->items[hosts->count - 1].identity = path;
+    return 0;
 }
 
 static int add_parts(struct taking *taking,
@@ -208,7 +200,23 @@ static int add_parts(struct taking *taking,
         return error != NULL && error->code == MF_ENOMEM
                    ? -1
                    : mf_error_prefix(error, "inventory %s: '%.100s'", taking->path, host);
-    return is_local || !taking->is_keyed ? 0 : note_key(taking, host, parts->key, error);
+    return is_local || !taking->is_keyed ? 0 : give_key(taking, parts->key, error);
+}
+
+/* Said once: what it asks for may be why a host can't be reached. */
+static void note_unheeded(struct taking *taking, const char *host)
+{
+    json_t *vars = json_object_get(taking->vars, host);
+    for (const char *const *name = unheeded; *name != NULL; name++) {
+        const char *text = json_string_value(json_object_get(vars, *name));
+        if (taking->out->unheeded == NULL && text != NULL && *text != '\0')
+            taking->out->unheeded =
+                mf_format("inventory %s: host '%.100s': %s does not count here; "
+                          "what it says belongs into ~/.ssh/config",
+                          taking->path,
+                          host,
+                          *name);
+    }
 }
 
 static int add_host(struct taking *taking, const char *host, struct mf_error *error)
@@ -222,6 +230,8 @@ static int add_host(struct taking *taking, const char *host, struct mf_error *er
     if (rc == 0)
         rc = add_parts(taking, host, &parts, error);
     parts_fini(&parts);
+    if (rc == 0)
+        note_unheeded(taking, host);
     return rc;
 }
 
@@ -307,12 +317,40 @@ static int check_group(const struct taking *taking, struct mf_error *error)
     return rc;
 }
 
+static bool is_same_key(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* One key that all hosts have is the run's. */
+static int join_keys(struct taking *taking, struct mf_error *error)
+{
+    struct job_hosts *hosts = &taking->out->hosts;
+    const struct job_host *first = NULL;
+    for (size_t i = 0; i < hosts->count; i++) {
+        const struct job_host *host = &hosts->items[i];
+        if (host->is_local)
+            continue;
+        first = first == NULL ? host : first;
+        if (!is_same_key(first->identity, host->identity))
+            return 0;
+    }
+    if (first == NULL || first->identity == NULL)
+        return 0;
+    taking->out->identity = mf_strdup(first->identity);
+    for (size_t i = 0; i < hosts->count; i++) {
+        mf_free(hosts->items[i].identity);
+        hosts->items[i].identity = NULL;
+    }
+    return taking->out->identity == NULL ? raise_memory(error) : 0;
+}
+
 static int take_all(struct taking *taking, struct mf_error *error)
 {
     if (check_group(taking, error) < 0 || add_group(taking, taking->group, 0, error) < 0)
         return -1;
     if (taking->out->hosts.count > 0)
-        return 0;
+        return join_keys(taking, error);
     return mf_raise(error,
                     MF_EUSAGE,
                     "inventory %s: the group '%.100s' has no host",
@@ -351,6 +389,7 @@ void inventory_fini(struct inventory *inventory)
 {
     hosts_fini(&inventory->hosts);
     mf_free(inventory->identity);
+    mf_free(inventory->unheeded);
     *inventory = (struct inventory){0};
 }
 
@@ -412,21 +451,40 @@ static json_t *entries_of(const struct inventory *inventory)
     return list;
 }
 
+/* Hosts with keys of their own, as workers.ssh.identities has them. */
+static json_t *identities_of(const struct inventory *inventory)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < inventory->hosts.count; i++) {
+        const struct job_host *host = &inventory->hosts.items[i];
+        char *line = host->identity == NULL ? NULL : mf_format("%s %s", host->name, host->identity);
+        if (host->identity != NULL && json_array_append_new(list, json_string(line)) < 0) {
+            json_decref(list);
+            list = NULL;
+        }
+        mf_free(line);
+    }
+    return list;
+}
+
 /* The job as it is in force already, with the hosts of the inventory in its place. */
 static struct job *
 read_again(const struct job *job, const struct inventory *inventory, struct mf_error *error)
 {
     const char *sets[3];
-    size_t count = 0, wanted = inventory->identity == NULL ? 2 : 3;
     struct job *again = NULL;
+    json_t *keys = identities_of(inventory);
+    size_t count = 0, wanted = inventory->identity == NULL && json_array_size(keys) == 0 ? 2 : 3;
     sets[0] = make_set("workers.hosts", entries_of(inventory));
     sets[1] = make_set("folder", json_string(job->folder));
     sets[2] = inventory->identity == NULL
-                  ? NULL
+                  ? make_set("workers.ssh.identities", keys)
                   : make_set("workers.ssh.identity", json_string(inventory->identity));
+    if (inventory->identity != NULL)
+        json_decref(keys);
     while (count < wanted && sets[count] != NULL)
         count++;
-    if (count < wanted)
+    if (count < wanted || sets[2] == NULL)
         raise_memory(error);
     else
         again = job_parse(
@@ -436,9 +494,9 @@ read_again(const struct job *job, const struct inventory *inventory, struct mf_e
     return again;
 }
 
-static int check_key(const struct job *job, const char *inventory, struct mf_error *error)
+static int check_key(const char *inventory, const char *key, struct mf_error *error)
 {
-    if (job->ssh.identity == NULL || access(job->ssh.identity, R_OK) == 0)
+    if (key == NULL || access(key, R_OK) == 0)
         return 0;
     int code = errno;
     return mf_raise(
@@ -446,8 +504,16 @@ static int check_key(const struct job *job, const char *inventory, struct mf_err
         MF_EUSAGE,
         "inventory %s: ansible_ssh_private_key_file: the key file %s cannot be read: %s",
         inventory,
-        job->ssh.identity,
+        key,
         strerror(code));
+}
+
+static int check_keys(const struct job *job, const char *inventory, struct mf_error *error)
+{
+    for (size_t i = 0; i < job->hosts.count; i++)
+        if (check_key(inventory, job->hosts.items[i].identity, error) < 0)
+            return -1;
+    return check_key(inventory, job->ssh.identity, error);
 }
 
 struct job *inventory_settle(struct job *job, struct mf_error *error)
@@ -458,7 +524,9 @@ struct job *inventory_settle(struct job *job, struct mf_error *error)
         return job;
     if (read_source(job, &inventory, error) == 0)
         again = read_again(job, &inventory, error);
-    if (again != NULL && check_key(again, job->inventory, error) < 0) {
+    if (again != NULL && inventory.unheeded != NULL)
+        fprintf(stderr, "mayfly: warning: %s\n", inventory.unheeded);
+    if (again != NULL && check_keys(again, job->inventory, error) < 0) {
         job_destroy(again);
         again = NULL;
     }

@@ -2,8 +2,9 @@
 /*
  * Hosts of an Ansible inventory (workers.inventory: "FILE" or "FILE:GROUP"), whatever kind it is
  * of: `ansible-inventory --list` reads it, and what that says becomes workers.hosts and, where the
- * hosts name a key, workers.ssh.identity. This happens once, when a run or a check begins: reading
- * a job file starts no program. Not thread-safe; before any other thread is made.
+ * hosts name a key, workers.ssh.identity or workers.ssh.identities. This happens once, when a run
+ * or a check begins: reading a job file starts no program. Not thread-safe; before any other thread
+ * is made.
  */
 #ifndef MAYFLY_MASTER_INVENTORY_H
 #define MAYFLY_MASTER_INVENTORY_H
@@ -15,7 +16,8 @@
 /* What an inventory says, zero-initialised is empty. */
 struct inventory {
     struct job_hosts hosts;
-    char *identity; /* absolute, or begins with ~/; NULL = no host names a key */
+    char *identity; /* the key that all have; NULL = there is none, or each has its own */
+    char *unheeded; /* a sentence on what does not count, for people; NULL = nothing */
 };
 
 /*
@@ -27,8 +29,8 @@ struct job *inventory_settle(struct job *job, struct mf_error *error);
 
 /*
  * The hosts of `group` (NULL = all) in what `ansible-inventory --list` has said of `path`, in the
- * inventory's order, each once. `is_keyed`: keys that hosts name are looked at; all have to name
- * the same one, or none of them any. MF_EUSAGE, MF_ENOMEM.
+ * inventory's order, each once. `is_keyed`: keys that hosts name count; their paths are absolute,
+ * or begin with ~/. MF_EUSAGE, MF_ENOMEM.
  */
 int inventory_parse(const char *path,
                     const char *group,

@@ -192,13 +192,17 @@ static int judge(struct listing *listing, int status, struct mf_error *error)
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return 0;
     show(&listing->said, shown);
-    return mf_raise(error,
-                    MF_EUSAGE,
-                    "inventory %s: " PROGRAM " %s %d: %s",
-                    listing->path,
-                    WIFEXITED(status) ? "ended with exit code" : "was killed by signal",
-                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-                    *shown == '\0' ? "it says nothing" : shown);
+    return mf_raise(
+        error,
+        MF_EUSAGE,
+        "inventory %s: " PROGRAM " %s %d: %s%s",
+        listing->path,
+        WIFEXITED(status) ? "ended with exit code" : "was killed by signal",
+        WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+        *shown == '\0' ? "it says nothing" : shown,
+        strstr(shown, "no vault secrets") == NULL
+            ? ""
+            : " (set ANSIBLE_VAULT_PASSWORD_FILE, or vault_password_file in ansible.cfg)");
 }
 
 /* Starts it with both streams in pipes that do not block us. */

@@ -25,6 +25,7 @@
 #include "common/socket.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
+#include "master/launch/slurm_clean.h"
 #include "master/run_folder.h"
 #include "master/run_hosts.h"
 #include "master/run_internal.h"
@@ -138,6 +139,11 @@ static int open_fleet(struct run *run, struct mf_error *error)
     if ((run->job->launcher == LAUNCHER_SLURM || run->job->launcher == LAUNCHER_COMMAND) &&
         (shared = shared_folder_of(run->job, run->run_id, run->folder)) == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    if (shared != NULL && run->job->launcher == LAUNCHER_SLURM &&
+        slurm_clean_link(run->folder, shared, error) < 0) {
+        mf_free(shared);
+        return -1;
+    }
     config.shared_folder = shared;
     run->fleet = fleet_create(run->loop, &config, run->hosts, count, &callbacks, error);
     mf_free(shared);
@@ -493,6 +499,8 @@ static void close_run(struct run *run)
     scatter_destroy(run->scatter);
     endpoint_destroy(run->endpoint);
     fleet_destroy(run->fleet);
+    if (run->job->launcher == LAUNCHER_SLURM)
+        slurm_clean_unlink(run->folder);
     mf_free(run->hosts);
     mf_free(run->stats.sweeps);
     intake_destroy(run->intake);

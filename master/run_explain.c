@@ -131,10 +131,12 @@ static void explain_launch(struct explaining *e, uint32_t id)
     const struct run_worker *worker = &e->run->workers[id];
     const struct launch_host *host = fleet_host_of(e->run->fleet, id);
     const char *name = host == NULL ? "this machine" : host->name;
+    bool is_queued = host != NULL && host->kind == LAUNCH_BY_SLURM;
     json_t *reason =
         add(e,
             worker->launching ? "launching" : "joining",
-            worker->launching ? "worker %u on %s is being launched, for %.1f s so far"
+            worker->launching ? is_queued ? "worker %u waits in the queue of %s, for %.1f s so far"
+                                          : "worker %u on %s is being launched, for %.1f s so far"
                               : "worker %u on %s was started, %.1f s ago by now, and "
                                 "has not joined yet",
             id,
@@ -322,7 +324,7 @@ static void describe_holders(const struct explaining *e,
     size_t length = strlen(text);
     for (unsigned i = 0; i < subtask->holder_count && length < size; i++) {
         const struct schedule_holder *holder = &subtask->holder[i];
-        const struct launch_host *host = fleet_host_of(e->run->fleet, holder->worker);
+        const char *host = run_host_name(e->run, holder->worker);
         length += (size_t)snprintf(text + length,
                                    size - length,
                                    "%s%s on worker %u%s%s, attempt %u%s%s",
@@ -330,7 +332,7 @@ static void describe_holders(const struct explaining *e,
                                    holder->running ? "it runs" : "it is offered, and not begun,",
                                    holder->worker,
                                    host == NULL ? "" : " on ",
-                                   host == NULL ? "" : host->name,
+                                   host == NULL ? "" : host,
                                    holder->attempt,
                                    holder->told ? ", which was asked to give it up" : "",
                                    holder->away ? ", whose connection is gone" : "");

@@ -3,6 +3,7 @@
 #include "master/run_hosts.h"
 
 #include "common/alloc.h"
+#include "master/launch/slurm_clean.h"
 
 struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error)
 {
@@ -22,7 +23,8 @@ struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct 
                                         .user = host->user,
                                         .host = host->host,
                                         .port = host->port,
-                                        .slots = host->slots};
+                                        .slots = host->slots,
+                                        .identity = host->identity};
     }
     for (uint32_t i = 0; is_elsewhere && i < *count; i++)
         hosts[i] = (struct launch_host){.name = name,
@@ -36,7 +38,7 @@ char *shared_folder_of(const struct job *job, const char *run_id, const char *ru
 {
     bool is_slurm = job->launcher == LAUNCHER_SLURM;
     const char *folder = is_slurm ? job->slurm.folder : job->launch.folder;
-    return folder == NULL ? mf_format("%s/%s", run_folder, is_slurm ? "slurm" : "workers")
+    return folder == NULL ? mf_format("%s/%s", run_folder, is_slurm ? SLURM_FOLDER : "workers")
                           : mf_format("%s/mayfly-%s", folder, run_id);
 }
 

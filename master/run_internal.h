@@ -54,6 +54,7 @@ struct run_worker {
     int64_t way_us;     /* monotonic: since when there is a way through SSH; 0 = there is none */
     char address[64];   /* numeric, of its host; "" = this machine */
     char host[64];
+    bool is_placed;      /* a queue has said which host it is */
     int64_t begun_us;    /* monotonic: its launch was asked for */
     int64_t launched_us; /* its start was reported */
     uint64_t attempts, busy_us;
@@ -279,6 +280,8 @@ void run_note_worker(struct run *run, const struct record_worker *row);
 void run_launch(struct run *run, uint32_t id);
 /* Starts what run_launch was asked for, when that is durable. */
 void run_start_due(struct run *run);
+/* Where the worker is, for people; NULL = nowhere yet. */
+const char *run_host_name(const struct run *run, uint32_t id);
 /* How a worker on that host and this master find each other: keys of the launch input. */
 int run_add_addresses(const struct run *run, const struct launch_host *host, json_t *root);
 void run_worker_connected(struct run *run, uint32_t id, const char *address);

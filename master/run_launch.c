@@ -73,9 +73,31 @@ static void say_client(struct run *run, const struct launch_report *report)
                  report->elsewhere);
 }
 
+/* Behind a queue: the host and the time come from it. A worker that joined first was there by
+ * then. */
+static void note_begin(struct run *run, const struct launch_report *report)
+{
+    struct run_worker *worker = &run->workers[report->worker];
+    int64_t begun_us = report->begun_us;
+    if (report->node == NULL && begun_us == 0)
+        return;
+    if (begun_us != 0 && worker->joined) {
+        int64_t joined_us = mf_wall_us() - (mf_monotonic_us() - worker->joined_us);
+        begun_us = begun_us < joined_us ? begun_us : joined_us;
+    }
+    if (report->node != NULL) {
+        worker->is_placed = true;
+        snprintf(worker->host, sizeof worker->host, "%s", report->node);
+    }
+    run_note_worker(run,
+                    &(struct record_worker){
+                        .id = report->worker, .host = report->node, .launched_us = begun_us});
+}
+
 static void note_launch(struct run *run, const struct launch_report *report)
 {
     struct run_worker *worker = &run->workers[report->worker];
+    note_begin(run, report);
     if (report->given_up) {
         mf_log(MF_INFO, "worker %u: %s", report->worker, report->error.text);
         return;
@@ -98,13 +120,14 @@ static void note_launch(struct run *run, const struct launch_report *report)
     worker->alive = true;
     run->awaiting = true;
     run->dial_us = 0;
-    run_note_worker(run,
-                    &(struct record_worker){.id = report->worker,
-                                            .state = "joining",
-                                            .host = report->place,
-                                            .address = worker->address,
-                                            .pid = report->pid,
-                                            .port = report->port});
+    run_note_worker(
+        run,
+        &(struct record_worker){.id = report->worker,
+                                .state = "joining",
+                                .host = report->node == NULL ? report->place : report->node,
+                                .address = worker->address,
+                                .pid = report->pid,
+                                .port = report->port});
 }
 
 static void on_launched(void *arg, const struct launch_report *report)
@@ -116,7 +139,7 @@ static void on_launched(void *arg, const struct launch_report *report)
     MF_CRASH(MASTER_AFTER_LAUNCH);
     note_launch(run, report);
     if (worker->dismissed || worker->lost) {
-        if (!report->ok && !worker->joined)
+        if (!report->ok && (!worker->joined || !report->given_up))
             say_gone(run, id);
         else if (!worker->joined)
             fleet_stop(run->fleet, id);
@@ -214,6 +237,16 @@ void run_fleet_callbacks(struct run *run, struct fleet_callbacks *callbacks)
                                           .unusable = on_unusable,
                                           .waits = on_waits,
                                           .arg = run};
+}
+
+const char *run_host_name(const struct run *run, uint32_t id)
+{
+    const struct launch_host *host = fleet_host_of(run->fleet, id);
+    const struct run_worker *worker = id < run->worker_count ? &run->workers[id] : NULL;
+    if (host == NULL)
+        return NULL;
+    bool is_queue = host->kind == LAUNCH_BY_SLURM;
+    return is_queue && worker != NULL && worker->host[0] != '\0' ? worker->host : host->name;
 }
 
 static void hex(const unsigned char *bytes, size_t size, char *text)
@@ -317,8 +350,8 @@ static int start_worker(struct run *run, uint32_t id, struct mf_error *error)
 void run_launch(struct run *run, uint32_t id)
 {
     struct run_worker *worker = run_worker(run, id);
-    if (worker == NULL)
-        return;
+    if (worker == NULL || worker->launching)
+        return; /* it waits in a queue, where an earlier master has put it */
     if (run->stats.launched++ == 0)
         run->stats.launched_us = mf_monotonic_us();
     worker->begun_us = mf_monotonic_us();
@@ -346,11 +379,12 @@ static bool place_worker(struct run *run, uint32_t id)
 {
     struct mf_error error;
     const struct launch_host *host = fleet_assign(run->fleet, id, &error);
+    bool is_queue = host != NULL && host->kind == LAUNCH_BY_SLURM; /* nothing is paid there yet */
     run_note_worker(run,
                     &(struct record_worker){.id = id,
                                             .state = "launching",
                                             .place = host == NULL ? NULL : host->name,
-                                            .launched_us = mf_wall_us()});
+                                            .launched_us = is_queue ? 0 : mf_wall_us()});
     run->workers[id].launching = true;
     if (host == NULL)
         fail_start(run, id, &error);

@@ -88,14 +88,14 @@ void run_loss_say(struct run *run)
     const struct run_loss loss = run->loss;
     char subtasks[160];
     run->loss = (struct run_loss){0};
-    const struct launch_host *host = fleet_host_of(run->fleet, loss.worker);
+    const char *host = run_host_name(run, loss.worker);
     list_subtasks(&loss, subtasks, sizeof subtasks);
     progress_say(run->progress,
                  "worker %u%s%s is lost%s%s%s (all that came home of its log: mayfly logs %s "
                  "--worker %u)",
                  loss.worker,
                  host == NULL ? "" : " on ",
-                 host == NULL ? "" : host->name,
+                 host == NULL ? "" : host,
                  loss.count == 0 ? "" : " with ",
                  loss.count == 0   ? ""
                  : loss.count == 1 ? "subtask "

@@ -99,6 +99,25 @@ static bool was_over(const struct run_db_worker *known)
     return strcmp(known->state, "gone") == 0 || strcmp(known->state, "lost") == 0;
 }
 
+/* It is still to begin: as if this master had started it. */
+static void expect_start(struct run *run, const struct run_db_worker *known)
+{
+    struct run_worker *worker = run_worker(run, known->id);
+    const struct launch_host *host = fleet_host_of(run->fleet, known->id);
+    struct mf_error error;
+    if (worker == NULL)
+        return;
+    worker->launching = true;
+    worker->begun_us = mf_monotonic_us();
+    if (scatter_expect(run->scatter, known->id, &error) < 0)
+        run_fail(run, &error);
+    run->stats.known++;
+    run_queue(run,
+              (struct schedule_event){.kind = EVENT_WORKER_ADD,
+                                      .worker = known->id,
+                                      .slots = host->slots > 0 ? host->slots : 1});
+}
+
 static void expect(struct run *run, const struct run_db_worker *known)
 {
     struct run_worker *worker = run_worker(run, known->id);
@@ -133,6 +152,11 @@ static void take_over(struct run *run, const struct run_db_worker *known)
         mf_log(MF_WARNING, "%s", error.text);
     if (rc <= 0) {
         note_over(run, known);
+        return;
+    }
+    if (rc == LAUNCH_WAITS && run->has_old_keys && !run->has_moved) {
+        expect_start(run, known);
+        mf_log(MF_INFO, "worker %u still waits in a queue", known->id);
         return;
     }
     expect(run, known);

@@ -24,7 +24,8 @@ static void on_joined(void *arg, const struct mf_hello *hello, const char *addre
         worker->joined_us = mf_monotonic_us();
         worker->slots = hello->slots;
         worker->pid = hello->pid;
-        snprintf(worker->host, sizeof worker->host, "%s", hello->host);
+        if (!worker->is_placed)
+            snprintf(worker->host, sizeof worker->host, "%s", hello->host);
         if (run->stats.first_joined_us == 0)
             run->stats.first_joined_us = worker->joined_us;
         run_worker_connected(run, id, address);
@@ -39,7 +40,7 @@ static void on_joined(void *arg, const struct mf_hello *hello, const char *addre
         run_note_worker(run,
                         &(struct record_worker){.id = id,
                                                 .state = "ready",
-                                                .host = hello->host,
+                                                .host = worker->host,
                                                 .system = hello->system,
                                                 .version = hello->version,
                                                 .pid = hello->pid,

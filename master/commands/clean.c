@@ -21,6 +21,7 @@
 #include "master/commands/overview.h"
 #include "master/commands/text.h"
 #include "master/job/value.h"
+#include "master/launch/slurm_clean.h"
 #include "master/record/tree.h"
 
 enum { KEY_OLDER_THAN = 256, KEY_ALL, KEY_INTERRUPTED };
@@ -150,7 +151,11 @@ static int remove_run(struct cleaned *cleaned, char *folder, const char *run_id,
         rc = lock_fd < 0 || debug_clean(folder, run_id, &error) < 0 ||
                      claim_let_go(folder, run_id, &error) < 0
                  ? -1
-                 : remove_locked(folder, run_id, &error);
+                 : 0;
+        if (rc == 0 && slurm_clean(folder, run_id, &error) < 0) /* said, and gone on with */
+            fprintf(stderr, "mayfly: %s\n", error.text);
+        if (rc == 0)
+            rc = remove_locked(folder, run_id, &error);
         if (lock_fd >= 0)
             close(lock_fd);
     }
@@ -289,7 +294,7 @@ static int clean_main(int argc, char **argv)
         "A live run always stays. Interrupted runs are removed when they are named, or "
         "with --interrupted; damaged ones only when they are named. An interrupted run's "
         "age is the time since its master last wrote. Messages that it has claimed from a "
-        "queue go back to it.",
+        "queue go back to it; jobs of Slurm that it left are cancelled.",
         argc,
         argv,
         &arguments);

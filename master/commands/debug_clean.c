@@ -17,6 +17,7 @@
 #include "common/alloc.h"
 #include "common/spawn.h"
 #include "master/command.h"
+#include "master/commands/debug_host.h"
 #include "master/commands/debug_note.h"
 #include "master/commands/items.h"
 #include "master/record/run_db.h"
@@ -100,11 +101,7 @@ static int clean_there(struct cleaning *cleaning,
     else if (host == NULL && cleaning->job != NULL)
         mf_raise(error, MF_ESETUP, "%s is no host of the job", host_name);
     if (line != NULL && host != NULL) {
-        const struct job_ssh *ssh = &cleaning->job->ssh;
-        const struct remote_config config = {.identity = ssh->identity,
-                                             .known_hosts = ssh->known_hosts,
-                                             .accept_new = ssh->accept_new,
-                                             .ssh_config = ssh->config};
+        const struct remote_config config = debug_login(&cleaning->job->ssh, host);
         const struct remote_target target = {
             .user = host->user, .host = host->host, .port = host->port};
         const struct direct_manner manner = {.in = -1, .out = -1, .may_ask = isatty(2)};

@@ -349,16 +349,21 @@ static void drop_note(struct on_host *on, bool is_left)
     mf_free(on->note);
 }
 
+struct remote_config debug_login(const struct job_ssh *ssh, const struct job_host *host)
+{
+    return (struct remote_config){.identity =
+                                      host->identity != NULL ? host->identity : ssh->identity,
+                                  .known_hosts = ssh->known_hosts,
+                                  .accept_new = ssh->accept_new,
+                                  .ssh_config = ssh->config};
+}
+
 static int log_in(struct on_host *on, struct mf_error *error)
 {
-    const struct job_ssh *ssh = &on->order->job->ssh;
     const struct job_host *host = on->order->host;
     const struct remote_target target = {
         .user = host->user, .host = host->host, .port = host->port};
-    on->config = (struct remote_config){.identity = ssh->identity,
-                                        .known_hosts = ssh->known_hosts,
-                                        .accept_new = ssh->accept_new,
-                                        .ssh_config = ssh->config};
+    on->config = debug_login(&on->order->job->ssh, host);
     on->direct = direct_open(&on->config, &target, error);
     return on->direct == NULL ? -1 : 0;
 }

@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/message.h"
 #include "master/job/job.h"
+#include "master/remote/remote.h"
 
 struct debug_order {
     const struct job *job;
@@ -20,6 +21,9 @@ struct debug_order {
     int request_fd; /* what the worker's program is to read (worker/debug.h), from its start */
     bool wants_shell, keeps;
 };
+
+/* How to log in to a host of the job; borrows their texts. */
+struct remote_config debug_login(const struct job_ssh *ssh, const struct job_host *host);
 
 /*
  * Copies the worker's program, the job's own files and the subtask's inputs to a new folder of the

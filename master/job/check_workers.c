@@ -163,6 +163,75 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
     return job->launcher == LAUNCHER_LOCAL ? check_local_hosts(reader, error) : 0;
 }
 
+/* "HOST KEY": sets *path to the key's. The length of the host's name, 0 = it is no such line. */
+static size_t cut_identity(const char *line, const char **path)
+{
+    size_t length = strcspn(line, " \t");
+    *path = line + length + strspn(line + length, " \t");
+    return **path == '\0' ? 0 : length;
+}
+
+static bool names_host(const char *line, size_t length, const struct job_host *host)
+{
+    return strlen(host->name) == length && strncmp(host->name, line, length) == 0;
+}
+
+/* Gives the key to the hosts of that name. Their number; -1. */
+static int give_identity(const struct reader *reader, const char *line, struct mf_error *error)
+{
+    const struct job_hosts *hosts = &reader->job->hosts;
+    struct mf_error inner = {0};
+    const char *text = NULL;
+    size_t length = cut_identity(line, &text);
+    int count = 0;
+    if (length == 0)
+        return reader_raise(reader,
+                            "workers.ssh.identities",
+                            error,
+                            "expected a host, a blank and the file of its key, got '%.60s'",
+                            line);
+    for (size_t i = 0; i < hosts->count; i++) {
+        struct job_host *host = &hosts->items[i];
+        if (!names_host(line, length, host))
+            continue;
+        count++;
+        mf_free(host->identity);
+        host->identity = read_path_text(reader->job, text, &inner);
+        if (host->identity == NULL)
+            return inner.code == MF_ENOMEM
+                       ? mf_raise(error, MF_ENOMEM, "%s", inner.text)
+                       : reader_raise(reader, "workers.ssh.identities", error, "%s", inner.text);
+    }
+    return count;
+}
+
+/* Keys of single hosts. Where the command line has other hosts or another key, they don't count;
+ * those of hosts that an inventory is to name can't be checked yet. */
+static int check_identities(struct reader *reader, struct mf_error *error)
+{
+    static const char key[] = "workers.ssh.identities";
+    struct job_strings *lines = &reader->job->ssh.identities;
+    size_t rank = rank_of(reader, key);
+    bool is_known = reader->job->inventory == NULL;
+    for (size_t i = 0; i < SOURCES; i++)
+        if (reader_seen(reader, sources[i]) > 0 && rank_of(reader, sources[i]) > rank)
+            is_known = false;
+    give_way(reader, key, "workers.ssh.identity");
+    for (size_t i = 0; reader_seen(reader, key) > 0 && i < lines->count; i++) {
+        int count = give_identity(reader, lines->items[i], error);
+        if (count < 0)
+            return -1;
+        if (count == 0 && is_known)
+            return reader_raise(reader,
+                                key,
+                                error,
+                                "'%.60s' begins with none of the hosts; expected one as it stands "
+                                "in the list, without slots",
+                                lines->items[i]);
+    }
+    return 0;
+}
+
 static int check_advertise(const struct reader *reader, struct mf_error *error)
 {
     const char *text = reader->job->advertise;
@@ -217,7 +286,7 @@ int check_workers(struct reader *reader, struct mf_error *error)
     settle_ranks(reader);
     if (check_one_source(reader, error) < 0 || read_hosts_file(reader, error) < 0 ||
         check_hosts(reader, error) < 0 || check_slurm(reader, error) < 0 ||
-        check_command(reader, error) < 0)
+        check_command(reader, error) < 0 || check_identities(reader, error) < 0)
         return -1;
     return check_advertise(reader, error);
 }

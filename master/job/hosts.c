@@ -202,6 +202,7 @@ static void host_fini(struct job_host *host)
     mf_free(host->name);
     mf_free(host->user);
     mf_free(host->host);
+    mf_free(host->identity);
     *host = (struct job_host){0};
 }
 

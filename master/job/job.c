@@ -186,6 +186,10 @@ static int check_readable(const struct job *job,
 
 static int check_logins(const struct job *job, struct mf_error *error)
 {
+    for (size_t i = 0; i < job->hosts.count; i++)
+        if (check_readable(
+                job, job->hosts.items[i].identity, "workers.ssh.identities", "key file", error) < 0)
+            return -1;
     const char *config = job->ssh.config;
     bool is_file = config != NULL && strcmp(config, "none") != 0;
     return check_readable(job, job->ssh.identity, "workers.ssh.identity", "key file", error) == 0 &&
@@ -284,6 +288,7 @@ void job_destroy(struct job *job)
                                    &job->launch.start,
                                    &job->launch.list,
                                    &job->launch.stop,
+                                   &job->ssh.identities,
                                    &job->env,
                                    &job->outputs};
     char *texts[] = {job->path,

@@ -110,6 +110,7 @@ struct job_host {
     char *host;     /* without brackets; NULL when local */
     uint16_t port;  /* 0 = not said */
     uint32_t slots; /* 0 = not said: those of the job, else one a core */
+    char *identity; /* its own private key file; NULL = that of the job */
 };
 
 struct job_hosts {
@@ -162,7 +163,8 @@ const char *notify_event_name(int event);
 /* How to log in over SSH: workers.ssh, or the command line. NULL = not said. */
 struct job_ssh {
     char *identity, *known_hosts;
-    char *config; /* or "none" */
+    struct job_strings identities; /* "HOST KEY" each: which is in the job's hosts, too */
+    char *config;                  /* or "none" */
     bool accept_new;
     enum ssh_client client;
 };

@@ -14,7 +14,7 @@
 #include "common/alloc.h"
 #include "common/spawn.h"
 
-#define STREAM_MAX (64u << 10)
+#define STREAM_MAX (1u << 20)
 
 struct child {
     struct mf_loop *loop;
@@ -25,6 +25,7 @@ struct child {
     int status;
     bool is_reaped;
     struct mf_buffer out, err;
+    bool is_cut; /* of `out` something was dropped */
 };
 
 static void close_watched(struct child *child, int *fd)
@@ -54,6 +55,7 @@ static void finish_if_over(struct child *child)
     struct child_result result = {.code = WIFEXITED(child->status) ? WEXITSTATUS(child->status)
                                                                    : 128 + WTERMSIG(child->status),
                                   .output = out == NULL ? "" : out,
+                                  .is_cut = child->is_cut || out == NULL,
                                   .problem = err == NULL ? "" : err};
     child->done(child->arg, &result);
     free_child(child);
@@ -82,8 +84,8 @@ static void read_stream(struct child *child, int *fd, struct mf_buffer *buffer)
         finish_if_over(child);
         return;
     }
-    if (buffer->length < STREAM_MAX)
-        mf_buffer_append(buffer, data, (size_t)got, NULL);
+    if (buffer->length >= STREAM_MAX || mf_buffer_append(buffer, data, (size_t)got, NULL) < 0)
+        child->is_cut = child->is_cut || buffer == &child->out;
 }
 
 static void on_output(void *arg, uint32_t events)

@@ -16,7 +16,8 @@
 
 struct child_result {
     int code;            /* exit code, or 128 + signal */
-    const char *output;  /* at most 64 KiB of it, NUL-terminated */
+    const char *output;  /* at most 1 MiB of it, NUL-terminated */
+    bool is_cut;         /* there was more */
     const char *problem; /* of standard error, likewise */
 };
 

@@ -55,8 +55,9 @@ fleet_assign(struct fleet *fleet, uint32_t worker, struct mf_error *error);
 int fleet_start(struct fleet *fleet, uint32_t worker, const char *input, struct mf_error *error);
 /*
  * Takes over a worker of an earlier master on the host that the job names `place` (NULL or "": this
- * machine), `pid` as it was known (0 = not). 1: it lives, as far as can be known; 0: it does not;
- * the host is swept in the end in either case. -1: no such host in the job, or MF_ENOMEM.
+ * machine), `pid` as it was known (0 = not). 1: it lives, as far as can be known; LAUNCH_WAITS: it
+ * is still to begin, and `launched` follows; 0: it does not live; the host is swept in the end in
+ * any case. -1: no such host in the job, or MF_ENOMEM.
  */
 int fleet_adopt(
     struct fleet *fleet, uint32_t worker, const char *place, uint32_t pid, struct mf_error *error);

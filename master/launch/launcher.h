@@ -24,10 +24,11 @@ struct launch_host {
     const char *name; /* for people: as it was written, without slots */
     bool is_local;
     enum launch_kind kind;
-    const char *user; /* NULL = not said */
-    const char *host; /* NULL when local */
-    uint16_t port;    /* 0 = not said */
-    uint32_t slots;   /* 0 = not said */
+    const char *user;     /* NULL = not said */
+    const char *host;     /* NULL when local */
+    uint16_t port;        /* 0 = not said */
+    uint32_t slots;       /* 0 = not said */
+    const char *identity; /* its own private key file; NULL = that of launch_config */
 };
 
 /* Options of sbatch; NULL, 0 = not said. */
@@ -92,7 +93,9 @@ struct launch_report {
                               doesn't, or nobody has chosen */
     const char *address;   /* ok: numeric, where the host was reached; NULL = this machine */
     uint16_t port;         /* ok: where the worker listens when nobody answers it; 0 = nowhere */
-    uint32_t pid;          /* ok */
+    const char *node; /* the host that a queue has chosen; NULL = not known, or `place` is it */
+    int64_t begun_us; /* wall clock: when it began there, behind a queue; 0 = not known */
+    uint32_t pid;     /* ok */
     struct mf_error error; /* not ok: the reason and the remedy */
 };
 
@@ -141,6 +144,8 @@ struct launcher_callbacks {
     void *arg;
 };
 
+#define LAUNCH_WAITS 2
+
 struct launcher;
 struct launcher_class {
     const char *name;
@@ -152,8 +157,9 @@ struct launcher_class {
                  const struct launch_order *order,
                  struct mf_error *error);
     /* Takes over a worker from an earlier master: stop, farewell and died are as of one that was
-     * started here. 1: it lives, as far as can be known; 0: it does not; -1: MF_ENOMEM and the
-     * like. */
+     * started here. 1: it lives, as far as can be known; 0: it does not; LAUNCH_WAITS: it is still
+     * to begin, and `launched` follows as of one that was started here; -1: MF_ENOMEM and the like.
+     */
     int (*adopt)(struct launcher *launcher,
                  const struct launch_known *known,
                  struct mf_error *error);

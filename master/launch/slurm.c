@@ -19,32 +19,31 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
-#include "master/launch/program_find.h"
-#include "master/launch/shared_folder.h"
+#include "master/launch/slurm_folder.h"
 #include "master/launch/slurm_internal.h"
 #include "master/launch/slurm_sbatch.h"
-#include "master/launch/worker_script.h"
+#include "master/launch/slurm_squeue.h"
 
 #define ARRAY_MAX 1000u    /* Slurm's own default (MaxArraySize) is 1001 */
 #define CANCEL_MAX 100u    /* tasks of one scancel */
 #define FIRST_US 300000    /* until squeue is asked after something has changed */
 #define PENDING_US 5000000 /* while something is awaited, at most */
 #define STEADY_US 5000000
-#define LISTS_FAILED_MAX 1u /* squeue itself tries for 9 s */
-#define GRACE_US 1500000    /* for workers that have said goodbye */
-#define GIVE_UP_US 45000000
+#define CANCEL_AGAIN_US 1000000 /* after scancel was refused */
+#define COMMAND_US 60000000     /* Slurm's own limits are shorter */
 
 static void slurm_destroy(struct launcher *launcher);
 
 static int find_programs(struct launcher *launcher, struct mf_error *error)
 {
-    if (program_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
-        program_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
-        program_find("scancel", launcher->scancel, sizeof launcher->scancel))
+    if (slurm_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
+        slurm_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
+        slurm_find("scancel", launcher->scancel, sizeof launcher->scancel))
         return 0;
     return mf_raise(
         error,
@@ -85,9 +84,9 @@ static struct launcher *slurm_create(struct mf_loop *loop,
     }
     if (find_programs(launcher, error) < 0)
         goto fail;
+    launcher->is_fresh = launcher->folder[0] != '\0' && access(launcher->folder, F_OK) < 0;
     if (launcher->folder[0] != '\0' &&
-        shared_folder_make(launcher->folder, config->worker_binary, "workers.slurm.folder", error) <
-            0)
+        slurm_folder_make(launcher->folder, config->worker_binary, error) < 0)
         goto fail;
     return launcher;
 fail:
@@ -109,19 +108,6 @@ static void ask_soon(struct launcher *launcher)
     launcher->list_us = mf_monotonic_us() + FIRST_US;
 }
 
-static int make_script(struct launcher *launcher, struct mf_buffer *script, struct mf_error *error)
-{
-    int rc = mf_buffer_printf(script, error, "#!/bin/sh\ntrap : TERM INT\nset --");
-    for (const struct task *task = launcher->tasks; rc >= 0 && task != NULL; task = task->next)
-        if (task->state == SUBMITTING)
-            rc = mf_buffer_printf(script, error, " %u", task->worker);
-    if (rc >= 0)
-        rc = mf_buffer_printf(script, error, "\nshift \"$SLURM_ARRAY_TASK_ID\"\nw=$1\n");
-    if (rc >= 0)
-        rc = worker_script_append(script, launcher->folder, NULL, launcher->run_id, error);
-    return rc;
-}
-
 static void command_over(void *arg, const struct child_result *result);
 
 static int run_command(struct launcher *launcher,
@@ -130,10 +116,27 @@ static int run_command(struct launcher *launcher,
                        struct mf_bytes input,
                        struct mf_error *error)
 {
+    char **environment = slurm_environment(error);
+    if (environment == NULL)
+        return -1;
     launcher->child =
-        child_start(launcher->loop, argv, environ, input, command_over, launcher, error);
+        child_start(launcher->loop, argv, environment, input, command_over, launcher, error);
+    mf_free(environment);
     launcher->doing = launcher->child == NULL ? NOTHING : doing;
+    launcher->command_us = mf_monotonic_us() + COMMAND_US;
     return launcher->child == NULL ? -1 : 0;
+}
+
+/* Those that are being submitted, in the order of their array; NULL: out of memory. */
+static uint32_t *submitted_workers(const struct launcher *launcher, uint32_t *count)
+{
+    uint32_t *workers = mf_calloc(ARRAY_MAX, sizeof *workers);
+    *count = 0;
+    for (const struct task *task = launcher->tasks; workers != NULL && task != NULL;
+         task = task->next)
+        if (task->state == SUBMITTING)
+            workers[(*count)++] = task->worker;
+    return workers;
 }
 
 static int
@@ -141,7 +144,12 @@ run_sbatch(struct launcher *launcher, enum doing doing, uint32_t count, struct m
 {
     struct mf_buffer script = {0};
     struct slurm_arguments arguments = {0};
-    int rc = make_script(launcher, &script, error) < 0 ? -1 : 0;
+    uint32_t submitted;
+    uint32_t *workers = submitted_workers(launcher, &submitted);
+    int rc = workers == NULL
+                 ? mf_raise(error, MF_ENOMEM, "out of memory: the workers of a job")
+                 : slurm_script_make(
+                       launcher->folder, launcher->run_id, workers, submitted, &script, error);
     if (rc == 0)
         rc = slurm_arguments_make(&launcher->options,
                                   launcher->sbatch,
@@ -155,6 +163,7 @@ run_sbatch(struct launcher *launcher, enum doing doing, uint32_t count, struct m
             launcher, doing, (const char *const *)arguments.items, mf_buffer_view(&script), error);
     slurm_arguments_fini(&arguments);
     mf_buffer_fini(&script);
+    mf_free(workers);
     return rc;
 }
 
@@ -182,175 +191,121 @@ static void submit(struct launcher *launcher)
         fail_submission(launcher, true, error.text);
 }
 
+/* For a later master: before anything else is done about them. */
+static void note_submission(struct launcher *launcher, uint32_t job)
+{
+    struct mf_error error;
+    uint32_t count;
+    uint32_t *workers = submitted_workers(launcher, &count);
+    MF_CRASH(SLURM_BEFORE_NOTE);
+    if (workers == NULL)
+        mf_raise(&error, MF_ENOMEM, "out of memory: the note of job %u", job);
+    if (workers == NULL || slurm_folder_note_job(launcher->folder, job, workers, count, &error) < 0)
+        mf_log(MF_WARNING, "slurm: %s", error.text);
+    MF_CRASH(SLURM_AFTER_NOTE);
+    mf_log(MF_INFO, "slurm: job %u submitted, %u workers", job, count);
+    mf_free(workers);
+}
+
 static void on_submitted(struct launcher *launcher, const struct child_result *result)
 {
-    char reason[800], noted[32];
-    struct mf_error error;
-    char *end;
-    unsigned long job = strtoul(result->output, &end, 10);
-    if (result->code != 0 || end == result->output || job == 0 || job > UINT32_MAX) {
-        slurm_refusal(result, reason, sizeof reason);
-        fail_submission(launcher, strstr(result->problem, "timed out") != NULL, reason);
+    char reason[800];
+    uint32_t job;
+    if (result->code != 0 || !slurm_job_read(result->output, &job)) {
+        bool again = slurm_refusal(result, reason, sizeof reason);
+        fail_submission(launcher, again, reason);
+        ask_soon(launcher); /* it may have been taken all the same: then it is found by its name */
         return;
     }
-    uint32_t count = 0;
+    note_submission(launcher, job);
     for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
         if (task->state != SUBMITTING)
             continue;
         task->state = QUEUED;
-        task->job = (uint32_t)job;
+        task->job = job;
         task->is_live = true;
-        count++;
-        snprintf(noted, sizeof noted, "%u %u", task->job, task->index);
-        if (shared_folder_note(launcher->folder, task->worker, noted, &error) < 0)
-            mf_log(MF_WARNING, "%s", error.text);
     }
-    mf_log(MF_INFO, "slurm: job %lu submitted, %u workers", job, count);
     launcher->pending_since_us = mf_monotonic_us();
+    ask_soon(launcher);
+}
+
+/* What is still there after the next list is tried again. */
+static void cancel_again(struct launcher *launcher, const char *problem)
+{
+    mf_log(MF_WARNING, "slurm: scancel: %s", problem);
+    snprintf(launcher->cancel_problem, sizeof launcher->cancel_problem, "%.199s", problem);
+    launcher->cancels_failed++;
+    launcher->was_cancelled = false;
+    launcher->cancel_us = mf_monotonic_us() + CANCEL_AGAIN_US;
+    for (struct task *task = launcher->tasks; task != NULL; task = task->next)
+        task->cancelled = false;
+    ask_soon(launcher);
+}
+
+static void on_cancelled(struct launcher *launcher, const struct child_result *result)
+{
+    char problem[200];
+    answer_problem(result->problem, problem, sizeof problem);
+    if (result->code != 0) {
+        cancel_again(launcher, problem);
+        return;
+    }
+    launcher->cancels_failed = 0;
     ask_soon(launcher);
 }
 
 /* Names the tasks that have to be ended; true when there are any. */
 static bool cancel(struct launcher *launcher)
 {
+    if (mf_monotonic_us() < launcher->cancel_us)
+        return false;
     char names[CANCEL_MAX][24];
     const char *argv[CANCEL_MAX + 2] = {launcher->scancel};
     struct mf_error error;
     unsigned count = 0;
     for (struct task *task = launcher->tasks; task != NULL && count < CANCEL_MAX; task = task->next)
-        if (task->unwanted && !task->cancelled &&
+        if (task->unwanted && task->is_live && !task->cancelled &&
             (task->state == QUEUED || task->state == STARTED)) {
             task->cancelled = true;
-            snprintf(names[count], sizeof names[count], "%u_%u", task->job, task->index);
+            snprintf(names[count],
+                     sizeof names[count],
+                     task->is_single ? "%u" : "%u_%u",
+                     task->job,
+                     task->index);
             argv[1 + count] = names[count];
             count++;
         }
     if (count == 0)
         return false;
-    if (run_command(launcher, CANCEL, argv, mf_bytes_text(""), &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
-    return true;
+    if (run_command(launcher, CANCEL, argv, mf_bytes_text(""), &error) == 0)
+        return true;
+    cancel_again(launcher, error.text);
+    return false;
 }
 
 static int run_by_name(struct launcher *launcher,
                        enum doing doing,
                        const char *program,
-                       const char *const more[3])
+                       const char *const more[4])
 {
     struct mf_error error = {0};
     char *name = mf_format("--name=%s", launcher->job_name);
-    const char *argv[] = {program, name, more[0], more[1], more[2], NULL};
-    int rc = name == NULL ? -1 : run_command(launcher, doing, argv, mf_bytes_text(""), &error);
+    char *user = mf_format("--user=%u", (unsigned)geteuid());
+    const char *argv[] = {program, name, user, more[0], more[1], more[2], more[3], NULL};
+    int rc = name == NULL || user == NULL
+                 ? mf_raise(&error, MF_ENOMEM, "out of memory: the name of the jobs")
+                 : run_command(launcher, doing, argv, mf_bytes_text(""), &error);
     if (rc < 0)
         mf_log(MF_WARNING, "slurm: %s", error.text);
     mf_free(name);
+    mf_free(user);
     return rc;
 }
 
-static void note_line(struct launcher *launcher, const char *line, char *why, size_t size)
+void slurm_cancel_all(struct launcher *launcher)
 {
-    unsigned job = 0, index = 0;
-    char state[32] = "";
-    int at = 0;
-    if (sscanf(line, "%u|%u|%31[^|]|%n", &job, &index, state, &at) < 3 &&
-        sscanf(line, "%u|%*[^|]|%31[^|]|%n", &job, state, &at) < 2)
-        return;
-    struct task *task = launcher->tasks;
-    while (task != NULL && (task->job != job || task->index != index))
-        task = task->next;
-    launcher->listed++;
-    if (task == NULL)
-        return;
-    task->is_live = strcmp(state, "COMPLETING") != 0;
-    task->is_running = strcmp(state, "RUNNING") == 0;
-    if (strcmp(state, "PENDING") == 0 && at > 0)
-        snprintf(why, size, "%.*s", (int)strcspn(line + at, "\n"), line + at);
-}
-
-static void look_at_tasks(struct launcher *launcher, const char *why)
-{
-    char output[OUTPUT_MAX];
-    struct launch_report seen;
-    uint32_t pending = 0;
-    for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
-        if (task->state != QUEUED && task->state != STARTED)
-            continue;
-        if (!task->is_live)
-            slurm_tell_over(launcher, task);
-        else if (task->state == QUEUED && !task->is_running)
-            pending += !task->unwanted;
-        else if (task->state == QUEUED && !task->told_over &&
-                 shared_folder_read_output(launcher->folder, task->worker, output, sizeof output) &&
-                 answer_started(output, task->worker, &seen))
-            slurm_tell_started(launcher, task, output);
-    }
-    slurm_say_pending(launcher, pending, why);
-}
-
-static void tell_swept(struct launcher *launcher, const char *left)
-{
-    struct mf_error error;
-    uint32_t removed = 0;
-    struct sweep_report report = {.host = launcher->swept,
-                                  .place = launcher->swept->name,
-                                  .verified = left == NULL,
-                                  .verified_by = left == NULL ? "scheduler" : "none",
-                                  .processes_ended = launcher->ended,
-                                  .left = left};
-    if (shared_folder_remove(launcher->folder, &removed, &error) < 0 && left == NULL) {
-        report.verified = false;
-        report.left = error.text;
-    }
-    report.files_removed = removed;
-    launcher->sweep_us = 0;
-    launcher->callbacks.swept(launcher->callbacks.arg, &report);
-}
-
-/* Slurm has answered with its list. */
-static void sweep_step(struct launcher *launcher)
-{
-    char left[200];
-    int64_t spent_us = mf_monotonic_us() - launcher->sweep_us;
-    if (launcher->listed == 0) {
-        tell_swept(launcher, NULL);
-    } else if (spent_us >= GIVE_UP_US) {
-        snprintf(left,
-                 sizeof left,
-                 "%u jobs named %s are still in squeue",
-                 launcher->listed,
-                 launcher->job_name);
-        tell_swept(launcher, left);
-    } else if (spent_us >= GRACE_US && !launcher->was_cancelled) {
-        launcher->was_cancelled = true;
-        launcher->ended = launcher->listed;
-        run_by_name(launcher, CANCEL, launcher->scancel, (const char *const[3]){NULL});
-    }
-}
-
-static void on_listed(struct launcher *launcher, const struct child_result *result)
-{
-    char why[256] = "", problem[300], reason[400];
-    if (result->code != 0) {
-        answer_problem(result->problem, problem, sizeof problem);
-        mf_log(MF_WARNING, "slurm: squeue (exit code %d): %s", result->code, problem);
-        if (++launcher->lists_failed >= LISTS_FAILED_MAX && launcher->sweep_us != 0) {
-            snprintf(reason, sizeof reason, "squeue cannot say: %s", problem);
-            tell_swept(launcher, reason);
-        }
-        return;
-    }
-    launcher->lists_failed = 0;
-    launcher->listed = 0;
-    for (struct task *task = launcher->tasks; task != NULL; task = task->next)
-        task->is_live = task->is_running = false;
-    for (const char *line = result->output; line != NULL && *line != '\0';) {
-        note_line(launcher, line, why, sizeof why);
-        line = strchr(line, '\n');
-        line += line != NULL;
-    }
-    look_at_tasks(launcher, why);
-    if (launcher->sweep_us != 0)
-        sweep_step(launcher);
+    if (run_by_name(launcher, CANCEL, launcher->scancel, (const char *const[4]){NULL}) < 0)
+        launcher->was_cancelled = false;
 }
 
 static void on_looked(struct launcher *launcher, const struct child_result *result)
@@ -388,7 +343,7 @@ static void command_over(void *arg, const struct child_result *result)
     } else if (doing == CHECK) {
         on_looked(launcher, result);
     } else if (doing == LIST) {
-        on_listed(launcher, result);
+        slurm_listed(launcher, result);
         launcher->pace_us = launcher->pace_us * 3 / 2;
         int64_t most_us = launcher->sweep_us != 0 ? 1000000 : PENDING_US;
         if (launcher->pace_us > most_us)
@@ -396,13 +351,11 @@ static void command_over(void *arg, const struct child_result *result)
         launcher->list_us =
             mf_monotonic_us() + (is_steady(launcher) ? STEADY_US : launcher->pace_us);
     } else {
-        if (result->code != 0)
-            mf_log(MF_WARNING, "slurm: scancel (exit code %d): %s", result->code, result->problem);
-        ask_soon(launcher);
+        on_cancelled(launcher, result);
     }
 }
 
-static struct task *add_task(struct launcher *launcher, uint32_t worker, struct mf_error *error)
+struct task *slurm_add_task(struct launcher *launcher, uint32_t worker, struct mf_error *error)
 {
     struct task *task = mf_calloc(1, sizeof *task), **last = &launcher->tasks;
     if (task == NULL) {
@@ -420,33 +373,35 @@ static int
 slurm_start(struct launcher *launcher, const struct launch_order *order, struct mf_error *error)
 {
     launcher->host = order->host;
-    if (shared_folder_put_input(launcher->folder, order->worker, order->input, error) < 0)
+    if (slurm_folder_put_input(launcher->folder, order->worker, order->input, error) < 0)
         return -1;
-    if (add_task(launcher, order->worker, error) != NULL)
+    if (slurm_add_task(launcher, order->worker, error) != NULL)
         return 0;
-    shared_folder_drop_input(launcher->folder, order->worker);
+    slurm_folder_drop_input(launcher->folder, order->worker);
     return -1;
 }
 
 static int
 slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct mf_error *error)
 {
-    char noted[32], *rest = noted;
+    uint32_t job, index;
     launcher->host = known->host;
-    bool is_noted = shared_folder_find(launcher->folder, known->worker, noted, sizeof noted);
-    uint32_t job = is_noted ? (uint32_t)strtoul(noted, &rest, 10) : 0;
-    if (job == 0) {
-        shared_folder_drop_input(launcher->folder, known->worker);
+    if (!slurm_folder_find_job(launcher->folder, known->worker, &job, &index)) {
+        slurm_folder_drop_input(launcher->folder, known->worker);
         return 0;
     }
-    struct task *task = add_task(launcher, known->worker, error);
+    struct task *task = slurm_add_task(launcher, known->worker, error);
     if (task == NULL)
         return -1;
-    task->state = STARTED;
+    /* The job takes its input when it begins. */
+    bool has_begun = !slurm_folder_has_input(launcher->folder, known->worker);
+    task->state = has_begun ? STARTED : QUEUED;
     task->job = job;
-    task->index = (uint32_t)strtoul(rest, NULL, 10);
+    task->index = index;
+    task->is_live = true;
+    launcher->pending_since_us = mf_monotonic_us();
     ask_soon(launcher);
-    return 1;
+    return has_begun ? 1 : LAUNCH_WAITS;
 }
 
 static void slurm_readdress(struct launcher *launcher,
@@ -491,7 +446,6 @@ slurm_sweep(struct launcher *launcher, const struct launch_host *host, struct mf
     launcher->swept = launcher->host = host;
     launcher->sweep_us = mf_monotonic_us();
     launcher->was_cancelled = false;
-    launcher->lists_failed = 0;
     ask_soon(launcher);
     return 0;
 }
@@ -516,11 +470,13 @@ static bool slurm_is_idle(const struct launcher *launcher)
     return launcher->child == NULL && launcher->sweep_us == 0 && !has_waiting(launcher);
 }
 
-/* Nobody waits any longer for what has not begun. */
+/* Nobody waits any longer for what has not begun. What has (its input is gone) ends by scancel, and
+ * is told when the list says so. */
 static void give_up_unwanted(struct launcher *launcher)
 {
     for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
-        if (!task->unwanted || task->told_over || task->state >= STARTED)
+        if (!task->unwanted || task->told_over || task->state >= STARTED || task->is_running ||
+            !slurm_folder_has_input(launcher->folder, task->worker))
             continue;
         if (task->state == WAITING)
             task->state = OVER;
@@ -529,16 +485,31 @@ static void give_up_unwanted(struct launcher *launcher)
     }
 }
 
+/* It hangs. What it was to do may have been done all the same: the next list says so. */
+static void end_command(struct launcher *launcher)
+{
+    const struct child_result result = {
+        .code = 124, .output = "", .problem = "it did not answer within 60 s"};
+    child_abandon(launcher->child);
+    if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
+        uint32_t removed;
+        struct mf_error error;
+        if (slurm_folder_remove(launcher->folder, &removed, &error) < 0)
+            mf_log(MF_WARNING, "slurm: %s", error.text);
+    }
+    command_over(launcher, &result);
+}
+
 static int64_t slurm_tick(struct launcher *launcher, int64_t now_us)
 {
     give_up_unwanted(launcher);
-    if (launcher->child != NULL)
-        return MF_NEVER;
-    if (cancel(launcher))
-        return MF_NEVER;
+    if (launcher->child != NULL && now_us >= launcher->command_us)
+        end_command(launcher);
+    if (launcher->child != NULL || cancel(launcher))
+        return launcher->command_us;
     if (has_waiting(launcher)) {
         submit(launcher);
-        return launcher->child != NULL ? MF_NEVER : now_us;
+        return launcher->child != NULL ? launcher->command_us : now_us;
     }
     if (launcher->tasks == NULL && launcher->sweep_us == 0)
         return MF_NEVER;
@@ -547,9 +518,10 @@ static int64_t slurm_tick(struct launcher *launcher, int64_t now_us)
     if (run_by_name(launcher,
                     LIST,
                     launcher->squeue,
-                    (const char *const[3]){"--noheader", "--array", "--format=%F|%K|%T|%r"}) < 0)
+                    (const char *const[4]){
+                        "--noheader", "--array", SLURM_SQUEUE_STATES, SLURM_SQUEUE_FORMAT}) < 0)
         ask_soon(launcher);
-    return launcher->child != NULL ? MF_NEVER : launcher->list_us;
+    return launcher->child != NULL ? launcher->command_us : launcher->list_us;
 }
 
 static void slurm_destroy(struct launcher *launcher)
@@ -557,6 +529,12 @@ static void slurm_destroy(struct launcher *launcher)
     if (launcher == NULL)
         return;
     child_abandon(launcher->child);
+    if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
+        uint32_t removed;
+        struct mf_error error;
+        if (slurm_folder_remove(launcher->folder, &removed, &error) < 0)
+            mf_log(MF_WARNING, "slurm: %s", error.text);
+    }
     while (launcher->tasks != NULL) {
         struct task *task = launcher->tasks;
         launcher->tasks = task->next;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the slurm launcher share: its state (slurm.c) and what it tells (slurm_tell.c).
- */
+/* What the parts of the slurm launcher share: its state and commands (slurm.c), what
+ * follows from a list (slurm_look.c), and what it tells (slurm_tell.c). */
 #ifndef MAYFLY_MASTER_LAUNCH_SLURM_INTERNAL_H
 #define MAYFLY_MASTER_LAUNCH_SLURM_INTERNAL_H
 
@@ -21,7 +21,12 @@ struct task {
     bool unwanted;            /* to be cancelled */
     bool cancelled;           /* scancel was told */
     bool told_over;           /* its end is of no interest to anybody any more */
+    bool is_single;           /* a job of its own, not one of an array */
     bool is_live, is_running; /* as squeue says */
+    int64_t begun_us;  /* wall clock: the job began to run; 0 = it has not, as far as known */
+    char node[64];     /* "" = not known */
+    char ending[160];  /* why it ended, by what Slurm says; "" = not known */
+    bool is_explained; /* ... and that is reason enough */
 };
 
 struct launcher {
@@ -33,15 +38,26 @@ struct launcher {
     struct task *tasks;
     struct child *child;
     enum doing doing;
+    bool is_fresh;      /* its folder was not there before */
     bool was_cancelled; /* by the sweep */
     int64_t list_us, pace_us, pending_since_us;
-    unsigned lists_failed;
+    int64_t command_us;      /* when the command that runs has run for too long */
+    int64_t cancel_us;       /* no scancel before */
+    unsigned cancels_failed; /* in a row */
+    char cancel_problem[200];
     uint32_t listed; /* all of its jobs that Slurm has */
-    char said[256];
+    char said[256], said_ending[160];
     const struct launch_host *host, *swept, *checked;
     int64_t sweep_us; /* since then; 0 = no sweep */
     uint32_t ended;
 };
+
+/* At the end of the list; NULL: out of memory. */
+struct task *slurm_add_task(struct launcher *launcher, uint32_t worker, struct mf_error *error);
+/* All jobs of the run's name are to end. */
+void slurm_cancel_all(struct launcher *launcher);
+/* squeue has answered, or could not. */
+void slurm_listed(struct launcher *launcher, const struct child_result *result);
 
 /* The task could not be started: `again`, another start may go better; `given_up`, nobody else is
  * to try. */

@@ -3,7 +3,9 @@
 #include "master/launch/slurm_sbatch.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "master/launch/answer.h"
@@ -65,25 +67,127 @@ int slurm_arguments_make(const struct launch_slurm *o,
     return rc < 0 ? mf_raise(error, MF_ENOMEM, "out of memory: the arguments of sbatch") : 0;
 }
 
-/* The last sentence of sbatch, without its name. */
-void slurm_refusal(const struct child_result *result, char *reason, size_t size)
+int slurm_script_make(const char *folder,
+                      const char *run_id,
+                      const uint32_t *workers,
+                      uint32_t count,
+                      struct mf_buffer *script,
+                      struct mf_error *error)
 {
+    int rc = mf_buffer_printf(script, error, "#!/bin/sh\ntrap : TERM INT\nset --");
+    for (uint32_t i = 0; rc >= 0 && i < count; i++)
+        rc = mf_buffer_printf(script, error, " %u", workers[i]);
+    if (rc >= 0)
+        rc = mf_buffer_printf(script,
+                              error,
+                              "\nshift \"$SLURM_ARRAY_TASK_ID\"\nw=$1 d='%s' r='%s'\n"
+                              "umask 077\n"
+                              "exec 3<\"$d/input.$w\" || exit 1\n"
+                              "rm -f \"$d/input.$w\"\n"
+                              "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
+                              "echo \"mayfly 1 job $SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID\"\n"
+                              "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
+                              "\"$d/mayfly-worker\" start \"$r\" --stay <&3 3<&-\n"
+                              "c=$?\nexec 3<&-\n"
+                              "\"$d/mayfly-worker\" sweep \"$r\" --worker \"$w\" >/dev/null\n"
+                              "exit $c\n",
+                              folder,
+                              run_id);
+    return rc < 0 ? -1 : 0;
+}
+
+/* "JOB" or "JOB;CLUSTER", behind what a site's wrapper may say. */
+bool slurm_job_read(const char *output, uint32_t *job)
+{
+    bool is_there = false;
+    for (const char *line = output; line != NULL && *line != '\0';) {
+        char *end;
+        unsigned long long value = strtoull(line, &end, 10);
+        if (*line >= '1' && *line <= '9' && value <= UINT32_MAX &&
+            (*end == '\n' || *end == ';' || *end == '\0')) {
+            *job = (uint32_t)value;
+            is_there = true;
+        }
+        line = strchr(line, '\n');
+        line += line != NULL;
+    }
+    return is_there;
+}
+
+static bool says(const struct child_result *result, const char *const *words)
+{
+    for (; *words != NULL; words++)
+        if (strstr(result->problem, *words) != NULL)
+            return true;
+    return false;
+}
+
+bool slurm_refusal(const struct child_result *result, char *reason, size_t size)
+{
+    static const char *const key[] = {"unge", "uthentication", NULL};
+    static const char *const way[] = {
+        "ontact", "ommunicat", "resolve", "timed out", "not answer", NULL};
     char problem[400];
     const char *text = problem;
     answer_problem(result->problem, problem, sizeof problem);
     if (strncmp(text, "sbatch: error: ", 15) == 0)
         text += 15;
-    if (strstr(result->problem, "ontact") != NULL || strstr(result->problem, "ommunicat") != NULL ||
-        strstr(result->problem, "resolve") != NULL)
+    if (result->code == 0) {
+        snprintf(reason, size, "slurm: sbatch has taken the workers, but names no job: %s", text);
+        return false;
+    }
+    if (says(result, key)) {
+        snprintf(reason,
+                 size,
+                 "slurm: its controller does not know who asks (%s): is munged running here, with "
+                 "the cluster's key?",
+                 text);
+        return false;
+    }
+    if (says(result, way)) {
         snprintf(reason,
                  size,
                  "slurm: its controller cannot be reached (%s): is slurmctld running, and is this "
                  "machine a part of the cluster?",
                  text);
-    else
-        snprintf(reason,
-                 size,
-                 "slurm: sbatch refuses the workers (exit code %d): %s; look at workers.slurm",
-                 result->code,
-                 text);
+        return true;
+    }
+    snprintf(reason,
+             size,
+             "slurm: sbatch refuses the workers (exit code %d): %s; look at workers.slurm",
+             result->code,
+             text);
+    return false;
+}
+
+char **slurm_environment(struct mf_error *error)
+{
+    static const char *const others[] = {"SQUEUE_", "SCANCEL_", "SBATCH_WAIT=", NULL};
+    size_t count = 0, kept = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **environment = mf_calloc(count + 1, sizeof *environment);
+    if (environment == NULL)
+        mf_raise(error, MF_ENOMEM, "out of memory: the environment of Slurm's commands");
+    for (size_t i = 0; environment != NULL && i < count; i++) {
+        bool is_wanted = true;
+        for (size_t n = 0; others[n] != NULL; n++)
+            is_wanted = is_wanted && strncmp(environ[i], others[n], strlen(others[n])) != 0;
+        if (is_wanted)
+            environment[kept++] = environ[i];
+    }
+    return environment;
+}
+
+bool slurm_find(const char *name, char *path, size_t size)
+{
+    const char *folders = getenv("PATH");
+    while (folders != NULL && *folders != '\0') {
+        size_t length = strcspn(folders, ":");
+        snprintf(path, size, "%.*s/%s", (int)length, folders, name);
+        if (length > 0 && access(path, X_OK) == 0)
+            return true;
+        folders += length + (folders[length] == ':');
+    }
+    return false;
 }

@@ -24,7 +24,25 @@ int slurm_arguments_make(const struct launch_slurm *o,
                          struct mf_error *error);
 void slurm_arguments_fini(struct slurm_arguments *arguments);
 
-/* A sentence of what sbatch has refused, and the remedy. */
-void slurm_refusal(const struct child_result *result, char *reason, size_t size);
+/* The batch script of an array with these workers, in that order, appended. */
+int slurm_script_make(const char *folder,
+                      const char *run_id,
+                      const uint32_t *workers,
+                      uint32_t count,
+                      struct mf_buffer *script,
+                      struct mf_error *error);
+
+/* The job that sbatch --parsable names. */
+bool slurm_job_read(const char *output, uint32_t *job);
+
+/* A sentence of what sbatch has refused, and the remedy. True: it may go better later. */
+bool slurm_refusal(const struct child_result *result, char *reason, size_t size);
+
+/* This process's environment without what changes the answers of Slurm's commands (SQUEUE_STATES,
+ * SBATCH_WAIT); the array is the caller's (mf_free), its strings are not. NULL: out of memory. */
+char **slurm_environment(struct mf_error *error);
+
+/* The path of a program that is in PATH. */
+bool slurm_find(const char *name, char *path, size_t size);
 
 #endif

@@ -69,6 +69,14 @@ struct gate *ssh_gate_of(struct launcher *launcher, const struct launch_host *ho
     return gate;
 }
 
+struct remote_config ssh_login_of(const struct launcher *launcher, const struct launch_host *host)
+{
+    struct remote_config login = launcher->login;
+    if (host->identity != NULL)
+        login.identity = host->identity;
+    return login;
+}
+
 struct errand *errand_create(struct launcher *launcher,
                              enum errand_kind kind,
                              const struct launch_host *host,
@@ -86,6 +94,7 @@ struct errand *errand_create(struct launcher *launcher,
     errand->launcher = launcher;
     errand->kind = kind;
     errand->host = host;
+    errand->login = ssh_login_of(launcher, host);
     errand->worker = worker;
     return errand;
 }
@@ -362,7 +371,7 @@ static void connect(struct errand *errand)
         .port = host->port,
         .elsewhere = errand->gate->elsewhere[0] == '\0' ? NULL : errand->gate->elsewhere};
     struct mf_error error;
-    errand->remote = remote_open(launcher->loop, &launcher->login, &target, &error);
+    errand->remote = remote_open(launcher->loop, &errand->login, &target, &error);
     if (errand->remote == NULL) {
         finish(errand, NULL, true, &error);
         return;

@@ -33,6 +33,7 @@ struct errand {
     enum errand_kind kind;
     const struct launch_host *host;
     struct gate *gate;
+    struct remote_config login; /* the launcher's, with the host's own key if it has one */
     uint32_t worker;
     char *input;           /* of a start, of addresses; wiped */
     struct remote *remote; /* NULL while it waits for its turn */
@@ -78,6 +79,9 @@ void errand_destroy(struct errand *errand);
 void errand_cancel(struct errand *errand);
 /* Begins it when its turn has come; looks at deadlines. Its next deadline. */
 int64_t errand_tick(struct errand *errand, int64_t now_us);
+
+/* How to log in to that host. */
+struct remote_config ssh_login_of(const struct launcher *launcher, const struct launch_host *host);
 
 /* Of that host, made when it is the first time; NULL = no memory. */
 struct gate *ssh_gate_of(struct launcher *launcher, const struct launch_host *host);

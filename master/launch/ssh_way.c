@@ -29,6 +29,7 @@ struct way {
     struct launcher *launcher;
     const struct launch_host *host;
     const struct gate *gate;
+    struct remote_config login;
     uint32_t worker;
     uint16_t port;         /* of the worker */
     int listener;          /* -1 = not yet */
@@ -52,7 +53,7 @@ static void go_on(struct way *way, int fd)
         .port = way->host->port,
         .elsewhere = way->gate->elsewhere[0] == '\0' ? NULL : way->gate->elsewhere};
     struct mf_error error;
-    way->remote = remote_open(launcher->loop, &launcher->login, &target, &error);
+    way->remote = remote_open(launcher->loop, &way->login, &target, &error);
     if (way->remote == NULL) {
         close(fd);
         mf_log(MF_WARNING, "%s", error.text);
@@ -118,6 +119,7 @@ int ssh_open_way(struct launcher *launcher,
     *way = (struct way){.launcher = launcher,
                         .host = host,
                         .gate = gate,
+                        .login = ssh_login_of(launcher, host),
                         .worker = worker,
                         .port = port,
                         .listener = -1};

@@ -131,10 +131,12 @@ static int add_attempt(struct reading *reading, sqlite3_stmt *stmt, struct mf_er
     return 0;
 }
 
-/* A worker that no host was found for (no place, no host) was nowhere. */
+/* A worker that no host was found for (no place, no host) was nowhere; so was one that has only
+ * waited in Slurm's queue. Of one that has not, the node counts. */
 #define WORKERS(PLACE)                                                                             \
-    "SELECT id, coalesce(" PLACE "host), slots, launched_us, joined_us, ended_us FROM worker"      \
-    " WHERE launched_us IS NOT NULL AND coalesce(" PLACE "host) IS NOT NULL ORDER BY id"
+    "SELECT id, coalesce(" PLACE "host), slots, coalesce(launched_us, joined_us) AS begun_us,"     \
+    " joined_us, ended_us FROM worker"                                                             \
+    " WHERE begun_us IS NOT NULL AND coalesce(" PLACE "host) IS NOT NULL ORDER BY id"
 
 static int read_tables(struct reading *reading, struct mf_error *error)
 {
@@ -144,8 +146,11 @@ static int read_tables(struct reading *reading, struct mf_error *error)
                     "SELECT count(*) FROM pragma_table_info('worker') WHERE name = 'place'",
                     &has_place,
                     error) < 0 ||
-        each(reading, has_place != 0 ? WORKERS("place, ") : WORKERS("NULL, "), add_worker, error) <
-            0)
+        each(reading,
+             has_place != 0 ? WORKERS("CASE place WHEN 'slurm' THEN host END, place, ")
+                            : WORKERS("NULL, "),
+             add_worker,
+             error) < 0)
         return -1;
     if (each(reading,
              "SELECT worker, min(wall_us) FROM event"

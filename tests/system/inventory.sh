@@ -3,6 +3,7 @@
 # Hosts of Ansible inventories: what real ones become in the run's own copy of the job file, and what is said of those
 # that cannot be read. ansible-inventory is the real one; each call of it takes most of a second.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts_lib.sh"
 
 command -v ansible-inventory >/dev/null || skip "this needs ansible-inventory (package ansible-core)"
 export ANSIBLE_LOCAL_TEMP=$HOME/ansible ANSIBLE_HOME=$HOME/ansible
@@ -69,6 +70,38 @@ END
     assert_contains "$RUN/job.yaml" "folder: \"$PWD\""
 }
 
+# Each host lets in who has its own key; both clients take it. A key on the command line is for all.
+case_a_key_a_host() {
+    local client
+    two
+    hosts_start 2
+    hosts_key ecdsa >/dev/null
+    host_exec 2 tee /etc/ssh/authorized_keys/etl <"$HOSTS/id_ecdsa.pub" >/dev/null
+    cat >inventory <<END
+[all:vars]
+ansible_user=etl
+[etl]
+${hosts_network}.[1:2] mayfly_slots=1
+[etl:vars]
+ansible_ssh_private_key_file=../hosts/id_ed25519
+END
+    mkdir host_vars
+    echo 'ansible_ssh_private_key_file: ../hosts/id_ecdsa' >"host_vars/$(host_address 2).yml"
+    for client in libssh2 openssh; do
+        succeed --inventory inventory:etl --known-hosts "$HOSTS/known_hosts" --ssh-config none --ssh-client "$client"
+        assert_equal "$(summary '[.hosts_left_out[], .workers.launched] | join(" ")')" 2 "workers with $client"
+        assert_hosts_clean "$RUN_ID"
+    done
+    assert_contains "$RUN/job.yaml" "etl@$(host_address 2) $PWD/../hosts/id_ecdsa"
+    mayfly check --inventory inventory:etl -i "$HOSTS/id_ed25519" --known-hosts "$HOSTS/known_hosts" --ssh-config none job.yaml
+    assert_exit 3
+    assert_contains out "etl@$(host_address 2)"
+    rm "$HOSTS"/id_ecdsa
+    mayfly run job.yaml --inventory inventory:etl
+    assert_exit 2
+    assert_contains err "ansible_ssh_private_key_file: the key file $PWD/../hosts/id_ecdsa cannot be read"
+}
+
 case_what_does_not_parse() {
     two
     printf 'all: {hosts: [\n' >bad.yml
@@ -81,6 +114,18 @@ case_a_group_that_is_not_there() {
     printf 'all: {children: {web: {hosts: {a: {}}}, db: {hosts: {b: {}}}}}\n' >good.yml
     refused 2 "inventory $PWD/good.yml: there is no group 'wbe'; groups are all, ungrouped, web, db" \
         --inventory good.yml:wbe
+}
+
+# One without its password, and what Ansible would heed.
+case_a_vault_and_arguments() {
+    two
+    printf '[etl]\nh1 ansible_ssh_common_args="-o ProxyJump=gate"\n' >inventory
+    mayfly run job.yaml --dry-run --inventory inventory
+    assert_exit 0
+    assert_contains err "inventory $PWD/inventory: host 'h1': ansible_ssh_common_args does not count here"
+    mkdir group_vars
+    printf '%s;1.1;AES256\n3030\n' \$ANSIBLE_VAULT >group_vars/etl.yml
+    refused 2 "no vault secrets found (set ANSIBLE_VAULT_PASSWORD_FILE" --inventory inventory
 }
 
 case_a_program_that_fails() {
@@ -101,8 +146,8 @@ case_a_program_that_hangs() {
 echo \$\$ >$PWD/pid
 exec sleep 1000
 END
-    MAYFLY_INVENTORY_MOST_US=3000000 \
-        refused 3 "ansible-inventory has not ended within 3 s, and was ended" --inventory hangs
+    MAYFLY_INVENTORY_MOST_US=1500000 \
+        refused 3 "ansible-inventory has not ended within 1.5 s, and was ended" --inventory hangs
     [ ! -s pid ] || wait_until "has_ended $(cat pid)"
     rm -f pid
     "$MAYFLY_BIN" run job.yaml --inventory hangs >out 2>err </dev/null &

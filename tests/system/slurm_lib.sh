@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# A cluster: slurmctld, two slurmd (nodes n1 and n2, four processors each) and munged, from a configuration folder of
-# its own. Sourced after lib.sh by a script that has begun with `slurm_alone "$@"`: the whole script runs in network,
+# A cluster: slurmctld, two slurmd (nodes n1 and n2, four processors each; n2 does not see $CLUSTER/unseen) and munged,
+# from a configuration folder of its own. Sourced after lib.sh by a script that has begun with `slurm_alone "$@"`: the whole script runs in network,
 # mount, UTS and PID namespaces of its own, so that ports, /etc/hosts, /root and processes are its own, and nothing of
 # it outlives the script.
 
@@ -18,34 +18,43 @@ slurm_alone() { # [ARGUMENT...]
         --mount-proc "$(readlink -f "$0")" "$@"
 }
 
-# Starts the cluster and waits until its nodes can be used. Sets CLUSTER, SLURM_CONF.
+# Makes sure that the cluster runs: one for all cases of the script. Sets CLUSTER, SLURM_CONF.
 slurm_start() {
-    CLUSTER=$(readlink -f "$WORK")/cluster
-    mkdir -p "$CLUSTER/state" "$CLUSTER/spool" "$CLUSTER/munge"
+    CLUSTER=$(readlink -f "$BASE")/cluster
+    export SLURM_CONF=$CLUSTER/slurm.conf
+    [ -d "$CLUSTER" ] || slurm_make
+    # shellcheck disable=SC2016
+    wait_until '[ "$(timeout 5 sinfo -h -p batch -o %T)" = idle ]'
+}
+
+slurm_make() {
+    mkdir -p "$CLUSTER/state" "$CLUSTER/spool" "$CLUSTER/munge" "$CLUSTER/unseen"
     mount -t tmpfs none /root # the account's home on the nodes
-    if ! ip link show cluster >/dev/null 2>&1; then # an earlier case may have made it
-        printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$BASE/hosts"
-        mount --bind "$BASE/hosts" /etc/hosts
-        hostname login
-        ip link set lo up
-        ip link add cluster type bridge
-        ip addr add 10.78.0.1/24 dev cluster
-        ip link set cluster up
-    fi
+    printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$BASE/hosts"
+    mount --bind "$BASE/hosts" /etc/hosts
+    hostname login
+    ip link set lo up
+    ip link add cluster type bridge
+    ip addr add 10.78.0.1/24 dev cluster
+    ip link set cluster up
     head -c 1024 /dev/urandom >"$CLUSTER/munge/key"
     chmod 400 "$CLUSTER/munge/key"
     chmod 711 "$CLUSTER/munge"
-    munged --force --foreground --key-file="$CLUSTER/munge/key" --socket="$CLUSTER/munge/socket" \
-        --pid-file="$CLUSTER/munge/pid" --log-file="$CLUSTER/munge/log" --seed-file="$CLUSTER/munge/seed" \
-        >"$CLUSTER/munged.out" 2>&1 </dev/null &
+    slurm_daemon munged munged --force --foreground --key-file="$CLUSTER/munge/key" \
+        --socket="$CLUSTER/munge/socket" --pid-file="$CLUSTER/munge/pid" --log-file="$CLUSTER/munge/log" \
+        --seed-file="$CLUSTER/munge/seed"
     wait_until "[ -S $CLUSTER/munge/socket ]"
     slurm_configuration >"$CLUSTER/slurm.conf"
-    export SLURM_CONF=$CLUSTER/slurm.conf
-    slurmctld -D >"$CLUSTER/slurmctld.out" 2>&1 </dev/null &
-    slurmd -D -N n1 >"$CLUSTER/n1.out" 2>&1 </dev/null &
-    slurmd -D -N n2 >"$CLUSTER/n2.out" 2>&1 </dev/null &
+    slurm_daemon slurmctld slurmctld -D
+    slurm_daemon n1 slurmd -D -N n1
     # shellcheck disable=SC2016
-    wait_until '[ "$(timeout 5 sinfo -h -p batch -o %T)" = idle ]'
+    slurm_daemon n2 unshare --mount sh -c 'mount -t tmpfs none "$0" && exec slurmd -D -N n2' "$CLUSTER/unseen"
+}
+
+# It outlives the case, and ends with the script's own processes.
+slurm_daemon() { # NAME COMMAND...
+    "${@:2}" >"$CLUSTER/$1.out" 2>&1 </dev/null &
+    disown
 }
 
 slurm_configuration() {
@@ -75,6 +84,7 @@ SlurmdParameters=config_overrides
 NodeName=n1 NodeHostname=login NodeAddr=10.78.0.1 Port=6818 CPUs=4
 NodeName=n2 NodeHostname=login NodeAddr=10.78.0.1 Port=6819 CPUs=4
 PartitionName=batch Nodes=n1,n2 Default=YES MaxTime=60 State=UP
+PartitionName=two Nodes=n2 MaxTime=60 State=UP
 PartitionName=closed Nodes=n1,n2 AllowAccounts=nobody State=UP
 END
 }

@@ -25,7 +25,10 @@ options:
     description: A run that was started already.
     type: str
   params:
-    description: Keys of the job file and their values, as with C(--set). Values are text, numbers, lists or mappings.
+    description:
+      - Keys of the job file and their values, as with C(--set). Values are text, numbers, lists or mappings.
+      - Everybody on the host can see them while the program starts. Secrets belong into the job file's C(secrets), which
+        name a file or a variable.
     type: dict
     default: {}
   hosts:
@@ -45,8 +48,10 @@ options:
     default: mayfly
   join:
     description:
-      - If the same job was started by this module before, and nobody has seen that run end, take that run instead of
-        starting another. One that was interrupted is resumed.
+      - If the same job was started by this module before with the same O(params), and nobody has seen that run end, take
+        that run instead of starting another. One that was interrupted is resumed.
+      - The job file's path and O(params) say what is the same job; the hosts may be other ones. Tasks that do this at the
+        same time wait for each other, and take the same run.
     type: bool
     default: false
   forget:
@@ -94,9 +99,12 @@ summary:
   type: dict
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -104,6 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 ENDED = ("succeeded", "partial", "failed", "cancelled")
 GOOD = ("succeeded", "partial")
 STUCK = ("interrupted", "unreadable")
+SUMMARY_SECONDS = 30
 
 
 class Mayfly:
@@ -113,12 +122,37 @@ class Mayfly:
         self.module = module
         self.params = module.params
 
+    def fail(self, command, code, said):
+        said = said.strip() or "it says nothing"
+        self.module.fail_json(msg="mayfly %s: exit code %d: %s" % (command, code, said), rc=code)
+
     def call(self, *arguments):
         """Standard output; the task fails, with what the program has said, when it does."""
         code, out, err = self.module.run_command([self.params["executable"]] + list(arguments))
         if code != 0:
-            self.module.fail_json(msg="mayfly %s: exit code %d: %s" % (arguments[0], code, err.strip()), rc=code)
+            self.fail(arguments[0], code, err)
         return out
+
+    def ask(self, *arguments):
+        """The same, of a command that prints JSON."""
+        out = self.call(*arguments)
+        try:
+            return json.loads(out)
+        except ValueError:
+            self.module.fail_json(msg="mayfly %s did not print JSON: %s" % (arguments[0], out[:300]))
+
+    def submit(self, path):
+        """Its standard output is that file: the run's id is there, whatever becomes of this process meanwhile."""
+        with open(path, "wb") as out:
+            program = subprocess.Popen(
+                [self.params["executable"], "submit"] + self.job_options(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.PIPE,
+            )
+            said = program.communicate()[1]
+        if program.returncode != 0:
+            self.fail("submit", program.returncode, said.decode("utf-8", "replace"))
 
     def job_options(self):
         """What `run` and `submit` have in common."""
@@ -134,36 +168,50 @@ class Mayfly:
         return options
 
     def status(self, run_id):
-        return json.loads(self.call("status", run_id, "--json"))
+        return self.ask("status", run_id, "--json")
 
 
 class Note:
-    """Which run was started for these parameters, until somebody has seen it end: a file a job."""
+    """
+    Which run was started of this job with these values, until somebody has seen it end: a file a job. A run that begins
+    writes its id into another one, which then takes the place of the file; who is killed in between leaves that.
+    """
 
-    def __init__(self, options):
+    def __init__(self, job, params):
         state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         self.folder = os.path.join(state, "mayfly-ansible")
-        text = json.dumps([os.path.realpath(options[0])] + options[1:])
+        text = json.dumps([os.path.realpath(job), params], sort_keys=True)
         self.path = os.path.join(self.folder, hashlib.sha256(text.encode()).hexdigest())
+        self.new = self.path + ".new"
 
-    def read(self):
-        try:
-            with open(self.path) as file:
-                return file.read().strip()
-        except (IOError, OSError):
-            return ""
-
-    def write(self, run_id):
+    @contextlib.contextmanager
+    def locked(self):
+        """One at a time. The lock is the folder's, so that no file is left of it."""
         if not os.path.isdir(self.folder):
             os.makedirs(self.folder, 0o700)
-        with open(self.path + ".new", "w") as file:
-            file.write(run_id + "\n")
-        os.rename(self.path + ".new", self.path)
+        lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def read(self):
+        """The ids that are noted, the newest first."""
+        ids = []
+        for path in (self.new, self.path):
+            if os.path.exists(path):
+                with open(path) as file:
+                    ids.append(file.read().strip())
+        return ids
+
+    def settle(self):
+        os.rename(self.new, self.path)
 
 
 def forget(run_id):
     """The end of this run was seen: the next task starts another one."""
-    folder = Note(["/"]).folder
+    folder = Note("/", {}).folder
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         path = os.path.join(folder, name)
         with open(path) as file:
@@ -174,32 +222,53 @@ def forget(run_id):
 
 def take_noted(mayfly, note):
     """The run that was started before and that nobody has seen end; nothing when there is none."""
-    run_id = note.read()
-    known = [run["run_id"] for run in json.loads(mayfly.call("ls", "--json") or "[]")]
-    return run_id if run_id in known else ""
+    noted = note.read()
+    known = [run["run_id"] for run in mayfly.ask("ls", "--json")] if noted else []
+    return next((run_id for run_id in noted if run_id in known), "")
 
 
 def start(mayfly):
     """The run's id, and whether it was there already."""
-    options = mayfly.job_options()
-    note = Note(options)
-    run_id = take_noted(mayfly, note) if mayfly.params["join"] else ""
-    if run_id:
-        return run_id, True
-    run_id = mayfly.call("submit", *options).strip()
-    if mayfly.params["join"]:
-        note.write(run_id)
-    return run_id, False
+    if not mayfly.params["join"]:
+        return mayfly.call("submit", *mayfly.job_options()).strip(), False
+    note = Note(mayfly.params["job"], mayfly.params["params"])
+    with note.locked():
+        run_id = take_noted(mayfly, note)
+        if run_id:
+            return run_id, True
+        mayfly.submit(note.new)
+        note.settle()
+        return note.read()[0], False
+
+
+def check_params(module):
+    """What the program would take for something else."""
+    for key in module.params["params"]:
+        if not key or "=" in key:
+            module.fail_json(msg="params: '%s' is no key of a job file; expected one such as split.lines" % key)
+    for host in module.params["hosts"]:
+        if not host or "," in host:
+            module.fail_json(msg="hosts: '%s' is no host; expected a list of user@host:port/slots" % host)
+    if module.params["timeout"] < 0:
+        module.fail_json(msg="timeout: expected a number of seconds, 0 for none; it is %d" % module.params["timeout"])
+    if "/" not in module.params["executable"]:
+        module.params["executable"] = module.get_bin_path(module.params["executable"], required=True)
 
 
 def await_end(mayfly, run_id):
     """The last status: of a run that has ended, that is stuck, or that takes too long."""
     limit = time.time() + mayfly.params["timeout"] if mayfly.params["timeout"] > 0 else None
     pause = 0.1
+    ended = None
     while True:
         status = mayfly.status(run_id)
-        if status["state"] in ENDED + STUCK or (limit is not None and time.time() > limit):
+        if status["state"] in STUCK or (limit is not None and time.time() > limit):
             return status
+        if status["state"] in ENDED:
+            # The summary is written a moment after the end; where the disk is full, never.
+            ended = ended or time.time()
+            if status.get("summary") or time.time() > ended + SUMMARY_SECONDS:
+                return status
         time.sleep(pause)
         pause = min(pause * 1.5, 5)
 
@@ -211,7 +280,9 @@ def judge(module, run_id, status):
     if state in ENDED and (module.params["forget"] or state not in GOOD):
         forget(run_id)
     if state in ENDED and state not in GOOD:
-        module.fail_json(msg="run %s has ended: %s; see `mayfly status %s --explain`" % (run_id, state, run_id), **told)
+        why = told["summary"].get("reason") or status.get("reason")
+        outcome = "%s: %s" % (state, why) if why else state
+        module.fail_json(msg="run %s has ended, %s; see `mayfly status %s --explain`" % (run_id, outcome, run_id), **told)
     if state in STUCK:
         module.fail_json(msg="run %s is %s; `mayfly resume %s` goes on" % (run_id, state, run_id), **told)
     if state not in ENDED:
@@ -237,13 +308,17 @@ def main():
         mutually_exclusive=[("job", "run_id"), ("hosts", "inventory")],
         supports_check_mode=True,
     )
+    check_params(module)
     mayfly = Mayfly(module)
     if module.check_mode and module.params["job"]:
         mayfly.call("run", "--dry-run", *mayfly.job_options())
         module.exit_json(changed=True, run_id="", state="", joined=False, summary={})
     run_id, joined = module.params["run_id"], True
     if not run_id:
-        run_id, joined = start(mayfly)
+        try:
+            run_id, joined = start(mayfly)
+        except (IOError, OSError) as problem:
+            module.fail_json(msg="the run cannot be started: %s" % problem)
     status = mayfly.status(run_id)
     if status["state"] == "interrupted" and module.params["join"] and not module.check_mode:
         mayfly.call("resume", "--detach", run_id)

@@ -81,6 +81,32 @@ static void hosts_mean_workers_over_ssh(void **state)
     job_destroy(job);
 }
 
+static void hosts_have_keys_of_their_own(void **state)
+{
+    (void)state;
+    static const char text[] = JOB "workers:\n  hosts: [etl@a:2222/4, b, b/2, c]\n  ssh:\n"
+                                   "    identities: [etl@a:2222 keys/a, 'b  /keys/the b']\n";
+    struct job *job = parse_set(text, NULL);
+    assert_string_equal(job->hosts.items[0].identity, "/jobs/keys/a");
+    assert_string_equal(job->hosts.items[1].identity, "/keys/the b");
+    assert_string_equal(job->hosts.items[2].identity, "/keys/the b");
+    assert_null(job->hosts.items[3].identity);
+    job_destroy(job);
+    job = parse_set(text, "workers.ssh.identity=/k"); /* of the command line: for all */
+    assert_string_equal(job->ssh.identity, "/k");
+    assert_null(job->hosts.items[0].identity);
+    job_destroy(job);
+    job = parse_set(text, "workers.hosts=[b]");
+    assert_string_equal(job->hosts.items[0].identity, "/keys/the b");
+    job_destroy(job);
+    expect(JOB "workers: {hosts: a, ssh: {identities: [b /k]}}\n",
+           "j.yaml:5: workers.ssh.identities: 'b /k' begins with none of the "
+           "hosts; expected one as it stands in the list, without slots");
+    expect(JOB "workers: {hosts: a, ssh: {identities: [/k]}}\n",
+           "j.yaml:5: workers.ssh.identities: expected a host, a blank and the "
+           "file of its key, got '/k'");
+}
+
 static void without_hosts_workers_are_local(void **state)
 {
     (void)state;
@@ -301,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hosts_mean_workers_over_ssh),
+        cmocka_unit_test(hosts_have_keys_of_their_own),
         cmocka_unit_test(without_hosts_workers_are_local),
         cmocka_unit_test(a_host_file_is_part_of_the_copy),
         cmocka_unit_test(hosts_of_the_command_line_outrank_the_file),

@@ -95,6 +95,11 @@ static void what_is_wrong_names_the_host(void **state)
         NULL,
         "inventory /i: host 'a': ansible_host is a template, which ansible-inventory does "
         "not fill in; expected its value");
+    expect_refused(
+        VARS("a", "\"ansible_user\": {\"__ansible_vault\": \"x\"}") ONE("a"),
+        NULL,
+        "inventory /i: host 'a': ansible_user is encrypted by itself, which ansible-inventory does "
+        "not undo; write it in plain text, or encrypt the file as a whole");
     expect_refused(VARS("a", "\"ansible_user\": [1]") ONE("a"),
                    NULL,
                    "inventory /i: host 'a': ansible_user is no text; expected a text or a number");
@@ -127,7 +132,7 @@ static void what_is_wrong_names_the_host(void **state)
     "\"localhost\": {}}}, \"all\": {\"hosts\": [\"localhost\", \"a\", \"b\"]}}"
 #define KEY(path) "\"ansible_ssh_private_key_file\": \"" path "\""
 
-static void one_key_is_for_all(void **state)
+static void one_key_is_the_runs_and_others_their_hosts(void **state)
 {
     (void)state;
     struct inventory inventory = {0};
@@ -139,21 +144,24 @@ static void one_key_is_for_all(void **state)
         0);
     assert_string_equal(inventory.identity, "/in/k");
     inventory_fini(&inventory);
-    expect_refused(
-        differing,
-        NULL,
-        "inventory /i: the hosts 'a' and 'b' differ in ansible_ssh_private_key_file, but a "
-        "run logs in with one key: give them the same, or name a key with -i "
-        "(workers.ssh.identity)");
-    expect_refused(
-        TWO("", KEY("~/k")),
-        NULL,
-        "inventory /i: the hosts 'b' and 'a' differ in ansible_ssh_private_key_file, but a "
-        "run logs in with one key: give them the same, or name a key with -i "
-        "(workers.ssh.identity)");
+    assert_int_equal(
+        inventory_parse(
+            "/in/i", NULL, mf_bytes_text(TWO("", KEY("~/k"))), true, &inventory, &error),
+        0);
+    assert_null(inventory.identity);
+    assert_null(inventory.hosts.items[1].identity);
+    assert_string_equal(inventory.hosts.items[2].identity, "~/k");
+    inventory_fini(&inventory);
+    assert_int_equal(
+        inventory_parse("/in/i", NULL, mf_bytes_text(differing), true, &inventory, &error), 0);
+    assert_null(inventory.identity);
+    assert_string_equal(inventory.hosts.items[1].identity, "/in/k");
+    assert_string_equal(inventory.hosts.items[2].identity, "/in/l");
+    inventory_fini(&inventory);
     assert_int_equal(
         inventory_parse("/i", NULL, mf_bytes_text(differing), false, &inventory, &error), 0);
     assert_null(inventory.identity);
+    assert_null(inventory.hosts.items[1].identity);
     inventory_fini(&inventory);
 }
 
@@ -163,7 +171,7 @@ int main(void)
         cmocka_unit_test(groups_give_their_hosts_once),
         cmocka_unit_test(variables_make_the_entry),
         cmocka_unit_test(what_is_wrong_names_the_host),
-        cmocka_unit_test(one_key_is_for_all),
+        cmocka_unit_test(one_key_is_the_runs_and_others_their_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

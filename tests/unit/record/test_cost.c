@@ -232,6 +232,24 @@ static void places_that_are_not_known(void **state)
     cost_fini(&cost);
 }
 
+/* Behind Slurm's queue: its nodes count, each from when a job began there; who only waited is not
+ * paid, and who joined before the queue said when it began, since then. */
+static void nodes_behind_a_queue(void **state)
+{
+    worker(*state, 1, "slurm", 1, "110", "112", "120");
+    worker(*state, 2, "slurm", 1, "111", "112", "120");
+    worker(*state, 3, "slurm", 1, "NULL", "NULL", "190");
+    worker(*state, 4, "slurm", 1, "NULL", "115", "120");
+    change(*state, "UPDATE worker SET host = 'n1' WHERE id IN (1, 4)");
+    change(*state, "UPDATE worker SET host = 'n2' WHERE id = 2");
+    struct cost cost = read_cost(*state, 200);
+    assert_int_equal(cost.count, 2);
+    expect(&cost.hosts[0], "n1", 2, 2, 0, 8, 0);
+    expect(&cost.hosts[1], "n2", 1, 1, 0, 8, 0);
+    expect(&cost.total, "", 3, 3, 0, 16, 0);
+    cost_fini(&cost);
+}
+
 /* Whoever joins again, with another master, had joined before. */
 static void the_first_join_stays(void **state)
 {
@@ -286,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_has_no_end_counts_up_to_now, setup, teardown),
         cmocka_unit_test_setup_teardown(clocks_that_jump, setup, teardown),
         cmocka_unit_test_setup_teardown(places_that_are_not_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(nodes_behind_a_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(the_first_join_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(no_memory_no_account, setup, teardown),
     };
