@@ -380,6 +380,67 @@ int mf_placeholder_check(const char *text, enum mf_quoting quoting, struct mf_er
     return 0;
 }
 
+static int raise_unknown(const char *text,
+                         const struct token *token,
+                         const struct mf_named *values,
+                         size_t count,
+                         struct mf_error *error)
+{
+    char known[256] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < count && n < sizeof known; i++)
+        n += (size_t)snprintf(
+            known + n, sizeof known - n, "%s{%s}", i == 0 ? "" : " ", values[i].name);
+    return mf_raise(error,
+                    MF_EUSAGE,
+                    "there is no placeholder %.*s here, but %s; for the text itself write {%.*s}",
+                    (int)token->length,
+                    text,
+                    known,
+                    (int)token->length,
+                    text);
+}
+
+int mf_placeholder_fill(const char *text,
+                        const struct mf_named *values,
+                        size_t count,
+                        struct mf_buffer *out,
+                        struct mf_error *error)
+{
+    for (size_t at = 0, length; text[at] != '\0'; at += length) {
+        struct token token = token_at(text, at);
+        const char *value = text + at;
+        size_t value_length = length = token.length > 0 ? token.length : 1, i = 0;
+        if (token.kind == TOKEN_LITERAL) {
+            value++;
+            value_length = length - 2;
+        } else if (token.kind != TOKEN_NONE) {
+            while (i < count && !(strlen(values[i].name) == token.name_length &&
+                                  memcmp(values[i].name, token.name, token.name_length) == 0))
+                i++;
+            if (i == count || token.kind == TOKEN_FIELD || token.kind == TOKEN_BROKEN)
+                return raise_unknown(text + at, &token, values, count, error);
+            value = values[i].value;
+            value_length = out == NULL ? 0 : strlen(value);
+        }
+        if (out != NULL && mf_buffer_append(out, value, value_length, error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+bool mf_placeholder_names(const char *text, const char *name)
+{
+    for (size_t at = 0; text[at] != '\0';) {
+        struct token token = token_at(text, at);
+        if (token.kind != TOKEN_NONE && token.kind != TOKEN_LITERAL &&
+            token.name_length == strlen(name) && memcmp(token.name, name, token.name_length) == 0)
+            return true;
+        at += token.length == 0 ? 1 : token.length;
+    }
+    return false;
+}
+
 bool mf_placeholder_is_constant(const char *text)
 {
     for (size_t at = 0; text[at] != '\0'; at++) {

@@ -34,6 +34,25 @@ int mf_placeholder_expand(const char *text,
  */
 int mf_placeholder_check(const char *text, enum mf_quoting quoting, struct mf_error *error);
 
+/* A placeholder of a template that is not about a subtask, and its value. */
+struct mf_named {
+    const char *name, *value;
+};
+
+/*
+ * Appends the template with the values of these placeholders and no others, as they are; the other
+ * rules are those above. `out` NULL: only looks whether it is right. MF_EUSAGE when a placeholder
+ * is none of them: a sentence that names those there are.
+ */
+int mf_placeholder_fill(const char *text,
+                        const struct mf_named *values,
+                        size_t count,
+                        struct mf_buffer *out,
+                        struct mf_error *error);
+
+/* Whether the template holds {name}, whatever that is. */
+bool mf_placeholder_names(const char *text, const char *name);
+
 /* Whether the template holds any placeholder: if not, it need not be expanded per subtask. */
 bool mf_placeholder_is_constant(const char *text);
 

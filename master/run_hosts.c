@@ -8,7 +8,9 @@
 struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error)
 {
     bool is_slurm = job->launcher == LAUNCHER_SLURM;
-    *count = is_slurm ? job->worker_max : (uint32_t)job->hosts.count;
+    bool is_elsewhere = is_slurm || job->launcher == LAUNCHER_COMMAND;
+    const char *name = is_slurm ? "slurm" : "command";
+    *count = is_elsewhere ? job->worker_max : (uint32_t)job->hosts.count;
     struct launch_host *hosts = mf_calloc(*count + 1, sizeof *hosts);
     if (hosts == NULL) {
         mf_raise(error, MF_ENOMEM, "out of memory: the hosts of the run");
@@ -24,16 +26,20 @@ struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct 
                                         .slots = host->slots,
                                         .identity = host->identity};
     }
-    for (uint32_t i = 0; is_slurm && i < *count; i++)
-        hosts[i] = (struct launch_host){
-            .name = "slurm", .host = "slurm", .kind = LAUNCH_BY_SLURM, .slots = job->slots};
+    for (uint32_t i = 0; is_elsewhere && i < *count; i++)
+        hosts[i] = (struct launch_host){.name = name,
+                                        .host = name,
+                                        .kind = is_slurm ? LAUNCH_BY_SLURM : LAUNCH_BY_COMMAND,
+                                        .slots = job->slots};
     return hosts;
 }
 
 char *shared_folder_of(const struct job *job, const char *run_id, const char *run_folder)
 {
-    return job->slurm.folder == NULL ? mf_format("%s/" SLURM_FOLDER, run_folder)
-                                     : mf_format("%s/mayfly-%s", job->slurm.folder, run_id);
+    bool is_slurm = job->launcher == LAUNCHER_SLURM;
+    const char *folder = is_slurm ? job->slurm.folder : job->launch.folder;
+    return folder == NULL ? mf_format("%s/%s", run_folder, is_slurm ? SLURM_FOLDER : "workers")
+                          : mf_format("%s/mayfly-%s", folder, run_id);
 }
 
 static enum launch_client client_of(enum ssh_client client)
@@ -46,6 +52,11 @@ static enum launch_client client_of(enum ssh_client client)
     default:
         return LAUNCH_CLIENT_AUTO;
     }
+}
+
+static struct launch_words words_of(const struct job_strings *words)
+{
+    return (struct launch_words){.items = (const char *const *)words->items, .count = words->count};
 }
 
 struct launch_config
@@ -66,5 +77,12 @@ launch_config_of(const struct job *job, const char *run_id, const char *worker_b
                   .memory = job->slurm.memory,
                   .cpus = job->slurm.cpus,
                   .options = (const char *const *)job->slurm.options.items,
-                  .option_count = job->slurm.options.count}};
+                  .option_count = job->slurm.options.count},
+        .commands = {.folder = job->folder,
+                     .start = words_of(&job->launch.start),
+                     .list = words_of(&job->launch.list),
+                     .stop = words_of(&job->launch.stop),
+                     .program = job->launch.program,
+                     .timeout_us = (int64_t)job->launch.timeout_us,
+                     .join_us = (int64_t)job->launch.join_us}};
 }

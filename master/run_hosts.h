@@ -12,7 +12,8 @@ struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct 
 /* The rest, for fleet_create; borrows, too. */
 struct launch_config
 launch_config_of(const struct job *job, const char *run_id, const char *worker_binary);
-/* The folder of that run that nodes of Slurm see, freed by mf_free; NULL: out of memory. */
+/* The folder of that run that the places of its workers see (launchers slurm and command), freed by
+ * mf_free; NULL: out of memory. */
 char *shared_folder_of(const struct job *job, const char *run_id, const char *run_folder);
 
 #endif

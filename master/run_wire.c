@@ -29,6 +29,7 @@ static void on_joined(void *arg, const struct mf_hello *hello, const char *addre
         if (run->stats.first_joined_us == 0)
             run->stats.first_joined_us = worker->joined_us;
         run_worker_connected(run, id, address);
+        fleet_joined(run->fleet, id);
         mf_log(MF_INFO,
                "worker %u joined from %s: %s, %u slots, process %u",
                id,

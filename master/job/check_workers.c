@@ -146,12 +146,13 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
                                 "(--hosts H,H, --hosts-file F or --inventory F)");
         return 0;
     }
-    if (job->launcher == LAUNCHER_SLURM)
+    if (job->launcher == LAUNCHER_SLURM || job->launcher == LAUNCHER_COMMAND)
         return reader_raise(reader,
                             "workers.launcher",
                             error,
-                            "with slurm the cluster chooses the hosts: leave the list out, and say "
-                            "workers.count");
+                            "with %s the hosts: leave the list out, and say workers.count",
+                            job->launcher == LAUNCHER_SLURM ? "slurm the cluster chooses"
+                                                            : "command your commands choose");
     if (reader_seen(reader, "workers.count") > 0)
         return reader_raise(
             reader,
@@ -365,7 +366,8 @@ int check_workers(struct reader *reader, struct mf_error *error)
     settle_ranks(reader);
     if (check_one_source(reader, error) < 0 || read_hosts_file(reader, error) < 0 ||
         check_hosts(reader, error) < 0 || check_bounds(reader, error) < 0 ||
-        check_slurm(reader, error) < 0 || check_identities(reader, error) < 0)
+        check_slurm(reader, error) < 0 || check_command(reader, error) < 0 ||
+        check_identities(reader, error) < 0)
         return -1;
     return check_advertise(reader, error);
 }

@@ -285,6 +285,9 @@ void job_destroy(struct job *job)
                                    &job->command,
                                    &job->files,
                                    &job->slurm.options,
+                                   &job->launch.start,
+                                   &job->launch.list,
+                                   &job->launch.stop,
                                    &job->ssh.identities,
                                    &job->env,
                                    &job->outputs};
@@ -305,6 +308,8 @@ void job_destroy(struct job *job)
                      job->slurm.partition,
                      job->slurm.account,
                      job->slurm.folder,
+                     job->launch.folder,
+                     job->launch.program,
                      job->advertise};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         strings_fini(lists[i]);

@@ -28,7 +28,7 @@ enum records_format { RECORDS_CSV = 1, RECORDS_TSV, RECORDS_JSONL, RECORDS_PARAG
 enum gather_kind { GATHER_NONE = 1, GATHER_CONCAT, GATHER_JSONL, GATHER_CSV, GATHER_SQL };
 enum output_format { OUTPUT_TEXT = 1, OUTPUT_CSV, OUTPUT_TSV, OUTPUT_JSONL };
 enum column_type { COLUMN_TEXT = 1, COLUMN_INTEGER, COLUMN_REAL };
-enum launcher_kind { LAUNCHER_LOCAL = 1, LAUNCHER_SSH, LAUNCHER_SLURM };
+enum launcher_kind { LAUNCHER_LOCAL = 1, LAUNCHER_SSH, LAUNCHER_SLURM, LAUNCHER_COMMAND };
 /* Whether inputs and the job's own files travel to the workers. */
 enum staging_mode {
     STAGING_AUTO = 1, /* those that a worker does not find under their path, the very same files */
@@ -178,6 +178,15 @@ struct job_slurm {
     struct job_strings options;
 };
 
+/* workers.command: argument vectors that start, list and stop workers. */
+struct job_launch_commands {
+    struct job_strings start, list, stop;
+    char *folder;  /* absolute: one that the workers see, too; NULL = the run's own */
+    char *program; /* absolute, where the workers are; NULL = it is brought in the folder */
+    uint64_t timeout_us;
+    uint64_t join_us; /* 0 = no limit */
+};
+
 enum trigger_kind { TRIGGER_NONE, TRIGGER_QUEUE, TRIGGER_CRON, TRIGGER_AFTER };
 enum trigger_overlap { OVERLAP_SKIP = 1, OVERLAP_QUEUE, OVERLAP_ALLOW };
 enum trigger_catchup { CATCHUP_NONE = 1, CATCHUP_LAST, CATCHUP_ALL };
@@ -247,6 +256,7 @@ struct job {
                          in `hosts`: master/inventory.h makes a job of it that has them */
     struct job_ssh ssh; /* paths are absolute */
     struct job_slurm slurm;
+    struct job_launch_commands launch;
     char *advertise;  /* an address of this machine that workers can dial; NULL = those found */
     bool keep_worker; /* leave the worker's program on the hosts */
     enum staging_mode staging;

@@ -33,6 +33,9 @@ int check_queue_template(const struct reader *reader,
 /* The same for `workers`; reads the host file (check_workers.c). */
 int check_workers(struct reader *reader, struct mf_error *error);
 
+/* The same for `workers.command` (check_command.c). */
+int check_command(const struct reader *reader, struct mf_error *error);
+
 /* The same for `trigger`; completes what depends on its kind (check_trigger.c). */
 int check_trigger(struct reader *reader, struct mf_error *error);
 void trigger_fini(struct job_trigger *trigger);

@@ -10,7 +10,8 @@
 
 #define WORD_MAX 63
 
-static const struct schema_table *const tables[] = {&schema_main, &schema_trigger, &schema_notify};
+static const struct schema_table *const tables[] = {
+    &schema_main, &schema_command, &schema_trigger, &schema_notify};
 #define TABLE_COUNT (sizeof tables / sizeof *tables)
 
 const struct schema_key *schema_at(size_t number)

@@ -390,7 +390,7 @@ static const struct schema_key keys[] = {
      .help = "Who does the work."},
     {.path = "workers.launcher",
      .types = SCHEMA_CHOICE,
-     .choices = "local ssh slurm command*",
+     .choices = "local ssh slurm command",
      .fallback = "(ssh with hosts, else local)",
      .example = "local",
      .choice_base = LAUNCHER_LOCAL,
@@ -598,8 +598,6 @@ static const struct schema_key keys[] = {
      .target = TARGET_PATH,
      .help = "A folder that this machine and the nodes see under the same name.",
      MEMBER(slurm.folder)},
-    LATER("workers.command"),
-    LATER("workers.list"),
 
     {.path = "timeout",
      .types = SCHEMA_DURATION,

@@ -26,6 +26,6 @@ struct schema_table {
         .rows = (array), .count = sizeof(array) / sizeof *(array)                                  \
     }
 
-extern const struct schema_table schema_main, schema_trigger, schema_notify;
+extern const struct schema_table schema_main, schema_command, schema_trigger, schema_notify;
 
 #endif

@@ -70,6 +70,18 @@ bool answer_line(const char *output, const char *word, char *text, size_t size)
     return true;
 }
 
+bool answer_from_job(
+    const char *output, uint32_t worker, char *address, size_t size, struct launch_report *report)
+{
+    if (!answer_started(output, worker, report))
+        return false;
+    bool is_said = answer_line(output, "address", address, size);
+    if (is_said)
+        address[strcspn(address, " ")] = '\0';
+    report->address = is_said && address[0] != '\0' ? address : NULL;
+    return true;
+}
+
 /* It becomes a word of a shell line. */
 static bool is_part_name(const char *name, size_t length, size_t size)
 {

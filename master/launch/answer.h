@@ -12,6 +12,11 @@
 /* "mayfly 1 started <worker> <pid> <port>" of that worker: fills pid and port of *report. */
 bool answer_started(const char *output, uint32_t worker, struct launch_report *report);
 
+/* The same of a job's output (worker_script.h), which also says where it is: its first address, in
+ * `address` as long as *report. */
+bool answer_from_job(
+    const char *output, uint32_t worker, char *address, size_t size, struct launch_report *report);
+
 /* The text behind "mayfly 1 <word> ", on a line of its own, cut to `size`. */
 bool answer_line(const char *output, const char *word, char *text, size_t size);
 

@@ -23,6 +23,7 @@ struct child {
     pid_t pid;
     int pidfd, out_fd, err_fd; /* -1 when over */
     int status;
+    bool is_reaped;
     struct mf_buffer out, err;
     bool is_cut; /* of `out` something was dropped */
 };
@@ -66,6 +67,7 @@ static void on_exit(void *arg, uint32_t events)
     struct child *child = arg;
     if (waitpid(child->pid, &child->status, WNOHANG) == 0)
         return;
+    child->is_reaped = true;
     close_watched(child, &child->pidfd);
     finish_if_over(child);
 }
@@ -101,6 +103,7 @@ static void on_problem(void *arg, uint32_t events)
 }
 
 static int spawn(struct child *child,
+                 const char *folder,
                  const char *const *argv,
                  char *const *envp,
                  const int in[2],
@@ -113,7 +116,9 @@ static int spawn(struct child *child,
     posix_spawn_file_actions_adddup2(&actions, in[0], 0);
     posix_spawn_file_actions_adddup2(&actions, out[1], 1);
     posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-    int rc = mf_spawn((char *const *)argv, envp, &actions, POSIX_SPAWN_SETPGROUP, &child->pid);
+    int rc = folder == NULL ? 0 : posix_spawn_file_actions_addchdir_np(&actions, folder);
+    if (rc == 0)
+        rc = mf_spawn((char *const *)argv, envp, &actions, POSIX_SPAWN_SETPGROUP, &child->pid);
     posix_spawn_file_actions_destroy(&actions);
     if (rc == 0)
         return 0;
@@ -161,13 +166,14 @@ static int feed(const int in[2], struct mf_bytes input, struct mf_error *error)
     return 0;
 }
 
-struct child *child_start(struct mf_loop *loop,
-                          const char *const *argv,
-                          char *const *envp,
-                          struct mf_bytes input,
-                          child_f *done,
-                          void *arg,
-                          struct mf_error *error)
+struct child *child_start_in(struct mf_loop *loop,
+                             const char *folder,
+                             const char *const *argv,
+                             char *const *envp,
+                             struct mf_bytes input,
+                             child_f *done,
+                             void *arg,
+                             struct mf_error *error)
 {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
     struct child *child = mf_calloc(1, sizeof *child);
@@ -178,7 +184,7 @@ struct child *child_start(struct mf_loop *loop,
     *child = (struct child){
         .loop = loop, .done = done, .arg = arg, .pid = -1, .pidfd = -1, .out_fd = -1, .err_fd = -1};
     if (make_pipe(in, error) < 0 || make_pipe(out, error) < 0 || make_pipe(err, error) < 0 ||
-        feed(in, input, error) < 0 || spawn(child, argv, envp, in, out, err, error) < 0)
+        feed(in, input, error) < 0 || spawn(child, folder, argv, envp, in, out, err, error) < 0)
         goto fail;
     child->out_fd = out[0];
     child->err_fd = err[0];
@@ -197,13 +203,51 @@ fail:
     return NULL;
 }
 
-void child_abandon(struct child *child)
+struct child *child_start(struct mf_loop *loop,
+                          const char *const *argv,
+                          char *const *envp,
+                          struct mf_bytes input,
+                          child_f *done,
+                          void *arg,
+                          struct mf_error *error)
+{
+    return child_start_in(loop, NULL, argv, envp, input, done, arg, error);
+}
+
+static void abandon(struct child *child, bool whole_group)
 {
     if (child == NULL)
         return;
-    if (child->pid > 0 && (child->pidfd >= 0 || child->status == 0)) {
-        kill(child->pid, SIGKILL);
+    if (child->pid > 0 && !child->is_reaped) {
+        kill(whole_group ? -child->pid : child->pid, SIGKILL);
         waitpid(child->pid, NULL, 0);
     }
     free_child(child);
+}
+
+void child_abandon(struct child *child)
+{
+    abandon(child, false);
+}
+
+void child_abandon_group(struct child *child)
+{
+    abandon(child, true);
+}
+
+pid_t child_pid(const struct child *child)
+{
+    return child->pid;
+}
+
+bool child_has_exited(const struct child *child)
+{
+    return child->is_reaped;
+}
+
+void child_settle(struct child *child)
+{
+    close_watched(child, &child->out_fd);
+    close_watched(child, &child->err_fd);
+    finish_if_over(child);
 }

@@ -7,6 +7,9 @@
 #ifndef MAYFLY_MASTER_LAUNCH_CHILD_H
 #define MAYFLY_MASTER_LAUNCH_CHILD_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "common/buffer.h"
 #include "common/error.h"
 #include "common/loop.h"
@@ -34,7 +37,23 @@ struct child *child_start(struct mf_loop *loop,
                           child_f *done,
                           void *arg,
                           struct mf_error *error);
+/* The same in a folder, where a relative argv[0] starts. */
+struct child *child_start_in(struct mf_loop *loop,
+                             const char *folder,
+                             const char *const *argv,
+                             char *const *envp,
+                             struct mf_bytes input,
+                             child_f *done,
+                             void *arg,
+                             struct mf_error *error);
 /* Kills it (if it runs) and frees it; `done` is not called. */
 void child_abandon(struct child *child);
+/* The same with the whole process group that it leads. */
+void child_abandon_group(struct child *child);
+pid_t child_pid(const struct child *child);
+/* It has exited, but somebody that it left behind may hold its streams. */
+bool child_has_exited(const struct child *child);
+/* Of one that has exited: what its streams have said so far is all of it. `done` is called. */
+void child_settle(struct child *child);
 
 #endif

@@ -38,13 +38,15 @@ struct assignment {
     uint32_t entry, place;
 };
 
-enum { LOCAL, SSH, SLURM, KINDS };
+enum { LOCAL, SSH, SLURM, COMMAND, KINDS };
 static const struct launcher_class *const classes[KINDS] = {
-    &launcher_local, &launcher_ssh, &launcher_slurm};
+    &launcher_local, &launcher_ssh, &launcher_slurm, &launcher_command};
 
 static int kind_of(const struct launch_host *host)
 {
-    return host->is_local ? LOCAL : host->kind == LAUNCH_BY_SLURM ? SLURM : SSH;
+    if (host->is_local)
+        return LOCAL;
+    return host->kind == LAUNCH_BY_SLURM ? SLURM : host->kind == LAUNCH_BY_COMMAND ? COMMAND : SSH;
 }
 
 struct fleet {
@@ -275,7 +277,8 @@ void fleet_destroy(struct fleet *fleet)
 
 bool fleet_is_remote(const struct fleet *fleet)
 {
-    return fleet->launchers[SSH] != NULL || fleet->launchers[SLURM] != NULL;
+    return fleet->launchers[SSH] != NULL || fleet->launchers[SLURM] != NULL ||
+           fleet->launchers[COMMAND] != NULL;
 }
 
 static bool is_free(const struct fleet *fleet, const struct entry *entry)
@@ -467,6 +470,14 @@ const struct launch_host *fleet_host_of(const struct fleet *fleet, uint32_t work
 {
     const struct assignment *assignment = assignment_of(fleet, worker);
     return assignment == NULL ? NULL : assignment->host;
+}
+
+void fleet_joined(struct fleet *fleet, uint32_t worker)
+{
+    const struct launcher_class *class;
+    struct launcher *launcher = launcher_of(fleet, worker, &class);
+    if (launcher != NULL && class->joined != NULL)
+        class->joined(launcher, worker);
 }
 
 void fleet_farewell(struct fleet *fleet, uint32_t worker)

@@ -71,6 +71,7 @@ int fleet_open_way(
     struct fleet *fleet, uint32_t worker, uint16_t port, uint16_t *local, struct mf_error *error);
 void fleet_close_way(struct fleet *fleet, uint32_t worker);
 void fleet_stop(struct fleet *fleet, uint32_t worker);
+void fleet_joined(struct fleet *fleet, uint32_t worker);
 void fleet_farewell(struct fleet *fleet, uint32_t worker);
 /* The worker is lost. After `most` such ones in a row (0 = any number) without fleet_proved no
  * other one is started there; this machine is never left out as the only host. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How workers are started and ended on a host: the interface that every kind of launcher serves
- * (local, ssh, slurm). Which worker goes to which host is not decided here
+ * (local, ssh, slurm, command). Which worker goes to which host is not decided here
  * but by the fleet. All calls return at once; what happened is reported through the callbacks, on
  * the loop's thread.
  */
@@ -16,10 +16,10 @@
 #include "common/loop.h"
 
 /* How a host that is not this machine is reached. */
-enum launch_kind { LAUNCH_BY_SSH, LAUNCH_BY_SLURM };
+enum launch_kind { LAUNCH_BY_SSH, LAUNCH_BY_SLURM, LAUNCH_BY_COMMAND };
 
-/* A host as it was asked for; with Slurm, a place in its queue: which node it is, Slurm decides.
- * lives as long as the launcher. */
+/* A host as it was asked for; with Slurm and commands, a place for a worker: which node it is, they
+ * decide. It lives as long as the launcher. */
 struct launch_host {
     const char *name; /* for people: as it was written, without slots */
     bool is_local;
@@ -40,6 +40,19 @@ struct launch_slurm {
     size_t option_count;
 };
 
+struct launch_words {
+    const char *const *items;
+    size_t count;
+};
+
+/* The templates of launcher command. */
+struct launch_commands {
+    const char *folder; /* where they run */
+    struct launch_words start, list, stop;
+    const char *program;         /* NULL = it is brought in the shared folder */
+    int64_t timeout_us, join_us; /* join_us: 0 = no limit */
+};
+
 /* Who speaks SSH. */
 enum launch_client { LAUNCH_CLIENT_AUTO, LAUNCH_CLIENT_LIBSSH2, LAUNCH_CLIENT_OPENSSH };
 
@@ -50,9 +63,12 @@ struct launch_config {
     const char *ssh_config; /* NULL = the user's own, "none" = none */
     bool accept_new;
     enum launch_client client;
-    bool keep_worker;          /* leave the worker's program on the hosts */
-    const char *shared_folder; /* slurm: a folder of the run's own that master and nodes see */
+    bool keep_worker; /* leave the worker's program on the hosts */
+    /* slurm, command: a folder of the run's own that master and workers see; NULL = nothing will be
+     * started. */
+    const char *shared_folder;
     struct launch_slurm slurm;
+    struct launch_commands commands;
     /* Called before somebody is asked for something on the terminal (true) and after; or NULL. */
     void (*hold)(void *arg, bool asks);
     void *hold_arg;
@@ -94,7 +110,7 @@ struct sweep_report {
     const struct launch_host *host;
     const char *place;
     bool verified;           /* nothing of the run is left there */
-    const char *verified_by; /* "sweep", "scheduler", "none" */
+    const char *verified_by; /* "sweep", "scheduler", "command", "none" */
     uint32_t processes_ended, files_removed;
     const char *left; /* what could not be removed, or why it is not known; NULL when verified */
 };
@@ -165,6 +181,8 @@ struct launcher_class {
     /* Ends a worker that does not end by itself; a start that has not begun yet fails. died
      * follows, also when the host is out of reach: then nobody can know. */
     void (*stop)(struct launcher *launcher, const struct launch_host *host, uint32_t worker);
+    /* The worker has joined; or NULL: of no interest. */
+    void (*joined)(struct launcher *launcher, uint32_t worker);
     /* The worker has said that it ends now. died follows. */
     void (*farewell)(struct launcher *launcher, uint32_t worker);
     /* Verifies that nothing of the run is left on the host, and cleans; one swept follows. */
@@ -176,6 +194,6 @@ struct launcher_class {
     void (*destroy)(struct launcher *launcher);
 };
 
-extern const struct launcher_class launcher_local, launcher_ssh, launcher_slurm;
+extern const struct launcher_class launcher_local, launcher_ssh, launcher_slurm, launcher_command;
 
 #endif

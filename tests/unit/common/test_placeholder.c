@@ -279,6 +279,29 @@ static void real_shells_print_hostile_values_unharmed(void **state)
     }
 }
 
+/* Those that are not about a subtask. */
+static void named_placeholders_are_filled_in(void **state)
+{
+    (void)state;
+    const struct mf_named values[] = {{"id", "7"}, {"run", "r {id}"}};
+    struct mf_buffer out = {0};
+    struct mf_error error = {0};
+    assert_int_equal(
+        mf_placeholder_fill("{id}-{run} {{id}} {{.ID}} {.x} ${id} {", values, 2, &out, &error), 0);
+    assert_string_equal(mf_buffer_text(&out), "7-r {id} {id} {{.ID}} {.x} ${id} {");
+    mf_buffer_fini(&out);
+    assert_int_equal(mf_placeholder_fill("a{name}", values, 2, NULL, &error), -1);
+    assert_int_equal(error.code, MF_EUSAGE);
+    assert_string_equal(
+        error.text,
+        "there is no placeholder {name} here, but {id} {run}; for the text itself write {{name}}");
+    const char *const none[] = {"{}", "{path}", "{field:id}", "{field:"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(mf_placeholder_fill(none[i], values, 2, NULL, &error), -1);
+    assert_true(mf_placeholder_names("x{run}", "run"));
+    assert_false(mf_placeholder_names("x{{run}} ${run} {runs}", "run"));
+}
+
 static void exhausted_memory_is_reported(void **state)
 {
     (void)state;
@@ -306,6 +329,7 @@ int main(void)
         cmocka_unit_test(placeholders_in_the_open_are_taken),
         cmocka_unit_test(a_field_inside_quotes_is_not_filled_in),
         cmocka_unit_test(real_shells_print_hostile_values_unharmed),
+        cmocka_unit_test(named_placeholders_are_filled_in),
         cmocka_unit_test(exhausted_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

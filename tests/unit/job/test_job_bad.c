@@ -98,6 +98,46 @@ static void what_is_too_much(void **state)
            "j.yaml:1: nested too deeply, or aliases (*) that make the file too large");
 }
 
+#define START "start: [s, '{script}']"
+#define LIST ", list: [l, '{run}']"
+#define STOP ", stop: [t, '{id}']"
+#define COMMAND(keys) HEAD TASK "workers:\n  launcher: command\n  command: {" keys "}\n"
+static void launch_commands(void **state)
+{
+    (void)state;
+    expect(HEAD TASK "workers: {launcher: command}\n",
+           "j.yaml:4: workers.launcher: launcher command needs workers.command.start, and it is "
+           "missing");
+    expect(HEAD TASK "workers: {command: {timeout: 1s}}\n",
+           "j.yaml:4: workers.command: it counts with launcher: command only");
+    expect(COMMAND(START LIST),
+           "j.yaml:6: workers.command: launcher command needs workers.command.stop, and it is "
+           "missing");
+    expect(COMMAND("start: []" LIST STOP),
+           "j.yaml:6: workers.command.start: the list is empty; its first part is the program");
+    expect(COMMAND("start: [s, '{nmae}']" LIST STOP),
+           "j.yaml:6: workers.command.start: there is no placeholder {nmae} here, but {run} "
+           "{worker} {name} {script} {folder}; for the text itself write {{nmae}}");
+    expect(COMMAND("start: [s]" LIST STOP),
+           "j.yaml:6: workers.command.start: it has to say {script} or {worker}: what it starts "
+           "could not know which worker it is");
+    expect(COMMAND(START ", list: [l]" STOP),
+           "j.yaml:6: workers.command.list: it has to say {run}: it would name what does not "
+           "belong to the run, and that would be stopped");
+    expect(COMMAND(START LIST ", stop: [t, '{name}']"),
+           "j.yaml:6: workers.command.stop: there is no placeholder {name} here, but {id} {run} "
+           "{folder}; for the text itself write {{name}}");
+    expect(COMMAND(START LIST ", stop: [t]"),
+           "j.yaml:6: workers.command.stop: it has to say {id}: it could not know what to end");
+    expect(COMMAND(START LIST STOP ", program: mayfly-worker"),
+           "j.yaml:6: workers.command.program: expected an absolute path without quotes, got "
+           "'mayfly-worker'");
+    expect(HEAD TASK "workers:\n  launcher: command\n  hosts: [a]\n  command: {" START LIST STOP
+                     "}\n",
+           "j.yaml:5: workers.launcher: with command your commands choose the hosts: leave the "
+           "list out, and say workers.count");
+}
+
 static void keys(void **state)
 {
     (void)state;
@@ -141,8 +181,6 @@ static void keys(void **state)
            "j.yaml:5: secrets.A.file: expected a path, got an empty text");
     expect(HEAD TASK "workers: {slurm: {time: 1h}}\n",
            "j.yaml:4: workers.slurm: it counts with launcher: slurm only");
-    expect(HEAD TASK "workers: {launcher: command}\n",
-           "j.yaml:4: workers.launcher: 'command' is not available in this version");
     expect(HEAD TASK "gather: fold\n", "j.yaml:4: gather: 'fold' is not available in this version");
     expect("mayfly: 1\nsplit: queue\n" TASK,
            "j.yaml:2: split: the bare word 'queue' means that of trigger.queue, which is not "
@@ -374,6 +412,7 @@ int main(void)
         cmocka_unit_test(what_is_no_yaml),
         cmocka_unit_test(what_is_too_much),
         cmocka_unit_test(keys),
+        cmocka_unit_test(launch_commands),
         cmocka_unit_test(types),
         cmocka_unit_test(what_does_not_go_together),
         cmocka_unit_test(placeholders),

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The script of a job that is a worker: see worker_script.h. */
+#include "master/launch/worker_script.h"
+
+int worker_script_append(struct mf_buffer *script,
+                         const char *folder,
+                         const char *program,
+                         const char *run_id,
+                         struct mf_error *error)
+{
+    return mf_buffer_printf(script,
+                            error,
+                            "d='%s' r='%s' p='%s%s'\n"
+                            "umask 077\n"
+                            "exec 3<\"$d/input.$w\" || exit 1\n"
+                            "rm -f \"$d/input.$w\"\n"
+                            "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
+                            "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
+                            "\"$p\" start \"$r\" --stay <&3 3<&-\n"
+                            "c=$?\nexec 3<&-\n"
+                            "\"$p\" sweep \"$r\" --worker \"$w\" >/dev/null\n"
+                            "exit $c\n",
+                            folder,
+                            run_id,
+                            program == NULL ? folder : program,
+                            program == NULL ? "/mayfly-worker" : "");
+}
