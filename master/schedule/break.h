@@ -12,6 +12,8 @@
 #define SCHEDULE_BREAKS(X)                                                                         \
     X(FENCE, "fence")   /* any live attempt of the subtask will do */                              \
     X(NUMBER, "number") /* an attempt is adopted whose number has a record */                      \
+    X(REFUSE, "refuse") /* what runs of a held subtask is not adopted */                           \
+    X(CROWD, "crowd")   /* what runs is not adopted when another attempt is live */                \
     X(LEASE, "lease")   /* a silent worker is never lost */                                        \
     X(KNOWN, "known")   /* a known worker that never joins is waited for for ever */               \
     X(HELD, "held")     /* what an earlier master may have issued is issued again at once */       \

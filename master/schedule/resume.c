@@ -55,6 +55,8 @@ may_adopt(const struct schedule *s, const struct worker *w, const struct schedul
     if (sub->state == SUBTASK_WAITING || (sub->issue[0].worker != 0 && sub->issue[1].worker != 0) ||
         !number_is_free(sub, event->attempt))
         return false;
+    if (BREAKS(REFUSE) || (BREAKS(CROWD) && issue_any(sub)))
+        return false;
     return event->ok || (!issue_any(sub) && s->intent == INTENT_NONE);
 }
 

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "master/schedule/explain.h"
 #include "tests/simulation/sim.h"
 
 #define ID(x) ((unsigned long long)(x))
@@ -96,26 +97,60 @@ static void planned(struct sim *sim, const struct schedule_event *event)
     account->final = 0;
 }
 
-/* Booked as live where there is room; when it is void the scheduler says so in this step. */
-static void adopted(struct sim *sim, const struct schedule_event *event)
+static bool is_claimed(const struct sim *sim, const struct schedule_event *event)
+{
+    struct task task = {
+        .subtask = event->subtask, .attempt = event->attempt, .epoch = event->epoch};
+    uint32_t i;
+    return tasks_find(&sim->claims, &task, &i) && sim->claims.at[i].cause == event->worker;
+}
+
+/* A claim, for now: whether it is live or void is known from the actions that follow. */
+static void claimed(struct sim *sim, const struct schedule_event *event)
 {
     struct account *account = &sim->accounts[event->subtask];
     struct peer *peer = peer_of(sim, event->worker);
-    if (peer->joined || peer->lost || peer->dismissed || peer->gone || account->final != 0 ||
-        event->subtask > sim->cursor)
+    if (peer->joined || peer->lost || peer->dismissed || peer->gone ||
+        fence_of(account, event->worker, event->attempt, event->epoch) >= 0 ||
+        is_claimed(sim, event))
         return;
-    if (event->attempt > account->last)
+    if (event->attempt > account->last && account->final == 0 && event->subtask <= sim->cursor)
         account->last = (uint16_t)event->attempt;
-    if ((account->worker[0] != 0 && account->worker[1] != 0) ||
-        fence_of(account, event->worker, event->attempt, event->epoch) >= 0)
-        return;
-    add_fence(sim, account, event->worker, event->attempt, event->epoch);
-    tasks_add(&sim->adoptions,
+    tasks_add(&sim->claims,
               (struct task){.subtask = event->subtask,
                             .attempt = event->attempt,
                             .epoch = event->epoch,
                             .cause = event->worker,
                             .told = event->ok});
+}
+
+/* Nothing said that it is void, so it is live. */
+static void adopted(struct sim *sim, const struct task *claim)
+{
+    struct account *account = &sim->accounts[claim->subtask];
+    if (account->final != 0 || claim->subtask > sim->cursor)
+        violation(sim,
+                  "G2: subtask %llu is adopted and is not under way: it %s",
+                  ID(claim->subtask),
+                  account->final != 0 ? "has ended" : "is not planned");
+    if (account->worker[0] != 0 && account->worker[1] != 0)
+        violation(sim, "G2: subtask %llu is adopted and has three live fences", ID(claim->subtask));
+    else
+        add_fence(sim, account, claim->cause, claim->attempt, claim->epoch);
+    account->held = false;
+    sim->adopted++;
+}
+
+/* The first so many claims. They are judged in the order in which they were made, since whether
+ * there is room for one depends on those before it. */
+static void settle_claims(struct sim *sim, uint32_t count)
+{
+    struct tasks *claims = &sim->claims;
+    for (uint32_t i = 0; i < count; i++)
+        adopted(sim, &claims->at[i]);
+    claims->count -= count;
+    for (uint32_t i = 0; i < claims->count && count > 0; i++)
+        claims->at[i] = claims->at[i + count];
 }
 
 void ledger_event(struct sim *sim, const struct schedule_event *event)
@@ -137,7 +172,7 @@ void ledger_event(struct sim *sim, const struct schedule_event *event)
     } else if (event->kind == EVENT_PLANNED) {
         planned(sim, event);
     } else if (event->kind == EVENT_ADOPTED) {
-        adopted(sim, event);
+        claimed(sim, event);
     } else if (event->kind == EVENT_WORKER_JOINED || event->kind == EVENT_WORKER_DIED ||
                event->kind == EVENT_WORKER_GONE) {
         known_over(sim, peer_of(sim, event->worker));
@@ -147,28 +182,48 @@ void ledger_event(struct sim *sim, const struct schedule_event *event)
         sim->aborted = true;
 }
 
-/* Ordered to end, or to give back: if it was adopted in this step, that is void. */
-static void ordered(struct sim *sim, const struct schedule_action *action)
+/* By a live attempt, or by a record of it or of a later one; the books have those below 64. */
+static bool number_is_taken(const struct account *account, uint32_t attempt)
 {
-    struct account *account = &sim->accounts[action->subtask];
-    struct task task = {
+    for (unsigned k = 0; k < 2; k++) {
+        if (account->worker[k] != 0 && account->attempt[k] == attempt)
+            return true;
+    }
+    return attempt >= 64 || account->numbers >> attempt != 0;
+}
+
+/* It runs: is it live in any case? While its subtask is held, and where another one lives and
+ * leaves room for it; otherwise the subtask may wait for a retry, which the books don't say. */
+static bool
+has_to_be_live(const struct sim *sim, const struct account *account, const struct task *claim)
+{
+    struct schedule_explanation now;
+    unsigned live = (account->worker[0] != 0) + (account->worker[1] != 0);
+    if (!claim->told || sim->aborted || claim->attempt <= account->table_last ||
+        sim->epoch - claim->epoch > 255)
+        return false;
+    if (live == 0)
+        return account->held;
+    schedule_explain(sim->schedule, &now);
+    return live == 1 && now.winding_down == NULL && !number_is_taken(account, claim->attempt);
+}
+
+/* What was claimed in this step is void: those before it are not. */
+static void claim_refused(struct sim *sim, const struct schedule_action *action)
+{
+    struct task claim = {
         .subtask = action->subtask, .attempt = action->attempt, .epoch = action->epoch};
     uint32_t i;
-    if (!action->not_adopted || !tasks_find(&sim->adoptions, &task, &i) ||
-        sim->adoptions.at[i].cause != action->worker)
+    if (!tasks_find(&sim->claims, &claim, &i) || sim->claims.at[i].cause != action->worker)
         return;
-    int k = fence_of(account, action->worker, action->attempt, action->epoch);
-    bool ran = sim->adoptions.at[i].told;
-    tasks_remove(&sim->adoptions, i);
-    if (k < 0)
-        return;
-    void_fence(sim, account, k);
-    sim->offers--;
-    if (account->held && ran && action->attempt > account->table_last && !sim->aborted &&
-        account->worker[1 - k] == 0 && sim->epoch - action->epoch <= 255)
+    settle_claims(sim, i);
+    claim = sim->claims.at[0];
+    tasks_remove(&sim->claims, 0);
+    if (has_to_be_live(sim, &sim->accounts[action->subtask], &claim))
         violation(sim,
-                  "subtask %llu is held, runs on worker %u, and is not adopted",
+                  "subtask %llu %s, runs on worker %u, and is not adopted",
                   ID(action->subtask),
+                  sim->accounts[action->subtask].held ? "is held" : "has room",
                   action->worker);
 }
 
@@ -210,7 +265,7 @@ void ledger_crashed(struct sim *sim)
         sim->peers[id].unflushed = false;
         sim->live_of[id] = 0;
     }
-    sim->expected.count = sim->adoptions.count = 0;
+    sim->expected.count = sim->claims.count = 0;
     sim->earlier.offers += sim->offers;
     sim->earlier.fenced += sim->fenced;
     sim->earlier.stragglers += sim->stragglers;
@@ -376,6 +431,10 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
 {
     if (sim->finished && action->kind != SCHEDULE_FENCED && action->kind != SCHEDULE_DISMISS)
         violation(sim, "action %d after the end", (int)action->kind);
+    if (action->not_adopted)
+        claim_refused(sim, action);
+    else
+        settle_claims(sim, sim->claims.count);
     elastic_action(sim, action);
     switch (action->kind) {
     case SCHEDULE_OFFER:
@@ -405,7 +464,6 @@ void ledger_action(struct sim *sim, const struct schedule_action *action)
         break;
     case SCHEDULE_TAKE_BACK:
     case SCHEDULE_CANCEL:
-        ordered(sim, action);
         to_flush(sim, action->worker, true);
         break;
     case SCHEDULE_LOST:
@@ -477,19 +535,11 @@ static void check_memory(struct sim *sim)
         sim->peak_bytes = bytes;
 }
 
-static void settle_adoptions(struct sim *sim)
-{
-    for (uint32_t i = 0; i < sim->adoptions.count; i++)
-        sim->accounts[sim->adoptions.at[i].subtask].held = false;
-    sim->adopted += sim->adoptions.count;
-    sim->adoptions.count = 0;
-}
-
 void ledger_step(struct sim *sim)
 {
     struct schedule_counts counts;
     schedule_counts(sim->schedule, &counts);
-    settle_adoptions(sim);
+    settle_claims(sim, sim->claims.count);
     check_counts(sim, &counts);
     check_memory(sim);
     elastic_step(sim);
@@ -565,6 +615,6 @@ void ledger_free(struct sim *sim)
 {
     free(sim->accounts);
     free(sim->expected.at);
-    free(sim->adoptions.at);
+    free(sim->claims.at);
     free(sim->live_of);
 }

@@ -241,7 +241,7 @@ struct sim {
 
     struct account *accounts; /* by subtask */
     struct tasks expected;    /* ends that were applied and are not answered yet */
-    struct tasks adoptions;   /* booked as live, and not answered otherwise in this step */
+    struct tasks claims;      /* what a hello says is held, until it is known to be live or void */
     uint64_t done, failed, dead, retried, offers, fenced, stragglers, live;
     uint64_t base_done, base_failures; /* of earlier masters, in the table */
     uint32_t known_waiting;            /* known workers that have neither joined nor are over */

@@ -268,6 +268,38 @@ static void test_number_is_taken(void **state)
     assert_int_equal(only(SCHEDULE_RECORD)->epoch, 2);
 }
 
+/*
+ * A worker may hold two attempts of a subtask: the result of a failed one, whose record was lost
+ * with an earlier master, and a later one that runs. When the number of the later one is taken the
+ * other is adopted all the same, and counts.
+ */
+static void test_two_of_one_worker(void **state)
+{
+    (void)state;
+    create_epoch(2);
+    known(1, 2);
+    known(2, 1);
+    collect();
+    plan_held(1, 1);
+    adopted(1, 1, 3, 1, true);
+    join(1, 2);
+    adopted(2, 1, 3, 1, true); /* the number lives on worker 1 */
+    adopted(2, 1, 1, 1, true);
+    join(2, 1);
+    assert_int_equal(only(SCHEDULE_CANCEL)->attempt, 3);
+    assert_int_equal(only(SCHEDULE_CANCEL)->worker, 2);
+    assert_true(only(SCHEDULE_CANCEL)->not_adopted);
+    assert_int_equal(counts().attempts, 2);
+    ended_of(2, 1, 1, 1, 1);
+    assert_int_equal(only(SCHEDULE_RECORD)->attempt, 1);
+    assert_int_equal(only(SCHEDULE_RECORD)->record, RECORD_RETRIED);
+    assert_state(1, "running");
+    ended_of(2, 1, 3, 1, 0);
+    assert_int_equal(only(SCHEDULE_FENCED)->worker, 2);
+    ended_of(1, 1, 3, 1, 0);
+    assert_int_equal(only(SCHEDULE_RECORD)->record, RECORD_DONE);
+}
+
 /* An attempt of this master took the number meanwhile, or a void one has it: neither is used twice.
  */
 static void test_number_is_used_meanwhile(void **state)
@@ -399,6 +431,7 @@ int main(void)
                                        TEST(test_void_adoptions),
                                        TEST(test_adopted_twice),
                                        TEST(test_number_is_taken),
+                                       TEST(test_two_of_one_worker),
                                        TEST(test_number_is_used_meanwhile),
                                        TEST(test_worker_ids_go_on),
                                        TEST(test_adopted_and_lost),
