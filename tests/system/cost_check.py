@@ -15,8 +15,10 @@ db = sqlite3.connect(f"file:{folder}/run.db?mode=ro", uri=True)
 end = db.execute("select ended_us from run").fetchone()[0]
 hosts = {}
 for number, host, slots, launched, joined, ended in db.execute(
-    "select id, coalesce(place, host), slots, launched_us, joined_us, ended_us from worker"
-    " where launched_us is not null and coalesce(place, host) is not null"
+    # Slurm's queue is no host: the node is.
+    "select id, coalesce(case place when 'slurm' then host end, place, host) as name, slots,"
+    " coalesce(launched_us, joined_us) as begun, joined_us, ended_us from worker"
+    " where begun is not null and name is not null"
 ):
     ended = max(end if ended is None else ended, launched)
     (leaving,) = db.execute(

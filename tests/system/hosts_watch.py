@@ -18,7 +18,7 @@ import time
 # Programs that write PEM contain its frame: it counts with something inside only.
 PEM = re.compile(rb"-----BEGIN [A-Z ]*(PRIVATE KEY|CERTIFICATE)-----(\r?\n|\\n)[A-Za-z0-9+/]{16}")
 # The worker's own program contains the test certificates of its library.
-PROGRAM = re.compile(r"/bin/[0-9a-f]{64}/(mayfly-worker|\.new-[0-9]+)$")
+PROGRAM = re.compile(r"/bin/[0-9a-f]{64}/(mayfly-worker|\.(new|part)-[A-Za-z0-9._-]+)$")
 SIZE_MAX = 4 << 20
 
 
