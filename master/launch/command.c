@@ -54,21 +54,10 @@ static int
 open_folder(struct launcher *launcher, const struct launch_config *config, struct mf_error *error)
 {
     const char *folder = config->shared_folder;
-    char *notes = mf_format("%s/jobs", folder);
     launcher->folder = mf_strdup(folder);
-    if (notes == NULL || launcher->folder == NULL) {
-        mf_free(notes);
+    if (launcher->folder == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: the command launcher");
-    }
-    launcher->is_proved = access(notes, F_OK) == 0;
-    mf_free(notes);
-    if (strpbrk(folder, "'\n") != NULL)
-        return mf_raise(error,
-                        MF_ESETUP,
-                        "the folder %s has a quote or a line end in its name: name another one by "
-                        "%s",
-                        folder,
-                        KEY);
+    launcher->is_proved = shared_folder_has_notes(folder);
     return shared_folder_make(
         folder, config->commands.program == NULL ? config->worker_binary : NULL, KEY, error);
 }
@@ -141,11 +130,14 @@ static void add_stray(struct launcher *launcher, const char *id, bool is_listed)
     launcher->ended++;
 }
 
-static void note(const struct launcher *launcher, const struct task *task, const char *text)
+void command_note(const struct launcher *launcher, const struct task *task, const char *text)
 {
     struct mf_error error;
-    if (shared_folder_note(launcher->folder, task->worker, text, &error) < 0)
+    struct mf_buffer notes = {0};
+    if (shared_note_add(&notes, task->worker, text, &error) < 0 ||
+        shared_folder_note(launcher->folder, mf_buffer_view(&notes), &error) < 0)
         mf_log(MF_WARNING, "%s", error.text);
+    mf_buffer_fini(&notes);
 }
 
 static int write_script(struct launcher *launcher, const struct task *task, struct mf_error *error)
@@ -154,7 +146,7 @@ static int write_script(struct launcher *launcher, const struct task *task, stru
     int rc = mf_buffer_printf(&script, error, "#!/bin/sh\ntrap : TERM INT\nw=%u\n", task->worker);
     if (rc >= 0)
         rc = worker_script_append(
-            &script, launcher->folder, launcher->commands.program, launcher->run_id, error);
+            &script, launcher->folder, launcher->commands.program, launcher->run_id, "", error);
     if (rc >= 0)
         rc = shared_folder_put_script(
             launcher->folder, task->worker, mf_buffer_view(&script), error);
@@ -184,7 +176,7 @@ static void begin_start(struct launcher *launcher, struct task *task)
     struct mf_error error = {0};
     char *input = read_input(launcher, task);
     task->state = STARTING;
-    note(launcher, task, "?");
+    command_note(launcher, task, "?");
     int rc = input == NULL ? mf_raise(&error, MF_ESYSTEM, "cannot read %s", launcher->folder)
                            : errand_begin(launcher, START, task, input, &error);
     if (input != NULL)
@@ -192,7 +184,7 @@ static void begin_start(struct launcher *launcher, struct task *task)
     free(input);
     if (rc == 0)
         return;
-    note(launcher, task, "-");
+    command_note(launcher, task, "-");
     task->state = OVER;
     command_tell_failed(launcher, task, false, false, error.text);
 }
@@ -200,7 +192,7 @@ static void begin_start(struct launcher *launcher, struct task *task)
 static void fail_start(struct launcher *launcher, struct task *task, bool again, const char *what)
 {
     char reason[900];
-    note(launcher, task, "-");
+    command_note(launcher, task, "-");
     snprintf(reason, sizeof reason, "command: start of worker %u: %s", task->worker, what);
     task->state = OVER;
     if (task->joined) { /* by the next list it is an id that nobody printed */
@@ -237,7 +229,7 @@ static void take_id(struct launcher *launcher, struct task *task, const char *id
         fail_start(launcher, task, false, "out of memory");
         return;
     }
-    note(launcher, task, id);
+    command_note(launcher, task, id);
     mf_log(MF_INFO, "command: worker %u is %s", task->worker, id);
     task->state = PENDING;
     task->started_us = mf_monotonic_us();

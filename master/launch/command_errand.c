@@ -12,11 +12,9 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
-#include "common/log.h"
 #include "master/launch/answer.h"
 #include "master/launch/command_internal.h"
 #include "master/launch/program_find.h"
-#include "master/launch/shared_folder.h"
 
 #define WORDS_MAX 4096u
 #define REST_US 200000 /* for what a command has said last, when it has exited */
@@ -170,10 +168,8 @@ static struct errand *free_errand(struct launcher *launcher)
 static void note_pid(const struct launcher *launcher, const struct errand *errand)
 {
     char text[32];
-    struct mf_error error;
     snprintf(text, sizeof text, "? %d", (int)child_pid(errand->child));
-    if (shared_folder_note(launcher->folder, errand->task->worker, text, &error) < 0)
-        mf_log(MF_WARNING, "%s", error.text);
+    command_note(launcher, errand->task, text);
 }
 
 int errand_begin(struct launcher *launcher,

@@ -98,6 +98,8 @@ void command_over(struct launcher *launcher,
                   const struct child_result *result);
 void command_ask_soon(struct launcher *launcher);
 struct task *command_add_task(struct launcher *launcher, uint32_t worker, struct mf_error *error);
+/* What became of its start, for a later master. */
+void command_note(const struct launcher *launcher, const struct task *task, const char *text);
 
 /* command_tell.c: the task could not be started: `again`, another start may go better; `given_up`,
  * nobody else is to try. */

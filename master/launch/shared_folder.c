@@ -15,6 +15,8 @@
 #include "common/alloc.h"
 #include "common/write.h"
 
+#define NOTES "jobs"
+
 static char *path_of(const char *folder, const char *name, uint32_t worker)
 {
     return mf_format("%s/%s.%u", folder, name, worker);
@@ -62,6 +64,13 @@ int shared_folder_make(const char *folder,
                        struct mf_error *error)
 {
     struct stat facts;
+    if (strpbrk(folder, "'\n") != NULL)
+        return mf_raise(error,
+                        MF_ESETUP,
+                        "the folder %s has a quote or a line end in its name: name another one by "
+                        "%s",
+                        folder,
+                        key);
     if (mkdir(folder, 0700) < 0 && errno != EEXIST)
         return mf_raise_errno(error, "cannot make the folder %s (%s)", folder, key);
     if (lstat(folder, &facts) < 0 || !S_ISDIR(facts.st_mode) || facts.st_uid != geteuid() ||
@@ -126,43 +135,112 @@ void shared_folder_drop_input(const char *folder, uint32_t worker)
     mf_free(path);
 }
 
-int shared_folder_note(const char *folder,
-                       uint32_t worker,
-                       const char *text,
-                       struct mf_error *error)
+bool shared_folder_has_input(const char *folder, uint32_t worker)
 {
-    char *path = mf_format("%s/jobs", folder);
-    char *line = mf_format("%u %s\n", worker, text);
-    int rc = path == NULL || line == NULL ? mf_raise(error, MF_ENOMEM, "out of memory: a path") : 0;
-    int fd = rc < 0 ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (rc == 0 && (fd < 0 || mf_write_all(fd, mf_bytes_text(line)) < 0))
-        rc = mf_raise_errno(error, "cannot write %s", path);
+    char *path = path_of(folder, "input", worker);
+    bool is_there = path != NULL && access(path, F_OK) == 0;
+    mf_free(path);
+    return is_there;
+}
+
+int shared_note_add(struct mf_buffer *notes,
+                    uint32_t worker,
+                    const char *text,
+                    struct mf_error *error)
+{
+    /* The first line end ends what an earlier note may have left torn. */
+    const char *begin = mf_buffer_view(notes).length == 0 ? "\n" : "";
+    return mf_buffer_printf(notes, error, "%s%u %s .\n", begin, worker, text) < 0 ? -1 : 0;
+}
+
+static int sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fsync(fd);
     if (fd >= 0)
         close(fd);
-    mf_free(path);
-    mf_free(line);
     return rc;
 }
 
-bool shared_folder_find(const char *folder, uint32_t worker, char *text, size_t size)
+int shared_folder_note(const char *folder, struct mf_bytes notes, struct mf_error *error)
 {
-    char *path = mf_format("%s/jobs", folder), *line = NULL;
+    char *path = mf_format("%s/" NOTES, folder);
+    if (path == NULL)
+        return mf_raise(error, MF_ENOMEM, "out of memory: a path");
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc =
+        fd < 0 || mf_write_all(fd, notes) < 0 || fsync(fd) < 0 || sync_folder(folder) < 0 ? -1 : 0;
+    if (rc < 0)
+        mf_raise_errno(error, "cannot write %s", path);
+    if (fd >= 0)
+        close(fd);
+    mf_free(path);
+    return rc;
+}
+
+bool shared_folder_has_notes(const char *folder)
+{
+    char *path = mf_format("%s/" NOTES, folder);
+    bool is_there = path != NULL && access(path, F_OK) == 0;
+    mf_free(path);
+    return is_there;
+}
+
+/* The worker and the text of a line, which loses its end; NULL: it is no note, or a torn one. */
+static const char *read_note(char *line, uint32_t *worker)
+{
+    char *end;
+    size_t length = strcspn(line, "\n");
+    unsigned long long value = strtoull(line, &end, 10);
+    if (*line < '0' || *line > '9' || value > UINT32_MAX || *end != ' ')
+        return NULL;
+    char *text = end + 1, *mark = line + length - 2; /* " ." */
+    if (mark < text || mark[0] != ' ' || mark[1] != '.')
+        return NULL;
+    *mark = '\0';
+    *worker = (uint32_t)value;
+    return text;
+}
+
+bool shared_folder_read_notes(const char *folder, shared_note_f *note, void *arg)
+{
+    char *path = mf_format("%s/" NOTES, folder), *line = NULL;
     FILE *file = path == NULL ? NULL : fopen(path, "re");
     size_t room = 0;
-    bool is_there = false;
+    uint32_t worker;
     while (file != NULL && getline(&line, &room, file) > 0) {
-        char *end;
-        unsigned long id = strtoul(line, &end, 10);
-        if (id != worker || *end != ' ')
-            continue;
-        snprintf(text, size, "%.*s", (int)strcspn(end + 1, "\n"), end + 1);
-        is_there = true;
+        const char *text = read_note(line, &worker);
+        if (text != NULL)
+            note(arg, worker, text);
     }
     if (file != NULL)
         fclose(file);
     free(line);
     mf_free(path);
-    return is_there;
+    return file != NULL;
+}
+
+struct search {
+    uint32_t worker;
+    char *text;
+    size_t size;
+    bool is_found;
+};
+
+static void look_at_note(void *arg, uint32_t worker, const char *text)
+{
+    struct search *search = arg;
+    if (worker != search->worker)
+        return;
+    snprintf(search->text, search->size, "%s", text);
+    search->is_found = true;
+}
+
+bool shared_folder_find(const char *folder, uint32_t worker, char *text, size_t size)
+{
+    struct search search = {.worker = worker, .text = text, .size = size};
+    shared_folder_read_notes(folder, look_at_note, &search);
+    return search.is_found;
 }
 
 bool shared_folder_read_output(const char *folder, uint32_t worker, char *text, size_t size)
@@ -179,10 +257,13 @@ bool shared_folder_read_output(const char *folder, uint32_t worker, char *text, 
 
 int shared_folder_remove(const char *folder, uint32_t *removed, struct mf_error *error)
 {
-    DIR *all = opendir(folder);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *all = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     int rc = 0;
     *removed = 0;
+    if (all == NULL && fd >= 0)
+        close(fd);
     if (all == NULL)
         return errno == ENOENT ? 0 : mf_raise_errno(error, "cannot look into %s", folder);
     while ((entry = readdir(all)) != NULL) {

@@ -24,8 +24,10 @@
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
-#include "master/launch/slurm_folder.h"
+#include "master/launch/program_find.h"
+#include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
+#include "master/launch/slurm_notes.h"
 #include "master/launch/slurm_sbatch.h"
 #include "master/launch/slurm_squeue.h"
 
@@ -43,9 +45,9 @@ static void slurm_destroy(struct launcher *launcher);
 
 static int find_programs(struct launcher *launcher, struct mf_error *error)
 {
-    if (slurm_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
-        slurm_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
-        slurm_find("scancel", launcher->scancel, sizeof launcher->scancel))
+    if (program_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
+        program_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
+        program_find("scancel", launcher->scancel, sizeof launcher->scancel))
         return 0;
     return mf_raise(
         error,
@@ -76,19 +78,12 @@ static struct launcher *slurm_create(struct mf_loop *loop,
         mf_raise(error, MF_ENOMEM, "out of memory: the slurm launcher");
         goto fail;
     }
-    if (strpbrk(launcher->folder, "'\n") != NULL) {
-        mf_raise(error,
-                 MF_ESETUP,
-                 "the folder %s has a quote or a line end in its name: name another one by "
-                 "workers.slurm.folder",
-                 launcher->folder);
-        goto fail;
-    }
     if (find_programs(launcher, error) < 0)
         goto fail;
     launcher->is_fresh = launcher->folder[0] != '\0' && access(launcher->folder, F_OK) < 0;
     if (launcher->folder[0] != '\0' &&
-        slurm_folder_make(launcher->folder, config->worker_binary, error) < 0)
+        shared_folder_make(launcher->folder, config->worker_binary, "workers.slurm.folder", error) <
+            0)
         goto fail;
     return launcher;
 fail:
@@ -203,7 +198,7 @@ static void note_submission(struct launcher *launcher, uint32_t job)
     MF_CRASH(SLURM_BEFORE_NOTE);
     if (workers == NULL)
         mf_raise(&error, MF_ENOMEM, "out of memory: the note of job %u", job);
-    if (workers == NULL || slurm_folder_note_job(launcher->folder, job, workers, count, &error) < 0)
+    if (workers == NULL || slurm_note_job(launcher->folder, job, workers, count, &error) < 0)
         mf_log(MF_WARNING, "slurm: %s", error.text);
     MF_CRASH(SLURM_AFTER_NOTE);
     mf_log(MF_INFO, "slurm: job %u submitted, %u workers", job, count);
@@ -376,11 +371,11 @@ static int
 slurm_start(struct launcher *launcher, const struct launch_order *order, struct mf_error *error)
 {
     launcher->host = order->host;
-    if (slurm_folder_put_input(launcher->folder, order->worker, order->input, error) < 0)
+    if (shared_folder_put_input(launcher->folder, order->worker, order->input, error) < 0)
         return -1;
     if (slurm_add_task(launcher, order->worker, error) != NULL)
         return 0;
-    slurm_folder_drop_input(launcher->folder, order->worker);
+    shared_folder_drop_input(launcher->folder, order->worker);
     return -1;
 }
 
@@ -389,15 +384,15 @@ slurm_adopt(struct launcher *launcher, const struct launch_known *known, struct 
 {
     uint32_t job, index;
     launcher->host = known->host;
-    if (!slurm_folder_find_job(launcher->folder, known->worker, &job, &index)) {
-        slurm_folder_drop_input(launcher->folder, known->worker);
+    if (!slurm_find_job(launcher->folder, known->worker, &job, &index)) {
+        shared_folder_drop_input(launcher->folder, known->worker);
         return 0;
     }
     struct task *task = slurm_add_task(launcher, known->worker, error);
     if (task == NULL)
         return -1;
     /* The job takes its input when it begins. */
-    bool has_begun = !slurm_folder_has_input(launcher->folder, known->worker);
+    bool has_begun = !shared_folder_has_input(launcher->folder, known->worker);
     task->state = has_begun ? STARTED : QUEUED;
     task->job = job;
     task->index = index;
@@ -438,7 +433,7 @@ static void slurm_farewell(struct launcher *launcher, uint32_t worker)
     if (task == NULL || task->told_over)
         return;
     if (task->state == QUEUED) {
-        slurm_folder_read_output(launcher->folder, worker, output, sizeof output);
+        shared_folder_read_output(launcher->folder, worker, output, sizeof output);
         slurm_tell_started(launcher, task, output);
     }
     task->told_over = true;
@@ -482,7 +477,7 @@ static void give_up_unwanted(struct launcher *launcher)
 {
     for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
         if (!task->unwanted || task->told_over || task->state >= STARTED || task->is_running ||
-            !slurm_folder_has_input(launcher->folder, task->worker))
+            !shared_folder_has_input(launcher->folder, task->worker))
             continue;
         if (task->state == WAITING)
             task->state = OVER;
@@ -500,7 +495,7 @@ static void end_command(struct launcher *launcher)
     if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
         uint32_t removed;
         struct mf_error error;
-        if (slurm_folder_remove(launcher->folder, &removed, &error) < 0)
+        if (shared_folder_remove(launcher->folder, &removed, &error) < 0)
             mf_log(MF_WARNING, "slurm: %s", error.text);
     }
     command_over(launcher, &result);
@@ -538,7 +533,7 @@ static void slurm_destroy(struct launcher *launcher)
     if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
         uint32_t removed;
         struct mf_error error;
-        if (slurm_folder_remove(launcher->folder, &removed, &error) < 0)
+        if (shared_folder_remove(launcher->folder, &removed, &error) < 0)
             mf_log(MF_WARNING, "slurm: %s", error.text);
     }
     while (launcher->tasks != NULL) {

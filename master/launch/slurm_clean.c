@@ -14,7 +14,8 @@
 #include "common/loop.h"
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
-#include "master/launch/slurm_folder.h"
+#include "master/launch/program_find.h"
+#include "master/launch/shared_folder.h"
 #include "master/launch/slurm_sbatch.h"
 
 #define SCANCEL_US 60000000
@@ -61,7 +62,7 @@ static int cancel_jobs(const char *run_id, struct mf_error *error)
     snprintf(name, sizeof name, "--name=mayfly-%s", run_id);
     snprintf(user, sizeof user, "--user=%u", (unsigned)geteuid());
     const char *argv[] = {scancel, name, user, NULL};
-    if (!slurm_find("scancel", scancel, sizeof scancel)) {
+    if (!program_find("scancel", scancel, sizeof scancel)) {
         snprintf(cancelling.problem, sizeof cancelling.problem, "there is no scancel in PATH");
     } else {
         struct mf_loop *loop = mf_loop_create(&reason);
@@ -92,7 +93,7 @@ static int remove_linked(const char *link, const char *run_id, struct mf_error *
     size_t suffix = strlen(name);
     if ((size_t)length < suffix || strcmp(target + length - suffix, name) != 0)
         return 0;
-    return slurm_folder_remove(target, &removed, error);
+    return shared_folder_remove(target, &removed, error);
 }
 
 int slurm_clean_link(const char *run_folder, const char *shared, struct mf_error *error)

@@ -10,7 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/launch/answer.h"
-#include "master/launch/slurm_folder.h"
+#include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
 #include "master/launch/slurm_squeue.h"
 
@@ -78,7 +78,7 @@ static void look_at_task(struct launcher *launcher, struct task *task)
     char output[OUTPUT_MAX];
     struct launch_report seen;
     if (task->state == QUEUED && !task->told_over && task->is_running &&
-        slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output) &&
+        shared_folder_read_output(launcher->folder, task->worker, output, sizeof output) &&
         answer_started(output, task->worker, &seen))
         slurm_tell_started(launcher, task, output);
 }
@@ -117,7 +117,7 @@ static void tell_swept(struct launcher *launcher, const char *left)
                                   .verified_by = left == NULL ? "scheduler" : "none",
                                   .processes_ended = launcher->ended,
                                   .left = left};
-    if (slurm_folder_remove(launcher->folder, &removed, &error) < 0 && left == NULL) {
+    if (shared_folder_remove(launcher->folder, &removed, &error) < 0 && left == NULL) {
         report.verified = false;
         report.verified_by = "none";
         report.left = error.text;

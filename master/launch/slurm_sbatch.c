@@ -9,6 +9,7 @@
 
 #include "common/alloc.h"
 #include "master/launch/answer.h"
+#include "master/launch/worker_script.h"
 
 void slurm_arguments_fini(struct slurm_arguments *arguments)
 {
@@ -67,6 +68,10 @@ int slurm_arguments_make(const struct launch_slurm *o,
     return rc < 0 ? mf_raise(error, MF_ENOMEM, "out of memory: the arguments of sbatch") : 0;
 }
 
+/* Whatever became of sbatch: see slurm_notes.h. */
+static const char says_job[] = "echo \"mayfly 1 job $SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID\"\n"
+                               "echo \"mayfly 1 node $SLURMD_NODENAME\"\n";
+
 int slurm_script_make(const char *folder,
                       const char *run_id,
                       const uint32_t *workers,
@@ -78,23 +83,8 @@ int slurm_script_make(const char *folder,
     for (uint32_t i = 0; rc >= 0 && i < count; i++)
         rc = mf_buffer_printf(script, error, " %u", workers[i]);
     if (rc >= 0)
-        rc = mf_buffer_printf(script,
-                              error,
-                              "\nshift \"$SLURM_ARRAY_TASK_ID\"\nw=$1 d='%s' r='%s'\n"
-                              "umask 077\n"
-                              "exec 3<\"$d/input.$w\" || exit 1\n"
-                              "rm -f \"$d/input.$w\"\n"
-                              "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
-                              "echo \"mayfly 1 job $SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID\"\n"
-                              "echo \"mayfly 1 node $SLURMD_NODENAME\"\n"
-                              "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
-                              "\"$d/mayfly-worker\" start \"$r\" --stay <&3 3<&-\n"
-                              "c=$?\nexec 3<&-\n"
-                              "\"$d/mayfly-worker\" sweep \"$r\" --worker \"$w\" >/dev/null\n"
-                              "exit $c\n",
-                              folder,
-                              run_id);
-    return rc < 0 ? -1 : 0;
+        rc = mf_buffer_printf(script, error, "\nshift \"$SLURM_ARRAY_TASK_ID\"\nw=$1\n");
+    return rc < 0 ? -1 : worker_script_append(script, folder, NULL, run_id, says_job, error);
 }
 
 /* "JOB" or "JOB;CLUSTER", behind what a site's wrapper may say. */
@@ -178,17 +168,4 @@ char **slurm_environment(struct mf_error *error)
             environment[kept++] = environ[i];
     }
     return environment;
-}
-
-bool slurm_find(const char *name, char *path, size_t size)
-{
-    const char *folders = getenv("PATH");
-    while (folders != NULL && *folders != '\0') {
-        size_t length = strcspn(folders, ":");
-        snprintf(path, size, "%.*s/%s", (int)length, folders, name);
-        if (length > 0 && access(path, X_OK) == 0)
-            return true;
-        folders += length + (folders[length] == ':');
-    }
-    return false;
 }

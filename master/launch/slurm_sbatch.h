@@ -42,7 +42,4 @@ bool slurm_refusal(const struct child_result *result, char *reason, size_t size)
  * SBATCH_WAIT); the array is the caller's (mf_free), its strings are not. NULL: out of memory. */
 char **slurm_environment(struct mf_error *error);
 
-/* The path of a program that is in PATH. */
-bool slurm_find(const char *name, char *path, size_t size);
-
 #endif

@@ -6,7 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/launch/answer.h"
-#include "master/launch/slurm_folder.h"
+#include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
 
 #define SAID_US 2000000 /* a queue that holds workers for so long is worth a word */
@@ -23,7 +23,7 @@ void slurm_tell_failed(
                                    .begun_us = task->begun_us};
     mf_raise(&report.error, MF_ESETUP, "%s", reason);
     task->told_over = true;
-    slurm_folder_drop_input(launcher->folder, task->worker);
+    shared_folder_drop_input(launcher->folder, task->worker);
     launcher->callbacks.launched(launcher->callbacks.arg, &report);
 }
 
@@ -106,7 +106,8 @@ void slurm_tell_over(struct launcher *launcher, struct task *task)
 {
     char output[OUTPUT_MAX];
     struct launch_report seen;
-    bool has_word = slurm_folder_read_output(launcher->folder, task->worker, output, sizeof output);
+    bool has_word =
+        shared_folder_read_output(launcher->folder, task->worker, output, sizeof output);
     if (task->state == QUEUED && !task->told_over && has_word &&
         answer_started(output, task->worker, &seen))
         slurm_tell_started(launcher, task, output); /* it has come and gone between two lists */
@@ -116,7 +117,7 @@ void slurm_tell_over(struct launcher *launcher, struct task *task)
         return;
     if (was_started) {
         task->told_over = true;
-        slurm_folder_drop_input(launcher->folder, task->worker);
+        shared_folder_drop_input(launcher->folder, task->worker);
         task->is_unsaid = true;
         slurm_say_ending(launcher, task);
         launcher->callbacks.died(launcher->callbacks.arg, task->worker);

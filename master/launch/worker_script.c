@@ -6,22 +6,26 @@ int worker_script_append(struct mf_buffer *script,
                          const char *folder,
                          const char *program,
                          const char *run_id,
+                         const char *first,
                          struct mf_error *error)
 {
-    return mf_buffer_printf(script,
-                            error,
-                            "d='%s' r='%s' p='%s%s'\n"
-                            "umask 077\n"
-                            "exec 3<\"$d/input.$w\" || exit 1\n"
-                            "rm -f \"$d/input.$w\"\n"
-                            "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
-                            "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
-                            "\"$p\" start \"$r\" --stay <&3 3<&-\n"
-                            "c=$?\nexec 3<&-\n"
-                            "\"$p\" sweep \"$r\" --worker \"$w\" >/dev/null\n"
-                            "exit $c\n",
-                            folder,
-                            run_id,
-                            program == NULL ? folder : program,
-                            program == NULL ? "/mayfly-worker" : "");
+    int rc = mf_buffer_printf(script,
+                              error,
+                              "d='%s' r='%s' p='%s%s'\n"
+                              "umask 077\n"
+                              "exec 3<\"$d/input.$w\" || exit 1\n"
+                              "rm -f \"$d/input.$w\"\n"
+                              "exec >\"$d/out.$w\" 2>&1 || exit 1\n"
+                              "%s"
+                              "echo \"mayfly 1 address $(hostname -I 2>/dev/null)\"\n"
+                              "\"$p\" start \"$r\" --stay <&3 3<&-\n"
+                              "c=$?\nexec 3<&-\n"
+                              "\"$p\" sweep \"$r\" --worker \"$w\" >/dev/null\n"
+                              "exit $c\n",
+                              folder,
+                              run_id,
+                              program == NULL ? folder : program,
+                              program == NULL ? "/mayfly-worker" : "",
+                              first);
+    return rc < 0 ? -1 : 0;
 }
