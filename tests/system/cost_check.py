@@ -14,9 +14,10 @@ with open(f"{folder}/summary.json", encoding="utf-8") as file:
 db = sqlite3.connect(f"file:{folder}/run.db?mode=ro", uri=True)
 end = db.execute("select ended_us from run").fetchone()[0]
 hosts = {}
+# Workers from Slurm have one place, and what is paid for is the nodes.
 for number, host, slots, launched, joined, ended in db.execute(
-    "select id, coalesce(place, host), slots, launched_us, joined_us, ended_us from worker"
-    " where launched_us is not null and coalesce(place, host) is not null"
+    "select id, coalesce(iif(place = 'slurm', host, null), place, host) as paid_for, slots, coalesce(launched_us, joined_us)"
+    " as began_us, joined_us, ended_us from worker where began_us is not null and paid_for is not null"
 ):
     ended = max(end if ended is None else ended, launched)
     (leaving,) = db.execute(
