@@ -492,12 +492,6 @@ static void end_command(struct launcher *launcher)
     const struct child_result result = {
         .code = 124, .output = "", .problem = "it did not answer in time"};
     child_abandon(launcher->child);
-    if (launcher->is_fresh && launcher->tasks == NULL) { /* the run ended before it began */
-        uint32_t removed;
-        struct mf_error error;
-        if (shared_folder_remove(launcher->folder, &removed, &error) < 0)
-            mf_log(MF_WARNING, "slurm: %s", error.text);
-    }
     command_over(launcher, &result);
 }
 

@@ -71,6 +71,8 @@ void slurm_tell_started(struct launcher *launcher, struct task *task, const char
 void slurm_tell_over(struct launcher *launcher, struct task *task);
 /* Why it is over, if that was not known when it was told. */
 void slurm_say_ending(struct launcher *launcher, struct task *task);
+/* Slurm does not list it any more: nobody will know. */
+void slurm_forget_ending(struct task *task);
 /* So many wait in the queue, for `why`. Said once for each thing that they wait for. */
 void slurm_say_pending(struct launcher *launcher, uint32_t pending, const char *why);
 

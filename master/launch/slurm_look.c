@@ -94,8 +94,9 @@ static void look_at_tasks(struct launcher *launcher, const char *why)
 {
     uint32_t pending = 0;
     for (struct task *task = launcher->tasks; task != NULL; task = task->next) {
+        if (!task->is_listed)
+            slurm_forget_ending(task);
         slurm_say_ending(launcher, task);
-        task->is_unsaid = task->is_unsaid && task->is_listed; /* Slurm has forgotten it */
         if (task->state != QUEUED && task->state != STARTED)
             continue;
         if (is_over(task))

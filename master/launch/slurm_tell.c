@@ -80,6 +80,12 @@ static void say_failed(struct launcher *launcher, struct task *task, const char 
     slurm_tell_failed(launcher, task, true, false, reason);
 }
 
+void slurm_forget_ending(struct task *task)
+{
+    if (task->is_unsaid && task->ending[0] == '\0')
+        snprintf(task->ending, sizeof task->ending, "Slurm does not say why");
+}
+
 /* A worker that had joined; on the terminal once for each such reason. */
 void slurm_say_ending(struct launcher *launcher, struct task *task)
 {
@@ -119,6 +125,8 @@ void slurm_tell_over(struct launcher *launcher, struct task *task)
         task->told_over = true;
         shared_folder_drop_input(launcher->folder, task->worker);
         task->is_unsaid = true;
+        if (!task->is_listed)
+            slurm_forget_ending(task);
         slurm_say_ending(launcher, task);
         launcher->callbacks.died(launcher->callbacks.arg, task->worker);
         return;

@@ -14,8 +14,8 @@ with open(f"{folder}/summary.json", encoding="utf-8") as file:
 db = sqlite3.connect(f"file:{folder}/run.db?mode=ro", uri=True)
 end = db.execute("select ended_us from run").fetchone()[0]
 hosts = {}
+# Workers from Slurm have one place, and what is paid for is the nodes.
 for number, host, slots, launched, joined, ended in db.execute(
-    # Slurm's queue is no host: the node is.
     "select id, coalesce(case place when 'slurm' then host end, place, host) as name, slots,"
     " coalesce(launched_us, joined_us) as begun, joined_us, ended_us from worker"
     " where begun is not null and name is not null"
