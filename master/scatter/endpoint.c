@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "common/alloc.h"
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/message.h"
 #include "common/socket.h"
@@ -25,9 +24,6 @@
 /* So many contexts are receiving at least, whatever is held. */
 #define SPARE_CONTEXTS 8u
 #define NEVER_MS 2000000000
-/* For proof that a listener hears: so many connections are looked at, later ones not more often. */
-#define LOOKS_MAX 256u
-#define LOOK_US 50000
 
 struct context {
     struct endpoint_mail entry; /* first: the loop holds a context by its entry */
@@ -52,14 +48,6 @@ struct dialed {
     nng_tls_config *tls;
 };
 
-/* A connection that comes proves that its listener hears, whatever had ended before. */
-struct hearing {
-    int listener;    /* the last one that a connection came from; 0 = none */
-    uint64_t ends;   /* ends that look like its own, before that connection */
-    unsigned looks;  /* so often it was asked */
-    int64_t last_us; /* and then for the last time */
-};
-
 struct endpoint {
     nng_socket socket;
     struct dialed *dialed;
@@ -76,7 +64,6 @@ struct endpoint {
     unsigned busy; /* with the loop */
     pthread_mutex_t pipes_lock;
     struct pipe_entries *pipes;
-    struct hearing hearing; /* under pipes_lock, too */
 };
 
 static void receive(struct context *context)
@@ -150,57 +137,10 @@ static void write_address(nng_pipe pipe, char *text, size_t size)
     }
 }
 
-static uint64_t listener_count(nng_listener of, const char *const *what, size_t count)
-{
-    nng_stat *all;
-    uint64_t sum = 0;
-    if (nng_stats_get(&all) != 0)
-        return 0;
-    nng_stat *listener = nng_stat_find_listener(all, of);
-    for (size_t i = 0; i < count && listener != NULL; i++) {
-        nng_stat *stat = nng_stat_find(listener, what[i]);
-        sum += stat == NULL ? 0 : nng_stat_value(stat);
-    }
-    nng_stats_free(all);
-    return sum;
-}
-
-/* Handshakes that ended in a way which may be the one that a listener does not outlive. */
-static uint64_t endings_of(nng_listener listener)
-{
-    static const char *const what[] = {"other", "canceled"};
-    return listener_count(listener, what, sizeof what / sizeof *what);
-}
-
-/* In the callback of a new connection, before its listener accepts another one: what has ended by
- * now was not the listener's own end. The look walks over all connections, so that of many that
- * come at once only some are followed by one. */
-static void note_hearing(struct endpoint *endpoint, nng_pipe pipe)
-{
-    struct hearing *hearing = &endpoint->hearing;
-    nng_listener listener = nng_pipe_listener(pipe);
-    int64_t now_us = mf_monotonic_us();
-    if (nng_listener_id(listener) <= 0)
-        return; /* it was dialed from here */
-    pthread_mutex_lock(&endpoint->pipes_lock);
-    bool looks = hearing->looks < LOOKS_MAX || now_us - hearing->last_us >= LOOK_US;
-    hearing->looks += looks;
-    hearing->last_us = looks ? now_us : hearing->last_us;
-    pthread_mutex_unlock(&endpoint->pipes_lock);
-    if (!looks)
-        return;
-    uint64_t ends = endings_of(listener);
-    pthread_mutex_lock(&endpoint->pipes_lock);
-    hearing->listener = nng_listener_id(listener);
-    hearing->ends = ends;
-    pthread_mutex_unlock(&endpoint->pipes_lock);
-}
-
 static void pipe_up(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
     (void)event;
     struct endpoint *endpoint = arg;
-    note_hearing(endpoint, pipe);
     struct pipe_entries *entries = mf_calloc(1, sizeof *entries);
     if (entries == NULL) {
         nng_pipe_close(pipe);
@@ -515,21 +455,27 @@ nng_msg *endpoint_message(struct mf_bytes frame)
     return message;
 }
 
-uint64_t endpoint_refused_count(struct endpoint *endpoint)
+static uint64_t listener_count(const struct endpoint *endpoint, const char *what)
 {
-    static const char *const refusals = "auth";
-    return endpoint->refused + listener_count(endpoint->listener, &refusals, 1);
+    nng_stat *all;
+    if (nng_stats_get(&all) != 0)
+        return 0;
+    nng_stat *listener = nng_stat_find_listener(all, endpoint->listener);
+    nng_stat *stat = listener == NULL ? NULL : nng_stat_find(listener, what);
+    uint64_t count = stat == NULL ? 0 : nng_stat_value(stat);
+    nng_stats_free(all);
+    return count;
 }
 
-bool endpoint_may_be_deaf(struct endpoint *endpoint)
+uint64_t endpoint_refused_count(struct endpoint *endpoint)
 {
-    const struct hearing *hearing = &endpoint->hearing;
-    uint64_t ends = endings_of(endpoint->listener), proved = 0;
-    pthread_mutex_lock(&endpoint->pipes_lock);
-    if (hearing->listener == nng_listener_id(endpoint->listener))
-        proved = hearing->ends;
-    pthread_mutex_unlock(&endpoint->pipes_lock);
-    return endpoint->is_deaf || ends > proved;
+    return endpoint->refused + listener_count(endpoint, "auth");
+}
+
+bool endpoint_may_be_deaf(const struct endpoint *endpoint)
+{
+    return endpoint->is_deaf ||
+           listener_count(endpoint, "other") + listener_count(endpoint, "canceled") > 0;
 }
 
 int endpoint_listen_again(struct endpoint *endpoint, struct mf_error *error)

@@ -83,10 +83,9 @@ uint64_t endpoint_refused_count(struct endpoint *endpoint);
 
 /*
  * nng 1.5.2 takes a handshake that ends in one particular way for the end of its listener, which
- * then accepts no connection any more. Whether such an end, or one that looks like it (a peer that
- * only knocked), was seen, and no connection has come since.
+ * then accepts no connection any more. Whether such an end, or one that looks like it, was seen.
  */
-bool endpoint_may_be_deaf(struct endpoint *endpoint);
+bool endpoint_may_be_deaf(const struct endpoint *endpoint);
 /* Puts a new listener in the place of the one that may be deaf, on the same port. All connections
  * that were accepted are closed: workers come again. -1: there is none now; call it again. */
 int endpoint_listen_again(struct endpoint *endpoint, struct mf_error *error);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's end of the wire against the master's: the link finds its way whatever happens to its
  * dialer. */
-#include <netinet/in.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <poll.h>
@@ -12,8 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -372,34 +369,6 @@ static void a_link_finds_a_master_that_listens_anew(void **state)
     link_destroy(link);
 }
 
-/* Who knocks and leaves may have ended the listener, as far as can be seen, until somebody comes.
- */
-static void a_listener_that_is_heard_is_not_deaf(void **state)
-{
-    struct wire_stand *stand = *state;
-    struct mf_error error;
-    stand_listen(stand);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                  .sin_port = htons(endpoint_port(stand->endpoint))};
-    int64_t end_us = mf_monotonic_us() + STAND_LIMIT_MS * 1000;
-    while (!endpoint_may_be_deaf(stand->endpoint)) { /* some knocks count as other ends */
-        int only_knocks = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        assert_true(only_knocks >= 0);
-        assert_int_equal(connect(only_knocks, (struct sockaddr *)&address, sizeof address), 0);
-        close(only_knocks);
-        assert_true(mf_monotonic_us() < end_us);
-        poll(NULL, 0, 20);
-    }
-    struct launch_input input = input_of(stand, stand->url, NULL);
-    struct link *link = link_create(&input, &error);
-    assert_non_null(link);
-    assert_true(comes(link, true));
-    exchange(stand, link);
-    assert_false(endpoint_may_be_deaf(stand->endpoint));
-    link_destroy(link);
-}
-
 #define ON_STAND(test) cmocka_unit_test_setup_teardown(test, stand_set_up, stand_tear_down)
 
 int main(void)
@@ -407,7 +376,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_STAND(a_link_tries_its_addresses_in_turn),
         ON_STAND(a_link_waits_for_a_master_that_is_late),
-        ON_STAND(a_listener_that_is_heard_is_not_deaf),
         ON_STAND(a_request_goes_out_again_when_the_link_was_cut),
         ON_STAND(a_link_survives_connections_that_are_closed_at_once),
         ON_STAND(a_master_can_dial_a_link_that_listens),
