@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "master/claim.h"
 #include "master/command.h"
+#include "master/commands/clean_workers.h"
 #include "master/commands/debug_note.h"
 #include "master/commands/overview.h"
 #include "master/commands/text.h"
@@ -153,6 +154,8 @@ static int remove_run(struct cleaned *cleaned, char *folder, const char *run_id,
                  ? -1
                  : 0;
         if (rc == 0 && slurm_clean(folder, run_id, &error) < 0) /* said, and gone on with */
+            fprintf(stderr, "mayfly: %s\n", error.text);
+        if (rc == 0 && clean_workers(folder, run_id, &error) < 0) /* likewise */
             fprintf(stderr, "mayfly: %s\n", error.text);
         if (rc == 0)
             rc = remove_locked(folder, run_id, &error);
@@ -294,7 +297,8 @@ static int clean_main(int argc, char **argv)
         "A live run always stays. Interrupted runs are removed when they are named, or "
         "with --interrupted; damaged ones only when they are named. An interrupted run's "
         "age is the time since its master last wrote. Messages that it has claimed from a "
-        "queue go back to it; jobs of Slurm that it left are cancelled.",
+        "queue go back to it; jobs of Slurm that it left are cancelled, and workers that "
+        "commands have started are stopped.",
         argc,
         argv,
         &arguments);

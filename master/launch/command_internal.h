@@ -13,6 +13,7 @@
 #define OUTPUT_MAX 4096u /* what a worker says at its start */
 #define STOPS_MAX 3u     /* times that a stop is tried */
 #define LISTS_FAILED_MAX 3u
+#define COMMAND_GRACE_US 1500000 /* for workers that have said goodbye */
 
 enum task_state { WAITING, STARTING, PENDING, STARTED, OVER };
 enum doing { NOTHING, START, LIST, STOP };

@@ -17,7 +17,6 @@
 #include "master/launch/command_internal.h"
 #include "master/launch/shared_folder.h"
 
-#define GRACE_US 1500000 /* for workers that have said goodbye */
 #define GIVE_UP_US 45000000
 
 static bool is_alive(const struct launcher *launcher, pid_t pid)
@@ -114,7 +113,8 @@ void command_sweep_step(struct launcher *launcher, const struct command_ids *ids
         tell_end(launcher);
         return;
     }
-    if (spent_us < GRACE_US || (stop_listed(launcher) && spent_us < GRACE_US + most_us))
+    if (spent_us < COMMAND_GRACE_US ||
+        (stop_listed(launcher) && spent_us < COMMAND_GRACE_US + most_us))
         return;
     for (size_t i = 0; i < ids->count; i++)
         add_id(text, sizeof text, ids->items[i]);

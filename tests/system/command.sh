@@ -107,12 +107,31 @@ case_a_master_is_killed() {
     command_job 60 2
     start_job
     wait_until '[ "$(joined)" = 2 ]'
-    kill -KILL "$PID"
-    wait_until "has_ended $PID"
+    kill_master
     touch gate
     mayfly resume "$RUN_ID"
     assert_result 60
     assert_equal "$(summary '.workers | "\(.launched) \(.lost)"')" "0 0" # they went on
+    assert_ended
+}
+
+kill_master() {
+    kill -KILL "$PID"
+    wait_until "has_ended $PID"
+}
+
+# The run is not gone on with; its folder is elsewhere.
+case_a_dead_run_is_cleaned() {
+    mkdir shared
+    command_job 60 2 "folder: $PWD/shared"
+    start_job
+    wait_until '[ "$(joined)" = 2 ]'
+    kill_master
+    mayfly clean "$RUN_ID"
+    assert_exit 0
+    assert_equal "$(cat err)" ""
+    assert_equal "$(ls shared)" "" "what is left in the shared folder"
+    assert_equal "$(sort stopped)" "$(sed s/^/p/ started/* | sort)" "what was stopped"
     assert_ended
 }
 
@@ -263,6 +282,29 @@ stop_fails() {
     kill "$(first_pid)"
 }
 
+# The folder goes all the same, and with it what could begin later.
+bad_clean() { # WHAT
+    mkdir shared
+    command_job 60 1 "folder: $PWD/shared" 'timeout: 500ms'
+    start_job
+    wait_until '[ "$(joined)" = 1 ]'
+    kill_master
+    if [ "$1" = gone ]; then
+        rm stop.sh
+        set -- "workers.command.stop: $PWD/stop.sh cannot be used: No such file or directory; start has printed: p$(first_pid)"
+    else
+        printf '#!/bin/sh\necho "not allowed" >&2\nexit 1\n' | command_is stop
+        set -- "still listed: p$(first_pid); stop: exit code 1: not allowed"
+    fi
+    mayfly clean "$RUN_ID"
+    assert_exit 0
+    assert_contains err "mayfly: workers of run $RUN_ID may be left ($1): end them by hand"
+    assert_equal "$(ls shared)" "" "what is left in the shared folder"
+    kill -TERM -- "-$(first_pid)"
+    wait_until '[ -z "$(./list.sh "$RUN_ID")" ]'
+    assert_ended
+}
+
 bad_check() {
     command_job 10 1
     mayfly check job.yaml
@@ -287,7 +329,7 @@ bad() { # WHAT [ARGUMENT]: they mostly wait
 }
 
 case_what_goes_wrong() {
-    each_at_once bad bad_starts_that_fail: bad_lists_that_fail: bad_check: start_lies:two start_lies:nothing \
+    each_at_once bad bad_starts_that_fail: bad_lists_that_fail: bad_clean:gone bad_clean:refused bad_check: start_lies:two start_lies:nothing \
         start_lies:other start_lies:same 'stop_fails:echo "not allowed" >&2; exit 1|exit code 1: not allowed' \
         'stop_fails:exit 0|it says that it did'
 }
