@@ -86,7 +86,8 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 /* A part that does not fit goes, so that the next copy, which begins anew, has its room. */
 #define DROP_PART "[ \"$o\" = - ] || { rm -f \"$d/$o\" \"$t\"; " LEAVE "exit 96; }; "
 
-/* The file $t keeps the folder: until it is there, whoever leaves may take that away. */
+/* The file $t keeps the folder: until it is there, whoever leaves may take that away, and each of
+ * the folders above it (LEAVE): tried again as often. */
 #define BEGIN_PLACE "{ mkdir -p \"$d\" && (true > \"$t\"); } 2>/dev/null"
 
 char *script_upload(const char *sha256, size_t size, const struct script_part *part)
@@ -94,7 +95,8 @@ char *script_upload(const char *sha256, size_t size, const struct script_part *p
     return mf_format("sh -c 's=$1 n=$2 k=$3 o=$4 c=$5 l=$6 e=; umask 077; h=$(uname -n)-$$; "
                      "for p in " PLACES "; do " END_NAME "d=$p/bin/$s; t=$d/.fill-$h; "
                      "[ \"$o\" = - ] || [ -f \"$d/$o\" ] || continue; "
-                     "if { " BEGIN_PLACE " || " BEGIN_PLACE "; } && " IS_OURS "; then "
+                     "if { " BEGIN_PLACE " || " BEGIN_PLACE " || " BEGIN_PLACE " || " BEGIN_PLACE
+                     "; } && " IS_OURS "; then "
                      "chmod 700 \"$t\"; "
                      "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
                      "if [ \"${4:-0}\" -ge \"$k\" ]; then "
