@@ -40,13 +40,14 @@
 #define NO_ROOM(kib)                                                                               \
     " takes no file of " kib " KiB (is there a quota of the account, or a limit on files?);"
 
+/* A part may be taken away while it is looked at: without its size it is none. */
 char *script_program(const char *sha256, const char *machine, const char *arguments)
 {
     return mf_format(
         "sh -c 's=$1; shift; " CHECK_SYSTEM "for p in " PLACES "; do " END_NAME
         "w=$p/bin/$s/mayfly-worker; if [ -x \"$w\" ] && " IS_OURS "; then exec \"$w\" %s; fi; "
         "for f in \"$p/bin/$s\"/.part-* \"$p/bin/$s\"/.new-*; do [ -f \"$f\" ] && " IS_OURS
-        " && echo \"mayfly 1 part $(($(wc -c < \"$f\")/1024)) ${f##*/}\"; done; "
+        " && z=$(wc -c < \"$f\") && echo \"mayfly 1 part $((z/1024)) ${f##*/}\"; done; "
         "done; exit 91' mayfly %s %s",
         arguments,
         sha256,
@@ -74,7 +75,7 @@ char *script_program(const char *sha256, const char *machine, const char *argume
     "{ rm -f \"$t\" \"$d/.fill-$h\"; " LEAVE "exit 96; }; rm -f \"$d/.fill-$h\"; "                 \
     "if cat >> \"$t\"; then "                                                                      \
     "[ -f \"$t\" ] || { [ -x \"$w\" ] && exit 0; " LEAVE "exit 96; }; "                            \
-    "z=$(($(wc -c < \"$t\"))); "                                                                   \
+    "z=$(($(wc -c < \"$t\")+0)); "                                                                 \
     "if [ $z -eq \"$n\" ] && " IS_WHOLE " && mv -f \"$t\" \"$w\"; then "                           \
     "rm -f \"$d\"/.part-* \"$d\"/.new-*; exit 0; fi; "                                             \
     "if [ $z -lt \"$n\" ] && [ $z -ge 1024 ] && sha256sum < /dev/null > /dev/null 2>&1; "          \
@@ -85,7 +86,8 @@ char *script_program(const char *sha256, const char *machine, const char *argume
 /* A part that does not fit goes, so that the next copy, which begins anew, has its room. */
 #define DROP_PART "[ \"$o\" = - ] || { rm -f \"$d/$o\" \"$t\"; " LEAVE "exit 96; }; "
 
-/* The file $t keeps the folder: until it is there, whoever leaves may take that away. */
+/* The file $t keeps the folder: until it is there, whoever leaves may take that away, and each of
+ * the folders above it (LEAVE): tried again as often. */
 #define BEGIN_PLACE "{ mkdir -p \"$d\" && " IS_OURS " && (true > \"$t\"); } 2>/dev/null"
 
 char *script_upload(const char *sha256, size_t size, const struct script_part *part)
@@ -93,7 +95,8 @@ char *script_upload(const char *sha256, size_t size, const struct script_part *p
     return mf_format("sh -c 's=$1 n=$2 k=$3 o=$4 c=$5 l=$6 e=; umask 077; h=$(uname -n)-$$; "
                      "for p in " PLACES "; do " END_NAME "d=$p/bin/$s; t=$d/.fill-$h; "
                      "[ \"$o\" = - ] || [ -f \"$d/$o\" ] || continue; "
-                     "if " BEGIN_PLACE " || " BEGIN_PLACE "; then "
+                     "if " BEGIN_PLACE " || " BEGIN_PLACE " || " BEGIN_PLACE " || " BEGIN_PLACE
+                     "; then "
                      "chmod 700 \"$t\"; "
                      "if [ -x \"$t\" ]; then set -- $(df -Pk \"$d\" | tail -n 1); "
                      "if [ \"${4:-0}\" -ge \"$k\" ]; then "

@@ -170,7 +170,8 @@ case_a_start_that_starts_twice() {
 #!/bin/sh
 cat >in
 for n in '' -twice; do
-    setsid "$MAYFLY_BIN-worker" start "\$2" --stay <in >/dev/null 2>&1 &
+    exec 3<in # here, since it is removed below
+    setsid "$MAYFLY_BIN-worker" start "\$2" --stay <&3 >/dev/null 2>&1 &
     echo \$! >"started/\$1\$n"
     [ -n "\$n" ] || { until grep -q joined "$XDG_STATE_HOME/mayfly/runs/\$2/master.log"; do sleep 0.05; done; echo "p\$!"; }
 done

@@ -295,6 +295,24 @@ static void test_goes_on_beside_one_that_hangs(void **state)
     assert_whole(&program);
 }
 
+/* It was taken away between the look whether it is there and that at its size. */
+static void test_a_part_that_goes_meanwhile(void **state)
+{
+    (void)state;
+    struct long_program program;
+    make_long_program(&program);
+    cut_at(&program, 1500);
+    shell_line("mkdir -p bin && printf '#!/bin/sh\\nexit 1\\n' >bin/wc && chmod +x bin/wc");
+    char *old_path = mf_strdup(getenv("PATH")), *path = mf_format("%s/bin:%s", home, old_path);
+    setenv("PATH", path, 1);
+    struct script_part part = find_part(&program);
+    setenv("PATH", old_path, 1);
+    assert_string_equal(part.name, "");
+    shell_line("rm -rf .cache bin/wc");
+    mf_free(path);
+    mf_free(old_path);
+}
+
 /* Of two masters that go on with the same part one gets it; the other one begins anew. */
 static void test_two_want_the_same_part(void **state)
 {
@@ -440,6 +458,7 @@ int main(void)
                                        cmocka_unit_test(test_cut_off),
                                        cmocka_unit_test(test_goes_on),
                                        cmocka_unit_test(test_goes_on_beside_one_that_hangs),
+                                       cmocka_unit_test(test_a_part_that_goes_meanwhile),
                                        cmocka_unit_test(test_two_want_the_same_part),
                                        cmocka_unit_test(test_a_wrong_part),
                                        cmocka_unit_test(test_no_room_for_the_rest),
