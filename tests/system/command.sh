@@ -103,6 +103,21 @@ case_two_workers_go_in_the_middle() {
     assert_ended
 }
 
+# While the last subtask runs, the workers that have nothing to do end by themselves: nobody stops them.
+case_idle_workers_end_early() {
+    command_job 21 4
+    sed -i 's/count: 4/min: 1\n  max: 4\n  idle: 1s/; s/slots: 2/slots: 1/' job.yaml
+    start_job
+    wait_until '[ "$(query "select count(*) > 0 from worker where state = '"'gone'"'")" = 1 ] && [ "$(./list.sh "$RUN_ID" | wc -l)" = 1 ]'
+    assert_equal "$(query "select count(*) from subtask where state = 'done'")" 20
+    assert_no_file stopped
+    touch gate
+    await_end
+    assert_result 21
+    assert_equal "$(summary '.workers | .lost == 0 and .let_go > 0')" true
+    assert_ended
+}
+
 case_a_master_is_killed() {
     command_job 60 2
     start_job
