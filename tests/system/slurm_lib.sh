@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A cluster: slurmctld, two slurmd (nodes n1 and n2, four processors each; n2 does not see $CLUSTER/unseen) and munged,
 # from a configuration folder of its own. Sourced after lib.sh by a script that has begun with `slurm_alone "$@"`: the whole script runs in network,
-# mount, UTS and PID namespaces of its own, so that ports, /etc/hosts, /root and processes are its own, and nothing of
+# mount, UTS and PID namespaces of its own, so that ports, /etc/hosts, homes and processes are its own, and nothing of
 # it outlives the script.
 
 # Runs the script again, within its own namespaces; comes back there.
@@ -34,8 +34,14 @@ slurm_start() {
 }
 
 slurm_make() {
+    # What is mounted below stays in the namespace that mounts it, also in a chroot, where / can't be made private.
+    mount --bind "$CLUSTER" "$CLUSTER"
+    mount --make-private "$CLUSTER"
     mkdir -p "$CLUSTER/state" "$CLUSTER/spool" "$CLUSTER/munge" "$CLUSTER/unseen"
-    mount -t tmpfs none /root # the account's home on the nodes
+    # The account's home on the nodes, and nothing else of it: these tests may lie in its home themselves.
+    mkdir "$CLUSTER/home"
+    awk -F: -v OFS=: -v home="$CLUSTER/home" '$3 == 0 { $6 = home } { print }' /etc/passwd >"$CLUSTER/passwd"
+    mount --bind "$CLUSTER/passwd" /etc/passwd
     printf '127.0.0.1 localhost\n10.78.0.1 login\n' >"$CLUSTER/hosts"
     mount --bind "$CLUSTER/hosts" /etc/hosts
     hostname login
@@ -51,10 +57,13 @@ slurm_make() {
         --seed-file="$CLUSTER/munge/seed"
     wait_until "[ -S $CLUSTER/munge/socket ]"
     slurm_configuration >"$CLUSTER/slurm.conf"
+    # slurmd asks for control groups, though nothing here uses them, and refuses those of some machines.
+    echo CgroupPlugin=cgroup/v1 >"$CLUSTER/cgroup.conf"
+    mountpoint -q /sys/fs/cgroup || mount -t tmpfs none /sys/fs/cgroup
     slurm_daemon slurmctld slurmctld -D
     slurm_daemon n1 slurmd -D -N n1
     # shellcheck disable=SC2016
-    slurm_daemon n2 unshare --mount sh -c 'mount -t tmpfs none "$0" && exec slurmd -D -N n2' "$CLUSTER/unseen"
+    slurm_daemon n2 unshare --mount --propagation unchanged sh -c 'mount -t tmpfs none "$0" && exec slurmd -D -N n2' "$CLUSTER/unseen"
 }
 
 # It outlives the case, and ends with the script's own processes.
@@ -98,7 +107,7 @@ END
 # Nothing is left: no job, no folder of the run, no worker.
 assert_cluster_clean() {
     assert_equal "$(squeue -h --array)" "" "jobs in squeue"
-    assert_equal "$(find /root -path '*mayfly*')" "" "files in the account's home"
+    assert_equal "$(cd "$CLUSTER/home" && find . -path '*mayfly*')" "" "files in the account's home"
     assert_no_file "$RUN/slurm"
     assert_nothing_left "$RUN_ID"
 }
