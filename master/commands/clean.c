@@ -153,10 +153,11 @@ static int remove_run(struct cleaned *cleaned, char *folder, const char *run_id,
                      claim_let_go(folder, run_id, &error) < 0
                  ? -1
                  : 0;
-        if (rc == 0 && slurm_clean(folder, run_id, &error) < 0) /* said, and gone on with */
-            fprintf(stderr, "mayfly: %s\n", error.text);
-        if (rc == 0 && clean_workers(folder, run_id, &error) < 0) /* likewise */
-            fprintf(stderr, "mayfly: %s\n", error.text);
+        /* Workers that may be left are said, and the exit code tells; the run goes all the same. */
+        if (rc == 0 && slurm_clean(folder, run_id, &error) < 0)
+            cleaned->code = command_fail(&error);
+        if (rc == 0 && clean_workers(folder, run_id, &error) < 0)
+            cleaned->code = command_fail(&error);
         if (rc == 0)
             rc = remove_locked(folder, run_id, &error);
         if (lock_fd >= 0)

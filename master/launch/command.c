@@ -143,7 +143,7 @@ void command_note(const struct launcher *launcher, const struct task *task, cons
 static int write_script(struct launcher *launcher, const struct task *task, struct mf_error *error)
 {
     struct mf_buffer script = {0};
-    int rc = mf_buffer_printf(&script, error, "#!/bin/sh\ntrap : TERM INT\nw=%u\n", task->worker);
+    int rc = mf_buffer_printf(&script, error, "#!/bin/sh\nw=%u\n", task->worker);
     if (rc >= 0)
         rc = worker_script_append(
             &script, launcher->folder, launcher->commands.program, launcher->run_id, "", error);

@@ -79,7 +79,7 @@ int slurm_script_make(const char *folder,
                       struct mf_buffer *script,
                       struct mf_error *error)
 {
-    int rc = mf_buffer_printf(script, error, "#!/bin/sh\ntrap : TERM INT\nset --");
+    int rc = mf_buffer_printf(script, error, "#!/bin/sh\nset --");
     for (uint32_t i = 0; rc >= 0 && i < count; i++)
         rc = mf_buffer_printf(script, error, " %u", workers[i]);
     if (rc >= 0)

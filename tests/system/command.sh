@@ -139,6 +139,8 @@ kill_master() {
 case_a_dead_run_is_cleaned() {
     mkdir shared
     command_job 60 2 "folder: $PWD/shared"
+    # It signals the script alone, which passes that on.
+    printf '#!/bin/sh\necho "$1" >>stopped\nkill -TERM "${1#p}"\n' | command_is stop
     start_job
     wait_until '[ "$(joined)" = 2 ]'
     kill_master
@@ -315,7 +317,7 @@ bad_clean() { # WHAT
         set -- "still listed: p$(first_pid); stop: exit code 1: not allowed"
     fi
     mayfly clean "$RUN_ID"
-    assert_exit 0
+    assert_exit 3
     assert_contains err "mayfly: workers of run $RUN_ID may be left ($1): end them by hand"
     assert_equal "$(ls shared)" "" "what is left in the shared folder"
     kill -TERM -- "-$(first_pid)"
