@@ -3,6 +3,10 @@
 #include "common/spawn.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 int mf_spawn(char *const *argv,
              char *const *env,
@@ -23,4 +27,17 @@ int mf_spawn(char *const *argv,
     int rc = posix_spawnp(pid, argv[0], actions, &attributes, argv, env);
     posix_spawnattr_destroy(&attributes);
     return rc;
+}
+
+bool mf_program_find(const char *name, char *path, size_t size)
+{
+    const char *folders = getenv("PATH");
+    while (folders != NULL && *folders != '\0') {
+        size_t length = strcspn(folders, ":");
+        snprintf(path, size, "%.*s/%s", (int)length, folders, name);
+        if (length > 0 && access(path, X_OK) == 0)
+            return true;
+        folders += length + (folders[length] == ':');
+    }
+    return false;
 }

@@ -4,6 +4,8 @@
 #define MAYFLY_COMMON_SPAWN_H
 
 #include <spawn.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /*
@@ -17,5 +19,8 @@ int mf_spawn(char *const *argv,
              const posix_spawn_file_actions_t *actions,
              short flags,
              pid_t *pid);
+
+/* The path of a program that is in PATH; false: there is none of that name that may be executed. */
+bool mf_program_find(const char *name, char *path, size_t size);
 
 #endif

@@ -12,9 +12,9 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/spawn.h"
 #include "master/launch/answer.h"
 #include "master/launch/command_internal.h"
-#include "master/launch/program_find.h"
 
 #define WORDS_MAX 4096u
 #define REST_US 200000 /* for what a command has said last, when it has exited */
@@ -29,7 +29,7 @@ int errand_program(const struct launcher *launcher,
     const char *name = words->items[0];
     struct stat facts;
     if (strchr(name, '/') == NULL) {
-        if (program_find(name, path, size))
+        if (mf_program_find(name, path, size))
             return 0;
         return mf_raise(error, MF_ESETUP, "workers.command.%s: %.200s is not in PATH", key, name);
     }

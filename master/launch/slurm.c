@@ -21,10 +21,10 @@
 #include "common/clock.h"
 #include "common/crash.h"
 #include "common/log.h"
+#include "common/spawn.h"
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
 #include "master/launch/launcher.h"
-#include "master/launch/program_find.h"
 #include "master/launch/shared_folder.h"
 #include "master/launch/slurm_internal.h"
 #include "master/launch/slurm_notes.h"
@@ -45,9 +45,9 @@ static void slurm_destroy(struct launcher *launcher);
 
 static int find_programs(struct launcher *launcher, struct mf_error *error)
 {
-    if (program_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
-        program_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
-        program_find("scancel", launcher->scancel, sizeof launcher->scancel))
+    if (mf_program_find("sbatch", launcher->sbatch, sizeof launcher->sbatch) &&
+        mf_program_find("squeue", launcher->squeue, sizeof launcher->squeue) &&
+        mf_program_find("scancel", launcher->scancel, sizeof launcher->scancel))
         return 0;
     return mf_raise(
         error,

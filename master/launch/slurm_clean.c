@@ -12,9 +12,9 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/loop.h"
+#include "common/spawn.h"
 #include "master/launch/answer.h"
 #include "master/launch/child.h"
-#include "master/launch/program_find.h"
 #include "master/launch/shared_folder.h"
 #include "master/launch/slurm_sbatch.h"
 
@@ -62,7 +62,7 @@ static int cancel_jobs(const char *run_id, struct mf_error *error)
     snprintf(name, sizeof name, "--name=mayfly-%s", run_id);
     snprintf(user, sizeof user, "--user=%u", (unsigned)geteuid());
     const char *argv[] = {scancel, name, user, NULL};
-    if (!program_find("scancel", scancel, sizeof scancel)) {
+    if (!mf_program_find("scancel", scancel, sizeof scancel)) {
         snprintf(cancelling.problem, sizeof cancelling.problem, "there is no scancel in PATH");
     } else {
         struct mf_loop *loop = mf_loop_create(&reason);

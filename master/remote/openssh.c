@@ -30,6 +30,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/spawn.h"
 #include "master/remote/remote_internal.h"
 
 #define LOG_MAX (64u << 10)
@@ -37,16 +38,8 @@
 
 bool openssh_is_there(void)
 {
-    const char *path = getenv("PATH");
-    char name[512];
-    while (path != NULL && *path != '\0') {
-        size_t length = strcspn(path, ":");
-        snprintf(name, sizeof name, "%.*s/ssh", (int)length, path);
-        if (access(name, X_OK) == 0)
-            return true;
-        path += length + (path[length] == ':');
-    }
-    return false;
+    char path[512];
+    return mf_program_find("ssh", path, sizeof path);
 }
 
 void openssh_init(struct remote *remote)
@@ -121,21 +114,10 @@ static int watch(struct remote *remote, int fd, uint32_t events, struct mf_error
 static int spawn(struct remote *remote, char *const *argv, char *const *env, const int streams[3])
 {
     posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
     for (int i = 0; i < 3; i++)
         posix_spawn_file_actions_adddup2(&actions, streams[i], i);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int rc = posix_spawnp(&remote->openssh.pid, argv[0], &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
+    int rc = mf_spawn(argv, env, &actions, POSIX_SPAWN_SETPGROUP, &remote->openssh.pid);
     posix_spawn_file_actions_destroy(&actions);
     if (rc == 0)
         return 0;

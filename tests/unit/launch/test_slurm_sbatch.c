@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "common/alloc.h"
-#include "master/launch/program_find.h"
+#include "common/spawn.h"
 
 static void assert_arguments(const struct launch_slurm *options,
                              bool is_test,
@@ -284,11 +284,11 @@ static void test_programs_are_found(void **state)
     char path[100];
     (void)state;
     setenv("PATH", "/nowhere::/bin:/usr/bin", 1);
-    assert_true(program_find("sh", path, sizeof path));
+    assert_true(mf_program_find("sh", path, sizeof path));
     assert_string_equal(path, "/bin/sh");
-    assert_false(program_find("no-such-program", path, sizeof path));
+    assert_false(mf_program_find("no-such-program", path, sizeof path));
     unsetenv("PATH");
-    assert_false(program_find("sh", path, sizeof path));
+    assert_false(mf_program_find("sh", path, sizeof path));
 }
 
 int main(void)
