@@ -23,9 +23,9 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/socket.h"
+#include "master/launch/slurm_clean.h"
 #include "master/prepare.h"
 #include "master/record/tree.h"
-#include "master/launch/slurm_clean.h"
 #include "master/run_folder.h"
 #include "master/run_hosts.h"
 #include "master/run_internal.h"
@@ -136,7 +136,7 @@ static int open_fleet(struct run *run, struct mf_error *error)
     run->hosts = hosts_of_job(run->job, &count, error);
     if (run->hosts == NULL)
         return -1;
-    if ((run->job->launcher == LAUNCHER_SLURM || run->job->launcher == LAUNCHER_COMMAND) &&
+    if (job_has_engine(run->job) &&
         (shared = shared_folder_of(run->job, run->run_id, run->folder)) == NULL)
         return mf_raise(error, MF_ENOMEM, "out of memory: a path");
     if (shared != NULL && run->job->launcher == LAUNCHER_SLURM &&
@@ -244,9 +244,7 @@ static void configure(const struct run *run, struct schedule_config *config)
     config->run_timeout_us = job->run_timeout_us;
     config->lease_us = job->lease_us;
     if (fleet_is_remote(run->fleet))
-        config->join_us = job->launcher == LAUNCHER_SLURM || job->launcher == LAUNCHER_COMMAND
-                              ? QUEUED_JOIN_US
-                              : REMOTE_JOIN_US;
+        config->join_us = job_has_engine(job) ? QUEUED_JOIN_US : REMOTE_JOIN_US;
     config->base_total = run->again != NULL && run->again->has_total ? run->again->total : 0;
     configure_workers(run, config);
     config->base_ended = run->base_done + run->base_failed + run->base_dead;

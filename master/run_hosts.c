@@ -8,7 +8,7 @@
 struct launch_host *hosts_of_job(const struct job *job, uint32_t *count, struct mf_error *error)
 {
     bool is_slurm = job->launcher == LAUNCHER_SLURM;
-    bool is_elsewhere = is_slurm || job->launcher == LAUNCHER_COMMAND;
+    bool is_elsewhere = job_has_engine(job);
     const char *name = is_slurm ? "slurm" : "command";
     *count = is_elsewhere ? job->worker_max : (uint32_t)job->hosts.count;
     struct launch_host *hosts = mf_calloc(*count + 1, sizeof *hosts);

@@ -26,7 +26,7 @@
 
 /* For whatever login shell there is: see debug_host.c. */
 #define CLEAN_PLACE                                                                                \
-    "sh -c 'for p in $HOME/.cache $HOME /var/tmp /tmp; do d=$p/%s; [ -O $d ] || continue; "        \
+    "sh -c 'for p in " DEBUG_PLACES "; do d=$p/%s; [ -O $d ] || continue; "                        \
     "[ -x $d/mayfly-worker ] && $d/mayfly-worker sweep %s --debug $d >/dev/null; "                 \
     "rm -rf $d; [ -e $d ] && exit 1; done; exit 0'"
 

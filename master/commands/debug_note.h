@@ -11,6 +11,9 @@
 
 #define DEBUG_NOTES "debug" /* in the run's folder */
 #define DEBUG_STAGE "mayfly-debug."
+/* Where debug makes its folder on another host, in that order, as words of sh; a home with a blank
+ * in its name will not do, and the next one is taken. */
+#define DEBUG_PLACES "$HOME/.cache $HOME /var/tmp /tmp"
 
 /*
  * Makes the note `name` about `host` (as the job names it; "" = this machine). Returns a descriptor

@@ -146,7 +146,7 @@ static int check_hosts(const struct reader *reader, struct mf_error *error)
                                 "(--hosts H,H, --hosts-file F or --inventory F)");
         return 0;
     }
-    if (job->launcher == LAUNCHER_SLURM || job->launcher == LAUNCHER_COMMAND)
+    if (job_has_engine(job))
         return reader_raise(reader,
                             "workers.launcher",
                             error,

@@ -274,6 +274,11 @@ job_load(const char *path, const char *const *sets, size_t set_count, struct mf_
     return job;
 }
 
+bool job_has_engine(const struct job *job)
+{
+    return job->launcher == LAUNCHER_SLURM || job->launcher == LAUNCHER_COMMAND;
+}
+
 void job_destroy(struct job *job)
 {
     if (job == NULL)

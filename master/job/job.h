@@ -298,6 +298,9 @@ struct job *job_parse(const char *path,
 
 void job_destroy(struct job *job);
 
+/* Workers come from an engine that chooses where they run: there are no hosts in the job. */
+bool job_has_engine(const struct job *job);
+
 /* The effective job file (with --set applied) as bytes for the run folder. Appends to out. */
 int job_write(const struct job *job, struct mf_buffer *out, struct mf_error *error);
 
