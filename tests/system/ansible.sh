@@ -54,7 +54,7 @@ play() { # PLAYBOOK [ARGUMENT...]
 
 assert_changed() { # none|some
     local changed
-    changed=$(sed -n 's/.*changed=\([0-9]*\).*/\1/p' play.log | paste -sd+ | bc)
+    changed=$(awk 'match($0, /changed=[0-9]+/) { n += substr($0, RSTART + 8, RLENGTH - 8) } END { print n + 0 }' play.log)
     if [ "$1" = none ]; then
         [ "$changed" = 0 ] || fail "$(printf 'something changed:\n'; grep -B3 '^changed' play.log)"
     else

@@ -154,8 +154,10 @@ what_clean_finds() {
     local there
     start_waiting direct 1
     there=$(host_processes 1 | sed -n 's/^\([0-9]*\) [^ ]*mayfly-worker debug .*/\1/p')
+    # Nobody gets to clean up: debug stands still, and the shell there goes before what it waits for.
+    kill -STOP "$PID"
     # shellcheck disable=SC2046
-    kill -KILL "$PID" $(pgrep -P "$PID" -x ssh) "$there" $(ps -o ppid= "$there")
+    kill -KILL $(ps -o ppid= "$there") "$there" $(pgrep -P "$PID" -x ssh) "$PID"
     wait "$PID" 2>/dev/null || :
     [ -n "$(host_processes 1)" ] || fail "no process was left"
     host_new_files 1 >left
