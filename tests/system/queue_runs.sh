@@ -203,7 +203,7 @@ case_what_a_trigger_decided_on_is_carried_out_once() {
     mayfly watch "$RUN_ID"
     assert_exit 0
     assert_nothing_left "$RUN_ID"
-    assert_equal "$(stand documents)" "0 0 0 2"
+    wait_until '[ "$(stand documents)" = "0 0 0 2" ]'
     assert_equal "$(summary '.firing | "\(.trigger) \(.cause) \(.messages) \(.done)"')" "pages count 2 2"
     mayfly submit job.yaml --firing "$RUN_ID"
     assert_exit 2
